@@ -1,0 +1,54 @@
+# The command list: people and CI use these and nothing else. `make help` says what each does.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
+DEMO := demo
+NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -name '*.rs' -o -name Cargo.toml)
+
+.PHONY: help prepare run serve test check cover bench wheel clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
+
+prepare: .venv/native.stamp  ## install what is missing and build the extension
+
+run: prepare  ## demo: HSM-backed vectors issued, verified, refused and traced, with rates
+	@python -m bench demo --home $(DEMO)
+
+serve: prepare  ## the demo home, running until Ctrl-C
+	@test -d $(DEMO) || appliance init $(DEMO) --demo
+	@appliance serve --home $(DEMO)
+
+test: check  ## every check and test that CI runs
+	cargo test --workspace --locked --quiet
+	pytest -m "not soak" --cov --cov-report=term:skip-covered
+
+check: prepare  ## format, lint, types, layers
+	ruff format --check .
+	ruff check .
+	lint-imports
+	mypy
+	python -m mypy.stubtest appliance.native._native
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+bench: prepare  ## the token's ceiling, then the appliance on it
+	@python -m bench ceiling --home $(DEMO)
+	@python -m bench load --home $(DEMO)
+
+wheel: prepare  ## a wheel in dist/
+	maturin build --release --locked --out dist
+
+clean:  ## remove everything that was built, and the demo home
+	rm -rf .venv target dist $(DEMO) appliance/native/*.so
+
+.PHONY: system
+system:
+	@scripts/prepare.sh
+
+.venv/native.stamp: $(NATIVE) | system
+	@echo "prepare: building the extension (release)"
+	@maturin develop --release --locked --quiet
+	@touch $@
