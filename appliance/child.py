@@ -1,0 +1,99 @@
+"""A child process with a life line: lines on its stdout, and a stdin whose end tells it that its parent is gone.
+
+Promises that every wait has a deadline, that a child never outlives its parent unnoticed (it reads end-of-file), and that a
+terminal's Ctrl-C reaches only the parent, which then stops its children in order. Stderr is the parent's: logs go through.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Final, Self
+
+from appliance.errors import Reason, ServiceUnreachable
+
+_LINE_LIMIT: Final = 1024 * 1024
+
+
+class Child:
+    """One running child; start it with `Child.start`."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name: Final = name
+        self._process: Final = process
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        pass_fds: Sequence[int] = (),
+    ) -> Self:
+        """Start `command` in a session of its own; `pass_fds` stay open in it under the same numbers."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=dict(environment),
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+            limit=_LINE_LIMIT,
+        )
+        return cls(name, process)
+
+    def __repr__(self) -> str:
+        return f"Child({self.name}, pid={self.pid}, returncode={self._process.returncode})"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def tell(self, line: bytes) -> None:
+        """Write one line to its stdin; a child that has gone is noticed by `hear` or `wait`, not here."""
+        stdin = self._process.stdin
+        if stdin is None:
+            return
+        with contextlib.suppress(ConnectionError):
+            stdin.write(line + b"\n")
+            await stdin.drain()
+
+    async def hear(self, timeout: float) -> bytes:
+        """Read the next line of its stdout.
+
+        Raises:
+            ServiceUnreachable: it ended, or said nothing within `timeout` seconds.
+        """
+        stdout = self._process.stdout
+        if stdout is None:
+            raise ServiceUnreachable(Reason.SERVICE_UNREACHABLE, f"{self.name} has no stdout")
+        try:
+            async with asyncio.timeout(timeout):
+                line = await stdout.readline()
+        except TimeoutError:
+            raise ServiceUnreachable(
+                Reason.SERVICE_UNREACHABLE, f"{self.name} said nothing within {timeout:g} s"
+            ) from None
+        if not line:
+            raise ServiceUnreachable(
+                Reason.SERVICE_UNREACHABLE, f"{self.name} ended before it answered"
+            )
+        return line
+
+    async def wait(self) -> int:
+        """Wait for its end and return its exit code (negative: the signal that ended it)."""
+        return await self._process.wait()
+
+    async def stop(self, timeout: float) -> int:
+        """Ask it to end by SIGTERM, kill it after `timeout` seconds, and return its exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            return await self._process.wait()

@@ -1,0 +1,230 @@
+"""The composed configuration of one home: `appliance.toml` read whole, every path made absolute.
+
+Each package owns the meaning of its settings; this module only reads them together and refuses what cannot work. A home is
+one directory: `appliance.toml`, `conventions/`, `secrets/`, `pki/`, `spool/` (traces), `run/` (sockets, locks, state).
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from appliance.errors import ConfigurationError
+from appliance.toml import Duration, Size, read_toml
+
+CONFIG_FILE: Final = "appliance.toml"
+_SOCKET_PATH_LIMIT: Final = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
+
+
+class ApiTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[api]`: the HTTP listener and its limits (CONTRACT 4)."""
+
+    listen: str = "127.0.0.1:8440"
+    workers: int = 1
+    body_limit: Size = Size(10 * 1024**2)
+    header_limit: Size = Size(32 * 1024)
+    header_fields: int = 100
+    head_timeout: Duration = Duration(10)
+    keep_alive: Duration = Duration(75)
+    connections: int = 1000
+    connections_per_peer: int = 100
+    batch_limit: int = 1000
+    drain_timeout: Duration = Duration(10)
+
+
+class QueueTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[queue]`: the signing queue of each worker."""
+
+    jobs: int = 4096
+    age: Duration = Duration(2)
+    batch_jobs: int = 64
+    batch_age: Duration = Duration(0.001)
+
+
+class TraceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[trace]`: the spool of each worker."""
+
+    pending_entries: int = 8192
+    pending_age: Duration = Duration(2)
+    segment: Size = Size(64 * 1024**2)
+
+
+class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[token]]`: a PKCS#11 token; exactly one of `pin_file`, `pin_env`, `pin_credential` names the PIN's source."""
+
+    name: str
+    module: Path
+    label: str
+    lanes: int = 2
+    pin_file: Path | None = None
+    pin_env: str | None = None
+    pin_credential: str | None = None
+    environment: dict[str, str] = {}
+    call_timeout: Duration = Duration(5)
+
+
+class KeyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[key]]`: a KeyRef: where the private key is, and the certificate chain that speaks for it (PEM, leaf first)."""
+
+    name: str
+    token: str
+    label: str
+    id: str
+    certificates: Path
+
+
+class CallerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[caller]]`: a bearer key, stored as the SHA-256 (hexadecimal) of its text."""
+
+    name: str
+    key_sha256: str
+    conventions: tuple[str, ...] | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    api: ApiTable = ApiTable()
+    queue: QueueTable = QueueTable()
+    trace: TraceTable = TraceTable()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    token: tuple[TokenTable, ...] = ()
+    key: tuple[KeyTable, ...] = ()
+    caller: tuple[CallerTable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where things lie in a home."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The one file that makes a directory a home."""
+        return self.root / CONFIG_FILE
+
+    @property
+    def conventions(self) -> Path:
+        """One TOML file per convention."""
+        return self.root / "conventions"
+
+    @property
+    def spool(self) -> Path:
+        """One directory per log."""
+        return self.root / "spool"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, locks and state that outlives a restart."""
+        return self.root / "run"
+
+    @property
+    def api_socket(self) -> Path:
+        """Where the command line finds the running service."""
+        return self.run / "api.sock"
+
+    def lane_socket(self, token: str, lane: int) -> Path:
+        """Where workers find a lane."""
+        return self.run / f"lane-{token}-{lane}.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A home that has been read and can work, as far as files alone can tell."""
+
+    home: Home
+    api: ApiTable
+    queue: QueueTable
+    trace: TraceTable
+    log_level: str
+    tokens: tuple[TokenTable, ...]
+    keys: tuple[KeyTable, ...]
+    callers: tuple[CallerTable, ...]
+
+
+def load_config(root: Path) -> Config:
+    """Read the home's `appliance.toml`.
+
+    Raises:
+        ConfigurationError: no such home, or a key that cannot work.
+    """
+    home = Home(root.resolve())
+    if not home.config_file.is_file():
+        raise ConfigurationError(
+            str(home.config_file), "", "a home; make one with `appliance init DIR --demo`"
+        )
+    read = read_toml(home.config_file, _File)
+    tokens = tuple(_check_token(home, token, at) for at, token in enumerate(read.token))
+    _check_names(home, "token", [token.name for token in tokens])
+    _check_names(home, "key", [key.name for key in read.key])
+    _check_names(home, "caller", [caller.name for caller in read.caller])
+    keys = tuple(_check_key(home, key, at, tokens) for at, key in enumerate(read.key))
+    _check_api(home, read)
+    _check_callers(home, read.caller)
+    return Config(home, read.api, read.queue, read.trace, read.log_level, tokens, keys, read.caller)
+
+
+def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
+    sources = [token.pin_file, token.pin_env, token.pin_credential]
+    if sum(source is not None for source in sources) != 1:
+        raise _refuse(home, f"token[{at}]", "exactly one of pin_file, pin_env, pin_credential")
+    if token.lanes < 1:
+        raise _refuse(home, f"token[{at}].lanes", "at least 1")
+    longest = home.lane_socket(token.name, token.lanes)
+    if len(os.fsencode(longest)) > _SOCKET_PATH_LIMIT:
+        raise _refuse(
+            home, f"token[{at}].name", f"a home whose path leaves room for the socket {longest}"
+        )
+    pin_file = token.pin_file and home.root / token.pin_file
+    return msgspec.structs.replace(token, module=home.root / token.module, pin_file=pin_file)
+
+
+def _check_key(home: Home, key: KeyTable, at: int, tokens: tuple[TokenTable, ...]) -> KeyTable:
+    if key.token not in {token.name for token in tokens}:
+        raise _refuse(home, f"key[{at}].token", f"the name of a [[token]], got `{key.token}`")
+    try:
+        bytes.fromhex(key.id)
+    except ValueError:
+        raise _refuse(home, f"key[{at}].id", f"hexadecimal CKA_ID, got `{key.id}`") from None
+    return msgspec.structs.replace(key, certificates=home.root / key.certificates)
+
+
+def _check_names(home: Home, table: str, names: list[str]) -> None:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise _refuse(home, f"{table}[{at}].name", f"a name used once, `{name}` stands twice")
+
+
+def _check_api(home: Home, read: _File) -> None:
+    if read.api.workers < 1:
+        raise _refuse(home, "api.workers", "at least 1")
+    read_listen(str(home.config_file), read.api.listen)
+
+
+def read_listen(file: str, listen: str) -> tuple[str, int]:
+    """Read `127.0.0.1:8440` or `[::1]:8440`.
+
+    Raises:
+        ConfigurationError: not HOST:PORT, or a host beyond loopback (which needs TLS, CONTRACT 3).
+    """
+    host, colon, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the last TCP port
+        raise ConfigurationError(file, "api.listen", f"HOST:PORT, got `{listen}`")
+    if host not in {"127.0.0.1", "::1", "localhost"}:
+        raise ConfigurationError(
+            file, "api.listen", f"a loopback address (other listeners need TLS), got `{host}`"
+        )
+    return host, int(port)
+
+
+def _check_callers(home: Home, callers: tuple[CallerTable, ...]) -> None:
+    for at, caller in enumerate(callers):
+        digest = caller.key_sha256
+        if len(digest) != 64 or any(c not in "0123456789abcdef" for c in digest):  # noqa: PLR2004 - SHA-256 in hexadecimal
+            raise _refuse(home, f"caller[{at}].key_sha256", "64 lower-case hexadecimal digits")
+
+
+def _refuse(home: Home, key: str, expected: str) -> ConfigurationError:
+    return ConfigurationError(str(home.config_file), key, expected)

@@ -1,0 +1,105 @@
+"""Reads a TOML file into a typed value, whole or not at all.
+
+Promises that a wrong or unknown key is refused with file, dotted key and what was expected (`ConfigurationError`); that a
+`Duration` reads like `90s` and a `Size` like `10MiB`. Refuses to guess: there is no coercion and no silent default for a typo.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+import msgspec
+
+from appliance.errors import ConfigurationError
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_OCTETS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_QUANTITY: Final = re.compile(r"(\d+)(ms|s|m|h|d|B|KiB|MiB|GiB)", re.ASCII)
+_AT_PATH: Final = re.compile(r"(?P<what>.*?) - at `\$\.?(?P<key>.*)`", re.DOTALL)
+
+
+class Duration(float):
+    """A duration in seconds, written `500ms`, `90s`, `5m`, `2h` or `6d`."""
+
+    __slots__ = ()
+
+
+class Size(int):
+    """A size in octets, written `512B`, `32KiB`, `10MiB` or `1GiB`."""
+
+    __slots__ = ()
+
+
+def read_duration(text: str) -> Duration:
+    """Read `90s`.
+
+    Raises:
+        ValueError: the text is not a duration.
+    """
+    return Duration(_read_quantity(text, _SECONDS, "a duration such as 500ms, 90s, 5m, 2h or 6d"))
+
+
+def read_size(text: str) -> Size:
+    """Read `10MiB`.
+
+    Raises:
+        ValueError: the text is not a size.
+    """
+    return Size(_read_quantity(text, _OCTETS, "a size such as 512B, 32KiB, 10MiB or 1GiB"))
+
+
+Table = TypeVar("Table")
+
+
+def read_toml(file: Path, kind: type[Table]) -> Table:
+    """Read a TOML file into `kind`, a msgspec Struct that forbids unknown fields.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is not TOML, or does not fit `kind`.
+    """
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigurationError(str(file), "", f"a readable file ({exc.strerror})") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(str(file), "", f"valid TOML in UTF-8 ({exc})") from exc
+    try:
+        return msgspec.convert(document, type=kind, dec_hook=_read_custom)
+    except msgspec.ValidationError as exc:
+        found = _AT_PATH.fullmatch(str(exc))
+        key, what = (found["key"], found["what"]) if found else ("", str(exc))
+        raise ConfigurationError(str(file), key, _say_expected(what)) from exc
+
+
+def _read_custom(kind: type, value: object) -> object:
+    readers: dict[type, Callable[[str], object]] = {
+        Duration: read_duration,
+        Size: read_size,
+        Path: Path,
+    }
+    reader = readers.get(kind)
+    if reader is None:
+        raise NotImplementedError(f"no reader for {kind}")
+    if not isinstance(value, str):
+        raise ValueError(f"a string, got {type(value).__name__}")  # noqa: TRY004 - msgspec adds the path to ValueError
+    return reader(value)
+
+
+def _say_expected(what: str) -> str:
+    """Turn msgspec's sentence into the end of ours, which already says `expected`."""
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
+    if unknown:
+        return f"no key `{unknown[1]}` here (unknown key; check the spelling)"
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if missing:
+        return f"a key `{missing[1]}` (it is missing)"
+    return what.removeprefix("Expected ")
+
+
+def _read_quantity(text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
+    found = _QUANTITY.fullmatch(text)
+    if found is None or found[2] not in units:
+        raise ValueError(f"{expected}, got `{text}`")
+    return int(found[1]) * cast("dict[str, float]", units)[found[2]]
