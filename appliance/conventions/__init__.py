@@ -1,0 +1,1 @@
+"""Conventions as loaded from file, and the decisions taken against them."""

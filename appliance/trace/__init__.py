@@ -1,0 +1,1 @@
+"""The legal record of every vector created, received or refused."""

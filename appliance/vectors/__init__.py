@@ -1,0 +1,1 @@
+"""The stages a vector goes through, and how an assertion is filled."""

@@ -1,0 +1,175 @@
+"""The stages a vector goes through, one type each (DESIGN section 3).
+
+Issue: `VectorRequest → AuthorizedRequest → UnsignedVector → (native) PreparedSignature → SignedVector`.
+Verify: `(native) ReceivedAssertion → SignatureClaim → VerifiedOctets → VerifiedVector → AcceptedVector`.
+
+`AuthorizedRequest` and `AcceptedVector` are made only in `conventions/authorize.py`; `SignedVector` and `VerifiedVector` need
+an object that only the extension can make. An architecture test holds both rules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from appliance.native import SignedAssertion, VerifiedOctets
+
+CallerKind = Literal["loopback", "unix", "key", "cli"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The authenticated peer of our own socket.
+
+    Attributes:
+        name: what the trace calls it: the configured name of a bearer key, `uid:1000`, `loopback`, `cli`.
+        kind: how it was recognised.
+        conventions: the conventions it may use; None means all of them.
+    """
+
+    name: str
+    kind: CallerKind
+    conventions: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Who asks, from where, under which request id; travels beside the request and into the trace."""
+
+    request_id: str
+    caller: Caller
+    peer: str
+
+
+class VectorRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/vectors` as decoded (CONTRACT 3); without `subject` the vector is for the application itself."""
+
+    convention: str
+    subject: str | None = None
+    pagms: tuple[str, ...] = ()
+    authn_context: str | None = None
+    authn_instant: str | None = None
+    attributes: Mapping[str, tuple[str, ...]] = msgspec.field(
+        default_factory=dict[str, tuple[str, ...]]
+    )
+    reuse: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedRequest:
+    """What the convention lets this caller state; resolved facts, no longer the convention.
+
+    Attributes:
+        subject: the person as asked, None for the application itself.
+        name_id: what NameID will hold (`subject`, or the convention's literal for no user).
+        level: AuthnContextClassRef.
+        authn_instant: when the user was authenticated; None means at issue.
+        lifetime: seconds from issue to NotOnOrAfter.
+        back_dating: seconds from NotBefore to issue.
+        id_style: `uuid` (bare) or `xs-id` (`_` + UUID).
+        key: the KeyRef that signs.
+        signature_algorithm: SignatureMethod URI.
+    """
+
+    convention: str
+    issuer: str
+    audience: str
+    recipient: str
+    subject: str | None
+    name_id: str
+    name_id_format: str
+    pagms: tuple[str, ...]
+    level: str
+    authn_instant: datetime | None
+    attributes: Mapping[str, tuple[str, ...]]
+    lifetime: float
+    back_dating: float
+    id_style: Literal["uuid", "xs-id"]
+    key: str
+    signature_algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnsignedVector:
+    """An authorised request with its identifier and instants (xs:dateTime, UTC, `Z`)."""
+
+    request: AuthorizedRequest
+    assertion_id: str
+    issue_instant: str
+    not_before: str
+    not_on_or_after: str
+    authn_instant: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVector:
+    """A vector complete and checked, not yet traced."""
+
+    unsigned: UnsignedVector
+    assertion: SignedAssertion
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that an entry is durable: log name and index in it."""
+
+    log: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedVector:
+    """A signed vector whose trace is durable: it may leave."""
+
+    vector: SignedVector
+    receipt: Receipt
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedVector:
+    """What the verified octets state; instants are read and have a time zone.
+
+    Attributes:
+        octets: where every other field comes from.
+        confirmation_methods: Method of every SubjectConfirmation, in document order.
+        confirmation_not_before, confirmation_not_on_or_after: of SubjectConfirmationData, None where not stated.
+        pagm_attributes: how many Attribute elements are named PAGM.
+        certificates: DER, signer first, as the message brought them.
+        variant: `A` or `B` of DOMAIN 2.4.
+    """
+
+    octets: VerifiedOctets
+    assertion_id: str
+    issue_instant: str
+    issuer: str
+    name_id: str | None
+    name_id_format: str | None
+    confirmation_methods: tuple[str, ...]
+    confirmation_not_before: datetime | None
+    confirmation_not_on_or_after: datetime | None
+    recipient: str | None
+    audiences: tuple[str, ...]
+    not_before: datetime
+    not_on_or_after: datetime
+    authn_instant: str | None
+    level: str | None
+    pagm_attributes: int
+    pagms: tuple[str, ...]
+    attributes: Mapping[str, tuple[str, ...]]
+    signature_algorithm: str
+    digest_algorithm: str
+    variant: str
+    certificates: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedVector:
+    """A verified vector that the convention accepts; `pagms` are those the convention knows."""
+
+    vector: VerifiedVector
+    convention: str
+    pagms: tuple[str, ...]
+    legacy_sha1: bool
