@@ -50,5 +50,5 @@ system:
 
 .venv/native.stamp: $(NATIVE) | system
 	@echo "prepare: building the extension (release)"
-	@maturin develop --release --locked --quiet
+	@maturin develop --release --locked --quiet >.venv/native.log 2>&1 || { cat .venv/native.log; exit 1; }
 	@touch $@

@@ -58,7 +58,8 @@ make_environment() {
     cmp -s requirements.lock "$stamp" && return 0
     echo "prepare: creating .venv from requirements.lock"
     python3 -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+    # --no-deps: the lock is complete, and an older pip looks past its pin of a package asked for with an extra
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock \
         || fail "the locked packages could not be installed; see the message above"
     cp requirements.lock "$stamp"
 }
