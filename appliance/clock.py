@@ -48,5 +48,4 @@ class FixedClock:
 
 def format_instant(instant: datetime) -> str:
     """Write an xs:dateTime in UTC with milliseconds and `Z`, as the vector and the trace carry it."""
-    utc = instant.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -39,7 +39,6 @@ class Reason(StrEnum):
     ATTRIBUTE_NOT_GRANTED = "attribute-not-granted"
     AUTHN_INSTANT_INVALID = "authn-instant-invalid"
     REUSE_NOT_GRANTED = "reuse-not-granted"
-    ENTRY_TOO_LARGE = "entry-too-large"
     # VectorRefused: the received vector's fault
     SOAP_HEADER_MISSING = "soap-header-missing"
     SECURITY_HEADER_MISSING = "security-header-missing"
@@ -90,6 +89,8 @@ class Reason(StrEnum):
     SERVICE_UNREACHABLE = "service-unreachable"
     # ConfigurationError: the files' fault
     CONFIGURATION_INVALID = "configuration-invalid"
+    # LogDamaged: the trace does not hold what was once acknowledged
+    LOG_DAMAGED = "log-damaged"
     # InternalError: our fault
     INTERNAL = "internal"
 

@@ -10,7 +10,7 @@ an object that only the extension can make. An architecture test holds both rule
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -111,12 +111,16 @@ class SignedVector:
     assertion: SignedAssertion
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Proof that an entry is durable: log name and index in it."""
+class Receipt(Protocol):
+    """Proof that a vector's trace is durable, as `trace.record` gives it: the name of the log and the position in it."""
 
-    log: str
-    index: int
+    @property
+    def log(self) -> str:
+        """Name of the log."""
+
+    @property
+    def index(self) -> int:
+        """Position in the log, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
