@@ -60,21 +60,21 @@ class Child:
             stdin.write(line + b"\n")
             await stdin.drain()
 
-    async def hear(self, timeout: float) -> bytes:
+    async def hear(self, within: float) -> bytes:
         """Read the next line of its stdout.
 
         Raises:
-            ServiceUnreachable: it ended, or said nothing within `timeout` seconds.
+            ServiceUnreachable: it ended, or said nothing within `within` seconds.
         """
         stdout = self._process.stdout
         if stdout is None:
             raise ServiceUnreachable(Reason.SERVICE_UNREACHABLE, f"{self.name} has no stdout")
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 line = await stdout.readline()
         except TimeoutError:
             raise ServiceUnreachable(
-                Reason.SERVICE_UNREACHABLE, f"{self.name} said nothing within {timeout:g} s"
+                Reason.SERVICE_UNREACHABLE, f"{self.name} said nothing within {within:g} s"
             ) from None
         if not line:
             raise ServiceUnreachable(
@@ -86,12 +86,12 @@ class Child:
         """Wait for its end and return its exit code (negative: the signal that ended it)."""
         return await self._process.wait()
 
-    async def stop(self, timeout: float) -> int:
-        """Ask it to end by SIGTERM, kill it after `timeout` seconds, and return its exit code."""
+    async def stop(self, grace: float) -> int:
+        """Ask it to end by SIGTERM, kill it after `grace` seconds, and return its exit code."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(grace):
                 return await self._process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):

@@ -7,15 +7,18 @@ one directory: `appliance.toml`, `conventions/`, `secrets/`, `pki/`, `spool/` (t
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from appliance.errors import ConfigurationError
+from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
+from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
+from hsm.settings import KeySettings, TokenSettings
 
 CONFIG_FILE: Final = "appliance.toml"
-_SOCKET_PATH_LIMIT: Final = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
+SOCKET_PATH_LIMIT: Final = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
 
 
 class ApiTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +90,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiTable = ApiTable()
     queue: QueueTable = QueueTable()
     trace: TraceTable = TraceTable()
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Level = "info"
     token: tuple[TokenTable, ...] = ()
     key: tuple[KeyTable, ...] = ()
     caller: tuple[CallerTable, ...] = ()
@@ -124,6 +127,11 @@ class Home:
         """Where the command line finds the running service."""
         return self.run / "api.sock"
 
+    @property
+    def metrics(self) -> Path:
+        """Where the processes of a running service keep their counts."""
+        return self.run / "metrics"
+
     def lane_socket(self, token: str, lane: int) -> Path:
         """Where workers find a lane."""
         return self.run / f"lane-{token}-{lane}.sock"
@@ -137,7 +145,7 @@ class Config:
     api: ApiTable
     queue: QueueTable
     trace: TraceTable
-    log_level: str
+    log_level: Level
     tokens: tuple[TokenTable, ...]
     keys: tuple[KeyTable, ...]
     callers: tuple[CallerTable, ...]
@@ -165,6 +173,33 @@ def load_config(root: Path) -> Config:
     return Config(home, read.api, read.queue, read.trace, read.log_level, tokens, keys, read.caller)
 
 
+def token_settings(config: Config, token: TokenTable) -> TokenSettings:
+    """Describe a token as `hsm` wants it; where the PIN is goes along, never the PIN."""
+    return TokenSettings(
+        token.name,
+        str(token.module),
+        token.label,
+        _pin_source(config, token),
+        str(config.home.run),
+        token.environment,
+    )
+
+
+def key_settings(key: KeyTable, public_key: bytes | None) -> KeySettings:
+    """Describe a key; `public_key` is the DER SubjectPublicKeyInfo of its certificate, None to take the token's word."""
+    return KeySettings(key.name, key.label, key.id, public_key)
+
+
+def _pin_source(config: Config, token: TokenTable) -> PinSource:
+    if token.pin_file is not None:
+        return PinFile(str(token.pin_file))
+    if token.pin_env is not None:
+        return PinVariable(token.pin_env)
+    if token.pin_credential is not None:
+        return PinCredential(token.pin_credential)
+    raise _refuse(config.home, f"token `{token.name}`", "a PIN source")
+
+
 def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
     sources = [token.pin_file, token.pin_env, token.pin_credential]
     if sum(source is not None for source in sources) != 1:
@@ -172,7 +207,7 @@ def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
     if token.lanes < 1:
         raise _refuse(home, f"token[{at}].lanes", "at least 1")
     longest = home.lane_socket(token.name, token.lanes)
-    if len(os.fsencode(longest)) > _SOCKET_PATH_LIMIT:
+    if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
         raise _refuse(
             home, f"token[{at}].name", f"a home whose path leaves room for the socket {longest}"
         )

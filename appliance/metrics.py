@@ -1,0 +1,143 @@
+"""Every metric of the appliance, in one place; one scrape covers all workers and the supervisor.
+
+`appliance serve` starts itself with `PROMETHEUS_MULTIPROC_DIR` set (prometheus_client reads it when it is first imported): each process then keeps its values in files there, and `exposition` adds the files up, whichever process answers. Without the
+variable (command line, tests) the values live in this process. Labels come from configuration and closed lists, never from
+what a peer sent. Hot paths bind their label children once (`SIGNATURES.labels(…)`) and keep them.
+"""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_QUICK_SECONDS: Final = (
+    0.0005,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+)
+_COUNTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+REQUESTS: Final = Counter(
+    "appliance_requests", "Answers, by route and status.", ["route", "status"]
+)
+REQUEST_SECONDS: Final = Histogram(
+    "appliance_request_seconds",
+    "From the complete head to the answer handed to the socket.",
+    ["route"],
+    buckets=_QUICK_SECONDS,
+)
+ERRORS: Final = Counter("appliance_errors", "Refusals and failures, by reason.", ["reason"])
+CONNECTIONS: Final = Gauge(
+    "appliance_connections", "Open connections.", ["listener"], multiprocess_mode="livesum"
+)
+VECTORS: Final = Counter(
+    "appliance_vectors",
+    "Vectors asked for, by convention and outcome (created, reused, refused, failed).",
+    ["convention", "outcome"],
+)
+VERIFICATIONS: Final = Counter(
+    "appliance_verifications",
+    "Verdicts, by convention (empty when none was found) and fault (empty when accepted).",
+    ["convention", "fault"],
+)
+QUEUE_DEPTH: Final = Gauge(
+    "appliance_signing_queue_jobs",
+    "Signing jobs accepted and not yet answered.",
+    ["token"],
+    multiprocess_mode="livesum",
+)
+QUEUE_SECONDS: Final = Histogram(
+    "appliance_signing_queue_seconds",
+    "How long a signing job waited before it left for a lane.",
+    ["token"],
+    buckets=_QUICK_SECONDS,
+)
+TOKEN_SECONDS: Final = Counter(
+    "appliance_token_seconds", "Time spent inside the token.", ["lane", "key"]
+)
+SIGNATURES: Final = Counter("appliance_signatures", "Signatures made.", ["lane", "key"])
+LANES_UP: Final = Gauge(
+    "appliance_lanes_up", "Lanes that can sign.", ["token"], multiprocess_mode="livemostrecent"
+)
+LANE_RESTARTS: Final = Counter("appliance_lane_restarts", "Lanes replaced.", ["lane"])
+WORKER_RESTARTS: Final = Counter("appliance_worker_restarts", "Workers replaced.")
+SPOOL_COMMIT_SECONDS: Final = Histogram(
+    "appliance_spool_commit_seconds",
+    "One group commit of the trace spool: write and fdatasync.",
+    buckets=_QUICK_SECONDS,
+)
+SPOOL_COMMIT_ENTRIES: Final = Histogram(
+    "appliance_spool_commit_entries", "Trace entries made durable by one commit.", buckets=_COUNTS
+)
+SPOOL_PENDING: Final = Gauge(
+    "appliance_spool_pending_entries",
+    "Trace entries accepted and not yet durable.",
+    multiprocess_mode="livesum",
+)
+BUILD: Final = Gauge(
+    "appliance_build",
+    "1; the labels say what runs.",
+    ["version", "python"],
+    multiprocess_mode="max",
+)
+
+
+def state_build() -> None:
+    """Say in the exposition which version runs; each long-lived process calls it once."""
+    BUILD.labels(version("interops-appliance"), platform.python_version()).set(1)
+
+
+def exposition() -> bytes:
+    """Write all values in the Prometheus text format; reads the files of every process when there are several."""
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    if directory is None:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+    return generate_latest(registry)
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the directory, free of values under our process id; before a process with this id counts there."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for values in directory.glob(f"*_{os.getpid()}.db"):
+        values.unlink()
+
+
+def forget_earlier_run(directory: Path) -> None:
+    """Drop the values of every process but this one; before this one starts others."""
+    own = set(directory.glob(f"*_{os.getpid()}.db"))
+    for values in directory.glob("*.db"):
+        if values not in own:
+            values.unlink()
+
+
+def forget_process(pid: int) -> None:
+    """Drop the gauges of a process that ended; what it counted stays."""
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    if directory is not None:
+        mark_process_dead(pid, directory)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
