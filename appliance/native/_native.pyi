@@ -1,0 +1,328 @@
+"""The compiled extension, as `appliance.native` re-exports it. Every call releases the interpreter around its work."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, final
+
+__all__ = [
+    "C14N_10",
+    "C14N_EXCLUSIVE",
+    "AlreadySpliced",
+    "AssertionContent",
+    "AssertionFields",
+    "Limits",
+    "PreparedSignature",
+    "ReceivedAssertion",
+    "ReceivedMessage",
+    "SignatureClaim",
+    "SignatureProfile",
+    "SignatureRefused",
+    "SignedAssertion",
+    "StructureRefused",
+    "VerifiedOctets",
+    "XmlRefused",
+    "c14n",
+    "locate",
+    "prepare",
+    "prepare_batch",
+    "verify_digest",
+]
+
+C14N_10: Final[str]
+"""http://www.w3.org/TR/2001/REC-xml-c14n-20010315; each of these has a `#WithComments` sibling the functions also take."""
+C14N_EXCLUSIVE: Final[str]
+"""http://www.w3.org/2001/10/xml-exc-c14n#"""
+
+class XmlRefused(Exception):
+    """The octets are not well-formed, carry a DTD, or pass a limit.
+
+    Attributes:
+        reason: `malformed-xml`, `dtd-forbidden` or `xml-limit`.
+        offset: octet offset of the fault in the input, or None where none applies.
+    """
+
+    reason: str
+    offset: int | None
+
+class SignatureRefused(Exception):
+    """The signature is absent, of a forbidden shape, or wrong.
+
+    Attributes:
+        reason: one of `signature-missing`, `several-signatures`, `certificate-missing`, `certificate-invalid`,
+            `signature-profile`, `algorithm-not-allowed`, `digest-mismatch`, `signature-invalid`.
+    """
+
+    reason: str
+
+class StructureRefused(Exception):
+    """A mandatory part of the assertion is missing, empty or of another version (reason `structure-invalid`)."""
+
+    reason: str
+
+class AlreadySpliced(Exception):
+    """A prepared signature is spliced once (DESIGN invariant 4)."""
+
+@final
+class Limits:
+    """Bounds of the XML reader; passing one raises `XmlRefused` with reason `xml-limit`."""
+
+    def __new__(
+        cls,
+        *,
+        octets: int = 10_485_760,
+        depth: int = 100,
+        attributes: int = 256,
+        namespaces: int = 64,
+    ) -> Limits: ...
+
+def c14n(
+    octets: bytes,
+    algorithm: str = ...,
+    *,
+    inclusive_prefixes: Sequence[str] = (),
+    id: str | None = None,
+    limits: Limits | None = None,
+) -> bytes:
+    """Canonicalize a document, or the one element whose ID is `id`.
+
+    Raises:
+        XmlRefused: the octets cannot be read.
+        ValueError: unknown algorithm, no such ID, or the ID stands twice.
+    """
+
+@final
+class AssertionContent:
+    """Everything a SAML 2.0 vector states; instants are xs:dateTime strings. Every string is escaped when written.
+
+    Raises ValueError where a string holds a character XML 1.0 cannot carry.
+    """
+
+    def __new__(
+        cls,
+        *,
+        id: str,
+        issue_instant: str,
+        issuer: str,
+        name_id: str,
+        name_id_format: str,
+        recipient: str,
+        audience: str,
+        not_before: str,
+        not_on_or_after: str,
+        authn_instant: str,
+        authn_context: str,
+        pagms: Sequence[str],
+        attributes: Mapping[str, Sequence[str]] = ...,
+    ) -> AssertionContent: ...
+
+@final
+class SignatureProfile:
+    """How one key signs: made once per key, shared by all its vectors.
+
+    Args:
+        signature_algorithm: SignatureMethod URI (RSA-SHA256/384/512, ECDSA-SHA256/384/512).
+        digest_algorithm: DigestMethod URI (SHA-256/384/512); SHA-1 is refused with ValueError.
+        public_key: DER SubjectPublicKeyInfo of the signer; every spliced signature is verified with it.
+        certificates: DER, leaf first, as they go into KeyInfo.
+    """
+
+    def __new__(
+        cls,
+        *,
+        signature_algorithm: str,
+        digest_algorithm: str,
+        public_key: bytes,
+        certificates: Sequence[bytes],
+    ) -> SignatureProfile: ...
+    @property
+    def hash_name(self) -> str:
+        """`sha256`, `sha384` or `sha512`: what SignedInfo is hashed with."""
+
+@final
+class PreparedSignature:
+    """An assertion written, digested, and waiting for one signature."""
+
+    @property
+    def digest(self) -> bytes:
+        """The hash of the canonical SignedInfo: what the HSM signs."""
+
+    @property
+    def signed_info(self) -> bytes:
+        """The canonical SignedInfo, for mechanisms that hash in the token."""
+
+    def splice(self, signature: bytes) -> SignedAssertion:
+        """Check the signature with the profile's public key and put it in place.
+
+        Raises:
+            SignatureRefused: it does not verify (reason `signature-invalid`); the signature must never be released.
+            AlreadySpliced: second call.
+        """
+
+@final
+class SignedAssertion:
+    """A complete vector. Only `PreparedSignature.splice` makes one."""
+
+    @property
+    def octets(self) -> bytes:
+        """The `saml2:Assertion` element, UTF-8, canonical."""
+
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 of `octets`, for the trace."""
+
+def prepare(content: AssertionContent, profile: SignatureProfile) -> PreparedSignature:
+    """Write the assertion in canonical form, digest it, write SignedInfo (variant A: Signature after Issuer)."""
+
+def prepare_batch(
+    contents: Sequence[AssertionContent], profile: SignatureProfile
+) -> list[PreparedSignature]:
+    """Do `prepare` for many in one crossing."""
+
+@final
+class ReceivedMessage:
+    """What was found at the top of received octets; nothing in it is verified."""
+
+    @property
+    def kind(self) -> str:
+        """`assertion`, `soap11`, `soap12` or `other`."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why a SOAP message yields no single assertion: `soap-header-missing`, `security-header-missing`,
+        `several-security-headers`, `assertion-missing`, `several-assertions`; None otherwise."""
+
+    @property
+    def assertion(self) -> ReceivedAssertion | None:
+        """The isolated assertion, as a document of its own."""
+
+def locate(octets: bytes, limits: Limits | None = None) -> ReceivedMessage:
+    """Read octets and isolate the assertion (alone, or in soap:Header/wsse:Security).
+
+    Raises:
+        XmlRefused: the octets cannot be read.
+    """
+
+@final
+class ReceivedAssertion:
+    """The isolated, unverified copy. What it tells is a hint and is never kept."""
+
+    @property
+    def claimed_issuer(self) -> str | None:
+        """Text of Issuer, trimmed; selects candidate conventions, proves nothing."""
+
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 of the assertion's octets as received, for the trace."""
+
+    def check_structure(self) -> None:
+        """Check Version, ID, IssueInstant, Issuer and that some content is there (DOMAIN 7, check 3).
+
+        Raises:
+            StructureRefused: says which part.
+        """
+
+    def signature_claim(self) -> SignatureClaim:
+        """Find exactly one signature over this assertion, of an allowed shape (DOMAIN 7, checks 4b, 4c, 4e).
+
+        Raises:
+            SignatureRefused: `signature-missing`, `several-signatures`, `certificate-missing`, `certificate-invalid`
+                or `signature-profile`.
+        """
+
+@final
+class SignatureClaim:
+    """A signature of legal shape, not yet verified."""
+
+    @property
+    def certificates(self) -> list[bytes]:
+        """DER certificates of KeyInfo in document order; the first is the signer's."""
+
+    @property
+    def signature_algorithm(self) -> str:
+        """SignatureMethod URI."""
+
+    @property
+    def digest_algorithm(self) -> str:
+        """DigestMethod URI."""
+
+    @property
+    def variant(self) -> str:
+        """`A` (URI is `#ID`) or `B` (URI is empty) of DOMAIN 2.4."""
+
+    def verify(
+        self, trust: Callable[[list[bytes]], bytes], *, allow_sha1: bool = False
+    ) -> VerifiedOctets:
+        """Check algorithms, ask `trust` for the signer's key, check the digest, then the signature.
+
+        Args:
+            trust: receives the certificates, returns a DER SubjectPublicKeyInfo or raises; it never decides the signature.
+            allow_sha1: accept RSA-SHA1 and SHA-1 digests (legacy conventions only).
+
+        Raises:
+            SignatureRefused: `algorithm-not-allowed`, `certificate-invalid`, `digest-mismatch` or `signature-invalid`.
+            Exception: whatever `trust` raises passes through unchanged.
+        """
+
+@final
+class VerifiedOctets:
+    """The octets the signature covers, and the only source an accepted vector is read from."""
+
+    @property
+    def octets(self) -> bytes:
+        """Canonical octets, without the Signature."""
+
+    def read(self) -> AssertionFields:
+        """Read the SAML 2.0 assertion. Every text concatenates all its text nodes; comments never split a value."""
+
+@final
+class AssertionFields:
+    """What a verified assertion states; strings as written, except Issuer, level and PAGM, trimmed of XML white space."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def issue_instant(self) -> str: ...
+    @property
+    def issuer(self) -> str: ...
+    @property
+    def name_id(self) -> str | None: ...
+    @property
+    def name_id_format(self) -> str | None: ...
+    @property
+    def confirmation_methods(self) -> list[str]: ...
+    @property
+    def confirmation_not_before(self) -> str | None: ...
+    @property
+    def confirmation_not_on_or_after(self) -> str | None: ...
+    @property
+    def recipient(self) -> str | None: ...
+    @property
+    def not_before(self) -> str | None: ...
+    @property
+    def not_on_or_after(self) -> str | None: ...
+    @property
+    def audiences(self) -> list[str]: ...
+    @property
+    def authn_instant(self) -> str | None: ...
+    @property
+    def session_index(self) -> str | None: ...
+    @property
+    def authn_context(self) -> str | None: ...
+    @property
+    def pagm_attribute_count(self) -> int:
+        """How many Attribute elements are named PAGM; more than one is refused."""
+
+    @property
+    def pagms(self) -> list[str]: ...
+    @property
+    def attributes(self) -> dict[str, list[str]]:
+        """The other attributes."""
+
+def verify_digest(
+    public_key: bytes, signature_algorithm: str, digest: bytes, signature: bytes
+) -> None:
+    """Verify a raw signature over a digest (ECDSA as r‖s).
+
+    Raises:
+        SignatureRefused: it does not verify.
+        ValueError: unknown algorithm or unusable key.
+    """

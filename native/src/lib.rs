@@ -1,0 +1,31 @@
+//! The binding: converts, releases the interpreter, converts back. No logic and no policy lives here.
+
+mod error;
+mod issue;
+mod keys;
+mod receive;
+mod xml;
+
+/// `appliance.native._native`; `appliance.native` is its only door.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::error::{AlreadySpliced, SignatureRefused, StructureRefused, XmlRefused};
+    #[pymodule_export]
+    use crate::issue::{
+        AssertionContent, PreparedSignature, SignatureProfile, SignedAssertion, prepare,
+        prepare_batch,
+    };
+    #[pymodule_export]
+    use crate::keys::verify_digest;
+    #[pymodule_export]
+    use crate::receive::{
+        AssertionFields, ReceivedAssertion, ReceivedMessage, SignatureClaim, VerifiedOctets, locate,
+    };
+    #[pymodule_export]
+    use crate::xml::{Limits, c14n};
+    #[pymodule_export]
+    const C14N_10: &str = xmldsig::C14N_10;
+    #[pymodule_export]
+    const C14N_EXCLUSIVE: &str = xmldsig::C14N_EXCLUSIVE;
+}

@@ -1,0 +1,189 @@
+//! Writing the assertion of a vector, directly in its exclusive canonical form (DOMAIN 2.2).
+//!
+//! Promises: `c14n(written) == written`, for the whole and for the whole without its Signature; every string is escaped,
+//! so that none becomes markup. Refuses: characters XML 1.0 cannot carry, IDs that are not names.
+
+use crate::characters::{first_forbidden, is_name_char};
+use crate::error::Error;
+use crate::text::{write_attribute, write_text};
+
+/// The attribute that carries the PAGMs.
+pub const PAGM: &str = "PAGM";
+
+const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
+
+/// Everything a SAML 2.0 vector states; instants are xs:dateTime strings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the caller states every field; a new one must be seen there"
+)]
+pub struct AssertionContent {
+    /// The ID attribute: letters, digits, `.`, `-`, `_`; a bare UUID may start with a digit.
+    pub id: String,
+    /// IssueInstant.
+    pub issue_instant: String,
+    /// Issuer.
+    pub issuer: String,
+    /// NameID.
+    pub name_id: String,
+    /// The Format of NameID.
+    pub name_id_format: String,
+    /// Recipient of SubjectConfirmationData.
+    pub recipient: String,
+    /// Audience.
+    pub audience: String,
+    /// NotBefore of Conditions.
+    pub not_before: String,
+    /// NotOnOrAfter of Conditions and SubjectConfirmationData.
+    pub not_on_or_after: String,
+    /// AuthnInstant.
+    pub authn_instant: String,
+    /// AuthnContextClassRef.
+    pub authn_context: String,
+    /// One AttributeValue each.
+    pub pagms: Vec<String>,
+    /// The other attributes, in order.
+    pub attributes: Vec<(String, Vec<String>)>,
+}
+
+/// A written assertion, and where in it the Signature goes.
+#[derive(Debug)]
+pub(crate) struct WrittenAssertion {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) signature_place: usize,
+}
+
+impl AssertionContent {
+    /// # Errors
+    /// [`Error::Argument`] names the field.
+    pub fn check(&self) -> Result<(), Error> {
+        // The Reference is "#" + ID: with these characters no one can read it in two ways.
+        if self.id.is_empty() || !self.id.chars().all(is_name_char) {
+            return Err(Error::Argument(format!("{:?} is not usable as an ID", self.id)));
+        }
+        for (field, value) in self.fields() {
+            check_characters(field, value)?;
+        }
+        for pagm in &self.pagms {
+            check_characters("pagms", pagm)?;
+        }
+        for (name, values) in &self.attributes {
+            if name == PAGM {
+                return Err(Error::Argument("PAGM is not one of the other attributes".into()));
+            }
+            check_characters("attributes", name)?;
+            values.iter().try_for_each(|value| check_characters("attributes", value))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&self) -> WrittenAssertion {
+        let mut writer = Writer { octets: Vec::with_capacity(2048) };
+        writer.raw("<saml2:Assertion xmlns:saml2=\"urn:oasis:names:tc:SAML:2.0:assertion\"");
+        writer.attribute("ID", &self.id);
+        writer.attribute("IssueInstant", &self.issue_instant);
+        writer.raw(" Version=\"2.0\"><saml2:Issuer>");
+        writer.text(&self.issuer);
+        writer.raw("</saml2:Issuer>");
+        let signature_place = writer.octets.len();
+        self.write_subject(&mut writer);
+        self.write_conditions(&mut writer);
+        self.write_statements(&mut writer);
+        writer.raw("</saml2:Assertion>");
+        WrittenAssertion { octets: writer.octets, signature_place }
+    }
+
+    fn write_subject(&self, writer: &mut Writer) {
+        writer.raw("<saml2:Subject><saml2:NameID");
+        writer.attribute("Format", &self.name_id_format);
+        writer.raw(">");
+        writer.text(&self.name_id);
+        writer.raw("</saml2:NameID><saml2:SubjectConfirmation");
+        writer.attribute("Method", BEARER);
+        writer.raw("><saml2:SubjectConfirmationData");
+        writer.attribute("NotOnOrAfter", &self.not_on_or_after);
+        writer.attribute("Recipient", &self.recipient);
+        writer.raw("></saml2:SubjectConfirmationData></saml2:SubjectConfirmation></saml2:Subject>");
+    }
+
+    fn write_conditions(&self, writer: &mut Writer) {
+        writer.raw("<saml2:Conditions");
+        writer.attribute("NotBefore", &self.not_before);
+        writer.attribute("NotOnOrAfter", &self.not_on_or_after);
+        writer.raw("><saml2:AudienceRestriction><saml2:Audience>");
+        writer.text(&self.audience);
+        writer.raw("</saml2:Audience></saml2:AudienceRestriction></saml2:Conditions>");
+    }
+
+    fn write_statements(&self, writer: &mut Writer) {
+        writer.raw("<saml2:AuthnStatement");
+        writer.attribute("AuthnInstant", &self.authn_instant);
+        writer.attribute("SessionIndex", &self.id);
+        writer.raw("><saml2:AuthnContext><saml2:AuthnContextClassRef>");
+        writer.text(&self.authn_context);
+        writer.raw("</saml2:AuthnContextClassRef></saml2:AuthnContext></saml2:AuthnStatement>");
+        writer.raw("<saml2:AttributeStatement>");
+        writer.saml_attribute(PAGM, &self.pagms);
+        for (name, values) in &self.attributes {
+            writer.saml_attribute(name, values);
+        }
+        writer.raw("</saml2:AttributeStatement>");
+    }
+
+    fn fields(&self) -> [(&'static str, &str); 10] {
+        [
+            ("issue_instant", &self.issue_instant),
+            ("issuer", &self.issuer),
+            ("name_id", &self.name_id),
+            ("name_id_format", &self.name_id_format),
+            ("recipient", &self.recipient),
+            ("audience", &self.audience),
+            ("not_before", &self.not_before),
+            ("not_on_or_after", &self.not_on_or_after),
+            ("authn_instant", &self.authn_instant),
+            ("authn_context", &self.authn_context),
+        ]
+    }
+}
+
+struct Writer {
+    octets: Vec<u8>,
+}
+
+impl Writer {
+    fn raw(&mut self, markup: &'static str) {
+        self.octets.extend_from_slice(markup.as_bytes());
+    }
+
+    fn text(&mut self, value: &str) {
+        write_text(value.as_bytes(), &mut self.octets);
+    }
+
+    fn attribute(&mut self, name: &'static str, value: &str) {
+        self.raw(" ");
+        self.raw(name);
+        self.raw("=\"");
+        write_attribute(value.as_bytes(), &mut self.octets);
+        self.raw("\"");
+    }
+
+    fn saml_attribute(&mut self, name: &str, values: &[String]) {
+        self.raw("<saml2:Attribute Name=\"");
+        write_attribute(name.as_bytes(), &mut self.octets);
+        self.raw("\">");
+        for value in values {
+            self.raw("<saml2:AttributeValue>");
+            self.text(value);
+            self.raw("</saml2:AttributeValue>");
+        }
+        self.raw("</saml2:Attribute>");
+    }
+}
+
+fn check_characters(field: &str, value: &str) -> Result<(), Error> {
+    match first_forbidden(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::Argument(format!("{field} holds a character XML cannot carry"))),
+    }
+}

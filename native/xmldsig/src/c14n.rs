@@ -1,0 +1,447 @@
+//! Canonical XML 1.0 and Exclusive XML Canonicalization 1.0, of a document or of one element.
+//!
+//! One walk over the tape. What the source already writes canonically is copied in runs, so that a document in canonical
+//! form costs a copy; everything else is rebuilt piece by piece. A namespace that is a relative URI cannot be
+//! canonicalized (Canonical XML 1.0, 1.3) and is refused.
+
+use crate::characters::is_space;
+use crate::document::{
+    Attribute, DeclarationId, Document, Element, ElementId, Name, Node, Piece, Span, wide,
+};
+use crate::error::Error;
+use crate::text;
+use crate::uri::is_absolute;
+
+/// Which namespace declarations a canonical form writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Method {
+    /// Exclusive XML Canonicalization 1.0: those visibly used.
+    Exclusive,
+    /// Canonical XML 1.0: all in scope.
+    Inclusive,
+}
+
+/// One canonicalization algorithm with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canonicalization {
+    method: Method,
+    comments: bool,
+    /// Sorted; `#default` is the empty prefix.
+    inclusive_prefixes: Vec<Vec<u8>>,
+}
+
+/// What of a document is canonicalized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subset {
+    Document,
+    /// An element and all it holds.
+    Element(ElementId),
+    /// An element without one of its descendants: what an enveloped signature signs.
+    Enveloping {
+        element: ElementId,
+        signature: ElementId,
+    },
+}
+
+impl Canonicalization {
+    /// An algorithm without PrefixList.
+    #[must_use]
+    pub const fn new(method: Method, comments: bool) -> Self {
+        Self { method, comments, inclusive_prefixes: Vec::new() }
+    }
+
+    /// The InclusiveNamespaces PrefixList of exclusive canonicalization, `#default` for the default namespace.
+    #[must_use]
+    pub fn with_inclusive_prefixes<'p>(mut self, prefixes: impl Iterator<Item = &'p str>) -> Self {
+        let octets = |prefix: &str| if prefix == "#default" { "" } else { prefix }.into();
+        self.inclusive_prefixes = prefixes.map(octets).collect();
+        self.inclusive_prefixes.sort_unstable();
+        self
+    }
+}
+
+impl Document<'_> {
+    /// The canonical form of the whole document, or of the element with this ID.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a relative namespace URI, [`Error::Argument`] for an ID that none or several have.
+    pub fn canonicalize(
+        &self,
+        canonicalization: &Canonicalization,
+        id: Option<&str>,
+    ) -> Result<Vec<u8>, Error> {
+        let subset = match id {
+            None => Subset::Document,
+            Some(id) => Subset::Element(self.element_by_id(id)?),
+        };
+        self.canonicalize_subset(canonicalization, subset)
+    }
+
+    pub(crate) fn canonicalize_subset(
+        &self,
+        canonicalization: &Canonicalization,
+        subset: Subset,
+    ) -> Result<Vec<u8>, Error> {
+        let (apex, skipped) = match subset {
+            Subset::Document => (Self::ROOT, None),
+            Subset::Element(element) => (element, None),
+            Subset::Enveloping { element, signature } => (element, Some(signature)),
+        };
+        let mut canonicalizer = Canonicalizer {
+            document: self,
+            canonicalization,
+            apex,
+            output: Output::new(&self.source),
+            rendered: Vec::new(),
+            marks: Vec::new(),
+            fresh: Vec::new(),
+            value: Vec::new(),
+        };
+        let root = self.element(apex);
+        let (first, last) = (root.first_node, root.last_node);
+        if subset == Subset::Document {
+            canonicalizer.around(0, first, false)?;
+        }
+        canonicalizer.inside(first, last, skipped)?;
+        if subset == Subset::Document {
+            canonicalizer.around(last + 1, crate::document::narrow(self.nodes.len()), true)?;
+        }
+        Ok(canonicalizer.output.finish())
+    }
+}
+
+struct Canonicalizer<'d> {
+    document: &'d Document<'d>,
+    canonicalization: &'d Canonicalization,
+    apex: ElementId,
+    output: Output<'d>,
+    /// Declarations written by the elements around, innermost last.
+    rendered: Vec<DeclarationId>,
+    /// How many were written before each open element.
+    marks: Vec<usize>,
+    /// Declarations the current tag writes.
+    fresh: Vec<DeclarationId>,
+    value: Vec<u8>,
+}
+
+impl Canonicalizer<'_> {
+    /// Comments and instructions beside the root, each on its line.
+    fn around(&mut self, from: u32, to: u32, after: bool) -> Result<(), Error> {
+        for index in from..to {
+            let Some(&node) = self.document.nodes.get(wide(index)) else {
+                break;
+            };
+            if matches!(node, Node::Comment(_)) && !self.canonicalization.comments {
+                continue;
+            }
+            if after {
+                self.output.write(b"\n");
+            }
+            self.node(node)?;
+            if !after {
+                self.output.write(b"\n");
+            }
+        }
+        Ok(())
+    }
+
+    fn inside(&mut self, first: u32, last: u32, skipped: Option<ElementId>) -> Result<(), Error> {
+        let mut index = first;
+        while index <= last {
+            let Some(&node) = self.document.nodes.get(wide(index)) else {
+                break;
+            };
+            index += 1;
+            match node {
+                Node::Start(id) if Some(id) == skipped => {
+                    index = self.document.element(id).last_node + 1;
+                }
+                _ => self.node(node)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: Node) -> Result<(), Error> {
+        let source = &self.document.source;
+        match node {
+            Node::Start(id) => return self.start(id),
+            Node::End(id) => self.end(id),
+            Node::Text { span, plain: true } => self.output.copy(span),
+            Node::Text { span, plain: false } => {
+                self.value.clear();
+                text::read_text(span.of(source), &mut self.value);
+                text::write_text(&self.value, self.output.buffer());
+            }
+            Node::Cdata(span) => {
+                self.value.clear();
+                text::read_cdata(span.of(source), &mut self.value);
+                text::write_text(&self.value, self.output.buffer());
+            }
+            Node::Comment(span) => {
+                if self.canonicalization.comments {
+                    self.output.write(b"<!--");
+                    text::read_cdata(span.of(source), self.output.buffer());
+                    self.output.write(b"-->");
+                }
+            }
+            Node::Instruction(span) => self.instruction(span.of(source)),
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, id: ElementId) -> Result<(), Error> {
+        let element = self.document.element(id);
+        self.marks.push(self.rendered.len());
+        self.fresh.clear();
+        self.collect(id, element)?;
+        let apart = id == self.apex && self.canonicalization.method == Method::Inclusive;
+        let imported = if apart { self.imported(element) } else { Vec::new() };
+        let writes_its_own = self.fresh.len() == usize::from(element.declaration_count)
+            && self.fresh.iter().all(|id| id.0 >= element.first_declaration);
+        if element.verbatim && writes_its_own && imported.is_empty() {
+            self.output.copy(element.tag());
+        } else {
+            self.write_start(element, imported);
+        }
+        self.rendered.extend_from_slice(&self.fresh);
+        Ok(())
+    }
+
+    fn end(&mut self, id: ElementId) {
+        if let Some(mark) = self.marks.pop() {
+            self.rendered.truncate(mark);
+        }
+        let element = self.document.element(id);
+        let len = u32::from(element.name.len);
+        if element.verbatim_end {
+            self.output.copy(Span { start: element.end - len - 3, end: element.end });
+        } else {
+            self.output.write(b"</");
+            self.output.copy(element.name.span());
+            self.output.write(b">");
+        }
+    }
+
+    /// Find the declarations that this tag writes.
+    fn collect(&mut self, id: ElementId, element: &Element) -> Result<(), Error> {
+        let exclusive = self.canonicalization.method == Method::Exclusive;
+        let document = self.document;
+        for id in element.declarations() {
+            self.check_absolute(id)?;
+        }
+        self.visible(element.name, exclusive)?;
+        for attribute in document.attributes(element) {
+            self.visible(attribute.name, exclusive)?;
+        }
+        if exclusive && self.canonicalization.inclusive_prefixes.is_empty() {
+            self.sort();
+            return Ok(());
+        }
+        if id == self.apex {
+            for declaration in document.in_scope(id) {
+                if !exclusive && declaration.0 < document.inherited {
+                    continue;
+                }
+                self.listed(declaration, exclusive)?;
+            }
+        } else {
+            for id in element.declarations() {
+                self.listed(id, exclusive)?;
+            }
+        }
+        self.sort();
+        Ok(())
+    }
+
+    /// Exclusive canonicalization writes what a name uses. The inclusive one does so for namespaces that come from
+    /// outside a document that was cut out: a copy carries only those it uses.
+    fn visible(&mut self, name: Name, exclusive: bool) -> Result<(), Error> {
+        let id = name.binding;
+        if id > DeclarationId::XML && (exclusive || id.0 < self.document.inherited) {
+            self.want(id)?;
+        }
+        Ok(())
+    }
+
+    /// A declaration that inclusive canonicalization, or the PrefixList of the exclusive one, writes.
+    fn listed(&mut self, id: DeclarationId, exclusive: bool) -> Result<(), Error> {
+        let prefixes = &self.canonicalization.inclusive_prefixes;
+        let prefix = self.document.prefix(id);
+        if exclusive && prefixes.binary_search_by(|one| one.as_slice().cmp(prefix)).is_err() {
+            return Ok(());
+        }
+        self.want(id)
+    }
+
+    /// Add a declaration unless the nearest one written for its prefix says the same.
+    fn want(&mut self, id: DeclarationId) -> Result<(), Error> {
+        let document = self.document;
+        if self.rendered.last() == Some(&id) || self.fresh.contains(&id) {
+            return Ok(());
+        }
+        let (prefix, uri) = (document.prefix(id), document.uri(id));
+        let nearest = self
+            .rendered
+            .iter()
+            .rev()
+            .find(|&&written| written == id || document.prefix(written) == prefix);
+        let said = nearest.map_or(&b""[..], |&written| document.uri(written));
+        if said == uri {
+            return Ok(());
+        }
+        self.check_absolute(id)?;
+        self.fresh.push(id);
+        Ok(())
+    }
+
+    /// Canonical XML 1.0, 1.3: a document with relative namespace URIs has no canonical form.
+    fn check_absolute(&self, id: DeclarationId) -> Result<(), Error> {
+        let uri = self.document.uri(id);
+        if uri.is_empty() || is_absolute(uri) {
+            return Ok(());
+        }
+        let offset = wide(self.document.declaration(id).offset);
+        Err(Error::malformed(offset, "a relative namespace URI has no canonical form"))
+    }
+
+    fn sort(&mut self) {
+        if self.fresh.len() > 1 {
+            let document = self.document;
+            self.fresh
+                .sort_unstable_by(|&one, &other| document.prefix(one).cmp(document.prefix(other)));
+        }
+    }
+
+    /// Canonical XML 1.0, 2.4: an element without its ancestors takes over their `xml:` attributes.
+    fn imported(&self, element: &Element) -> Vec<Attribute> {
+        let document = self.document;
+        let is_xml = |attribute: &&Attribute| attribute.name.binding == DeclarationId::XML;
+        let local = |attribute: &Attribute| attribute.name.local(&document.source);
+        let own = document.attributes(element);
+        let mut found: Vec<Attribute> = Vec::new();
+        let mut next = element.parent;
+        while let Some(ancestor) = next.map(|id| document.element(id)) {
+            for attribute in document.attributes(ancestor).iter().filter(is_xml) {
+                let mut nearer = own.iter().filter(is_xml).chain(&found);
+                if !nearer.any(|one| local(one) == local(attribute)) {
+                    found.push(*attribute);
+                }
+            }
+            next = ancestor.parent;
+        }
+        found
+    }
+
+    fn write_start(&mut self, element: &Element, imported: Vec<Attribute>) {
+        let document = self.document;
+        self.output.write(b"<");
+        self.output.copy(element.name.span());
+        for &id in &self.fresh {
+            write_declaration(document, id, &mut self.output);
+        }
+        if imported.is_empty() {
+            document.attributes(element).iter().for_each(|one| self.write_attribute(one));
+        } else {
+            let mut all = imported;
+            all.extend_from_slice(document.attributes(element));
+            let uri = |one: &Attribute| document.uri(one.name.binding);
+            let local = |one: &Attribute| one.name.local(&document.source);
+            all.sort_by_cached_key(|one| (uri(one).to_vec(), local(one).to_vec()));
+            for one in &all {
+                self.write_attribute(one);
+            }
+        }
+        self.output.write(b">");
+    }
+
+    fn write_attribute(&mut self, attribute: &Attribute) {
+        if attribute.verbatim {
+            let (start, end) = (attribute.name.start - 1, attribute.value.end + 1);
+            self.output.copy(Span { start, end });
+            return;
+        }
+        self.output.write(b" ");
+        self.output.copy(attribute.name.span());
+        self.output.write(b"=\"");
+        if attribute.plain {
+            self.output.copy(attribute.value);
+        } else {
+            self.value.clear();
+            text::read_attribute(attribute.value.of(&self.document.source), &mut self.value);
+            text::write_attribute(&self.value, self.output.buffer());
+        }
+        self.output.write(b"\"");
+    }
+
+    /// Target, one space, data; no space where there is no data.
+    fn instruction(&mut self, raw: &[u8]) {
+        let end = raw.iter().position(|&octet| is_space(octet)).unwrap_or(raw.len());
+        let (target, data) = raw.split_at(end);
+        let data = data.trim_ascii_start();
+        self.output.write(b"<?");
+        self.output.write(target);
+        if !data.is_empty() {
+            self.output.write(b" ");
+            text::read_cdata(data, self.output.buffer());
+        }
+        self.output.write(b"?>");
+    }
+}
+
+fn write_declaration(document: &Document<'_>, id: DeclarationId, output: &mut Output<'_>) {
+    let declaration = document.declaration(id);
+    if let (Piece::Source(uri), true) = (declaration.uri, declaration.verbatim) {
+        output.copy(Span { start: declaration.offset - 1, end: uri.end + 1 });
+        return;
+    }
+    let prefix = document.prefix(id);
+    output.write(if prefix.is_empty() { b" xmlns" } else { b" xmlns:" });
+    output.write(prefix);
+    output.write(b"=\"");
+    text::write_attribute(document.uri(id), output.buffer());
+    output.write(b"\"");
+}
+
+/// Canonical octets as they grow; neighbouring stretches of the source are copied as one.
+struct Output<'d> {
+    source: &'d [u8],
+    octets: Vec<u8>,
+    run: Span,
+}
+
+impl<'d> Output<'d> {
+    fn new(source: &'d [u8]) -> Self {
+        Self { source, octets: Vec::new(), run: Span::EMPTY }
+    }
+
+    #[inline]
+    fn copy(&mut self, span: Span) {
+        if span.start == self.run.end {
+            self.run.end = span.end;
+        } else {
+            self.flush();
+            self.run = span;
+        }
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        self.buffer().extend_from_slice(octets);
+    }
+
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.flush();
+        &mut self.octets
+    }
+
+    fn flush(&mut self) {
+        self.octets.extend_from_slice(self.run.of(self.source));
+        self.run.start = self.run.end;
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.flush();
+        self.octets
+    }
+}

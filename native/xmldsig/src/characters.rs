@@ -1,0 +1,163 @@
+//! The character classes of XML 1.0, fifth edition, and the check that octets hold nothing else.
+
+use memchr::memmem;
+
+/// May stand in an `NCName`, a name without its colon.
+const NAME: u8 = 1;
+/// May start one.
+const NAME_START: u8 = 2;
+/// Must be looked at in an attribute value.
+const VALUE_STOP: u8 = 4;
+/// Unreserved or a sub-delimiter in a URI (RFC 3986, 2.2 and 2.3).
+const URI: u8 = 8;
+
+/// What each octet may be, in one look.
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut octet = 0;
+    while octet < 128 {
+        #[expect(clippy::as_conversions, reason = "a const fn cannot call From; octet < 128")]
+        #[expect(clippy::cast_possible_truncation, reason = "octet < 128")]
+        let character = octet as u8;
+        #[expect(clippy::indexing_slicing, reason = "octet < 128")]
+        let class = &mut classes[octet];
+        *class = match character {
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => NAME | NAME_START | URI,
+            b'0'..=b'9' | b'-' | b'.' => NAME | URI,
+            b'\'' | b'&' => VALUE_STOP | URI,
+            b'"' | b'<' | 0..=0x1F => VALUE_STOP,
+            b'~' | b'!' | b'$' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => URI,
+            _ => 0,
+        };
+        octet += 1;
+    }
+    classes
+}
+
+/// Production [3], `S`.
+pub(crate) const fn is_space(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// Production [2], `Char`.
+pub(crate) const fn is_char(character: char) -> bool {
+    matches!(character,
+        '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+}
+
+/// Production [4], `NameStartChar`, without the colon.
+const fn is_name_start(character: char) -> bool {
+    matches!(character,
+        'A'..='Z' | 'a'..='z' | '_'
+        | '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}'
+        | '\u{370}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}' | '\u{200C}'..='\u{200D}'
+        | '\u{2070}'..='\u{218F}' | '\u{2C00}'..='\u{2FEF}' | '\u{3001}'..='\u{D7FF}'
+        | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
+}
+
+/// Production [4a], `NameChar`, without the colon.
+pub(crate) const fn is_name_char(character: char) -> bool {
+    is_name_start(character)
+        || matches!(character,
+            '0'..='9' | '-' | '.' | '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}')
+}
+
+/// Length of the `NCName` at the start of `octets` (valid UTF-8); 0 where none starts.
+#[inline]
+pub(crate) fn ncname_len(octets: &[u8]) -> usize {
+    let len = octets.iter().position(|&octet| class(octet) & NAME == 0).unwrap_or(octets.len());
+    match (octets.first(), octets.get(len)) {
+        (_, Some(0x80..)) => beyond_ascii(octets),
+        (Some(&first), _) if class(first) & NAME_START != 0 => len,
+        _ => 0,
+    }
+}
+
+/// Length of the attribute value's start that needs no second look.
+#[inline]
+pub(crate) fn ordinary_len(octets: &[u8]) -> usize {
+    octets.iter().position(|&octet| class(octet) & VALUE_STOP != 0).unwrap_or(octets.len())
+}
+
+/// Length of the start that is unreserved characters and sub-delimiters of a URI.
+pub(crate) fn uri_len(octets: &[u8]) -> usize {
+    octets.iter().position(|&octet| class(octet) & URI == 0).unwrap_or(octets.len())
+}
+
+/// `ncname_len` for names that are not all ASCII.
+#[cold]
+fn beyond_ascii(octets: &[u8]) -> usize {
+    if !decode(octets).is_some_and(is_name_start) {
+        return 0;
+    }
+    let mut len = 0;
+    while let Some(next) = octets.get(len..).and_then(decode).filter(|&next| is_name_char(next)) {
+        len += next.len_utf8();
+    }
+    len
+}
+
+/// Offset of the first octet that starts a character outside `Char`; `text` is valid UTF-8.
+pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
+    let octets = text.as_bytes();
+    // Branch-free inside a block, so that the compiler vectorizes it.
+    for (block, chunk) in octets.chunks(64).enumerate() {
+        let control = chunk.iter().fold(false, |found, &octet| found | is_control(octet));
+        if control {
+            let place = chunk.iter().position(|&octet| is_control(octet));
+            return place.map(|place| block * 64 + place);
+        }
+    }
+    // U+FFFE and U+FFFF, the only other characters UTF-8 can carry and XML cannot.
+    memmem::find_iter(octets, b"\xEF\xBF")
+        .find(|&place| matches!(octets.get(place + 2), Some(0xBE | 0xBF)))
+}
+
+#[expect(clippy::needless_bitwise_bool, reason = "no branch: the loop over it is vectorized")]
+const fn is_control(octet: u8) -> bool {
+    (octet < 0x20) & (octet != b'\t') & (octet != b'\n') & (octet != b'\r')
+}
+
+#[inline]
+fn class(octet: u8) -> u8 {
+    #[expect(clippy::indexing_slicing, reason = "an octet is below 256")]
+    CLASSES[usize::from(octet)]
+}
+
+/// The first character of valid UTF-8.
+fn decode(octets: &[u8]) -> Option<char> {
+    let head = octets.get(..octets.len().min(4))?;
+    match std::str::from_utf8(head) {
+        Ok(text) => text.chars().next(),
+        Err(error) => {
+            let valid = head.get(..error.valid_up_to())?;
+            std::str::from_utf8(valid).ok()?.chars().next()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stop_where_the_standard_says() {
+        assert_eq!(ncname_len(b"saml2:Assertion"), 5);
+        assert_eq!(ncname_len("é1·x y".as_bytes()), "é1·x".len());
+        assert_eq!(ncname_len(b"1a"), 0);
+        assert_eq!(ncname_len(b"-a"), 0);
+        assert_eq!(ncname_len("\u{D7}".as_bytes()), 0);
+        assert_eq!(ncname_len(b""), 0);
+    }
+
+    #[test]
+    fn forbidden_characters_are_found_in_any_block() {
+        assert_eq!(first_forbidden("a\tb\r\n"), None);
+        assert_eq!(first_forbidden(&format!("{}\u{1}", "x".repeat(100))), Some(100));
+        assert_eq!(first_forbidden("\u{FFFD}\u{FFFE}"), Some(3));
+        assert_eq!(first_forbidden("\u{FFFF}"), Some(0));
+        assert_eq!(first_forbidden("\u{7F}\u{85}\u{10FFFF}"), None);
+    }
+}

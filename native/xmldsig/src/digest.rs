@@ -1,0 +1,67 @@
+//! Hashing, and the trait that brings public-key mathematics in from outside.
+
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+use crate::algorithms::{Hash, SignatureAlgorithm};
+
+/// The hash of octets.
+#[must_use]
+pub fn digest(hash: Hash, octets: &[u8]) -> Vec<u8> {
+    match hash {
+        Hash::Sha1 => Sha1::digest(octets).to_vec(),
+        Hash::Sha256 => Sha256::digest(octets).to_vec(),
+        Hash::Sha384 => Sha384::digest(octets).to_vec(),
+        Hash::Sha512 => Sha512::digest(octets).to_vec(),
+    }
+}
+
+/// SHA-256, the fingerprint the trace keeps.
+#[must_use]
+pub fn sha256(octets: &[u8]) -> [u8; 32] {
+    Sha256::digest(octets).into()
+}
+
+/// A public key made ready for one algorithm. This crate does no public-key mathematics; who uses it brings them.
+pub trait PublicKeyVerifier: Sized {
+    /// Load a DER SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// [`KeyRefused`] where it cannot be read, is of another kind, or is too small or too large.
+    fn from_spki(spki: &[u8], algorithm: SignatureAlgorithm) -> Result<Self, KeyRefused>;
+
+    /// Check a signature over a digest; an ECDSA one is r‖s, and nothing else is accepted.
+    ///
+    /// # Errors
+    /// [`SignatureMismatch`], whatever the cause.
+    fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureMismatch>;
+}
+
+/// Why a public key is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyRefused {
+    /// It is not for this algorithm, or its size is outside the policy.
+    NotAllowed,
+    /// It is no public key.
+    Unreadable,
+}
+
+/// A signature that does not verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignatureMismatch;
+
+impl SignatureMismatch {
+    /// The only value.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Default for SignatureMismatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,120 @@
+//! Everything up to the octets the HSM signs.
+
+use std::sync::Arc;
+
+use crate::algorithms::{Hash, SignatureAlgorithm};
+use crate::assertion::AssertionContent;
+use crate::digest::{KeyRefused, PublicKeyVerifier, digest};
+use crate::error::Error;
+use crate::namespaces::DS;
+use crate::signed_info::{Methods, SignedInfo, write_base64, write_inside};
+
+/// How one key signs: made once per key, shared by all its vectors.
+#[derive(Debug)]
+pub struct SignatureProfile<K> {
+    methods: Methods,
+    algorithm: SignatureAlgorithm,
+    digest: Hash,
+    pub(crate) key: K,
+    /// `KeyInfo` with all certificates, as it ends every Signature.
+    pub(crate) key_info: Vec<u8>,
+}
+
+/// An assertion written, digested, and waiting for one signature.
+#[derive(Debug)]
+pub struct PreparedSignature<K> {
+    pub(crate) profile: Arc<SignatureProfile<K>>,
+    /// The assertion up to the Signature, the Signature up to its value.
+    pub(crate) head: Vec<u8>,
+    /// The assertion behind the Signature.
+    pub(crate) tail: Vec<u8>,
+    signed_info: Vec<u8>,
+    pub(crate) signed_info_digest: Vec<u8>,
+}
+
+impl<K: PublicKeyVerifier> SignatureProfile<K> {
+    /// # Errors
+    /// [`Error::Argument`] for an algorithm outside the signing profile, a key not for it, or no certificate.
+    pub fn new(
+        signature_algorithm: &str,
+        digest_algorithm: &str,
+        public_key: &[u8],
+        certificates: &[Vec<u8>],
+    ) -> Result<Self, Error> {
+        let refused = |detail: &str| Err(Error::Argument(detail.into()));
+        let algorithm = SignatureAlgorithm::from_uri(signature_algorithm);
+        let Some(algorithm) = algorithm.filter(|algorithm| algorithm.hash != Hash::Sha1) else {
+            return refused("the signature algorithm is not one this appliance signs with");
+        };
+        let Some(digest) = Hash::from_uri(digest_algorithm).filter(|&hash| hash != Hash::Sha1)
+        else {
+            return refused("the digest algorithm is not one this appliance signs with");
+        };
+        let key = match K::from_spki(public_key, algorithm) {
+            Ok(key) => key,
+            Err(KeyRefused::NotAllowed) => {
+                return refused(
+                    "the public key is not for this algorithm, or not of an allowed size",
+                );
+            }
+            Err(KeyRefused::Unreadable) => return refused("the public key cannot be read"),
+        };
+        if certificates.is_empty() {
+            return refused("a profile needs at least the signer's certificate");
+        }
+        let methods =
+            Methods { signature: signature_algorithm.into(), digest: digest_algorithm.into() };
+        Ok(Self { methods, algorithm, digest, key, key_info: write_key_info(certificates) })
+    }
+
+    /// What `SignedInfo` is hashed with.
+    #[must_use]
+    pub const fn hash(&self) -> Hash {
+        self.algorithm.hash
+    }
+}
+
+impl<K> PreparedSignature<K> {
+    /// Write the assertion, digest it, write `SignedInfo` (variant A: the Signature stands behind Issuer).
+    ///
+    /// The content must have passed [`AssertionContent::check`].
+    #[must_use]
+    pub fn new(content: &AssertionContent, profile: Arc<SignatureProfile<K>>) -> Self {
+        let written = content.write();
+        let digest_value = digest(profile.digest, &written.octets);
+        let signed_info = SignedInfo::write(&profile.methods, &content.id, &digest_value);
+        let signed_info_digest = digest(profile.algorithm.hash, &signed_info);
+        let mut head = written.octets;
+        let tail = head.split_off(written.signature_place);
+        head.reserve(1024 + profile.key_info.len() + 700 + tail.len());
+        head.extend_from_slice(b"<ds:Signature xmlns:ds=\"");
+        head.extend_from_slice(DS.as_bytes());
+        head.extend_from_slice(b"\"><ds:SignedInfo>");
+        write_inside(&profile.methods, &content.id, &digest_value, &mut head);
+        head.extend_from_slice(b"<ds:SignatureValue>");
+        Self { profile, head, tail, signed_info, signed_info_digest }
+    }
+
+    /// The hash of the canonical `SignedInfo`: what the HSM signs.
+    #[must_use]
+    pub fn digest(&self) -> &[u8] {
+        &self.signed_info_digest
+    }
+
+    /// The canonical `SignedInfo`, for mechanisms that hash in the token.
+    #[must_use]
+    pub fn signed_info(&self) -> &[u8] {
+        &self.signed_info
+    }
+}
+
+fn write_key_info(certificates: &[Vec<u8>]) -> Vec<u8> {
+    let mut octets = b"</ds:SignatureValue><ds:KeyInfo><ds:X509Data>".to_vec();
+    for certificate in certificates {
+        octets.extend_from_slice(b"<ds:X509Certificate>");
+        write_base64(certificate, &mut octets);
+        octets.extend_from_slice(b"</ds:X509Certificate>");
+    }
+    octets.extend_from_slice(b"</ds:X509Data></ds:KeyInfo></ds:Signature>");
+    octets
+}

@@ -1,0 +1,236 @@
+//! The strict reader: XML 1.0 (fifth edition) and Namespaces in XML 1.0, without DTD.
+//!
+//! Promises: what it accepts is well-formed and namespace-well-formed; every refusal names the rule and the octet; time
+//! is linear in the input, nothing recurses, nothing outside the octets is looked at. Refuses: any DOCTYPE, entities
+//! beyond the five, whatever passes [`Limits`].
+
+mod cursor;
+mod markup;
+mod tag;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use memchr::memchr3;
+
+use self::cursor::Cursor;
+use crate::document::{
+    Attribute, Declaration, DeclarationId, Document, Element, ElementId, Node, Piece, Span, narrow,
+};
+use crate::encoding::Decoded;
+use crate::error::{Error, Refusal};
+use crate::limits::Limits;
+use crate::namespaces::{Scope, XML};
+
+/// A prefix and the namespace it was bound to where a document was cut out of another.
+pub(crate) type Inherited = (Vec<u8>, Vec<u8>);
+
+/// Read a document.
+///
+/// # Errors
+/// [`Error::Malformed`], [`Error::DtdForbidden`] or [`Error::Limit`].
+pub fn read<'a>(octets: &'a [u8], limits: &Limits) -> Result<Document<'a>, Error> {
+    let decoded = Decoded::new(octets, limits)?;
+    let tape = tape(&decoded, &[], limits)?;
+    Ok(tape.document(decoded.octets))
+}
+
+/// Read octets cut out of a document, in a scope where `inherited` was bound, outermost first.
+pub(crate) fn read_cut(
+    octets: Vec<u8>,
+    inherited: &[Inherited],
+    limits: &Limits,
+) -> Result<Document<'static>, Error> {
+    let tape = tape(&Decoded::new(&octets, limits)?, inherited, limits)?;
+    Ok(tape.document(Cow::Owned(octets)))
+}
+
+fn tape(decoded: &Decoded<'_>, inherited: &[Inherited], limits: &Limits) -> Result<Tape, Error> {
+    let mut reader = Reader::new(&decoded.octets, decoded.start, limits);
+    reader.inherit(inherited);
+    reader.document(decoded).map_err(|refusal| decoded.located(refusal.into()))?;
+    Ok(reader.tape)
+}
+
+/// The lists a document is made of, while they grow.
+#[derive(Debug, Default)]
+struct Tape {
+    side: Vec<u8>,
+    nodes: Vec<Node>,
+    elements: Vec<Element>,
+    attributes: Vec<Attribute>,
+    declarations: Vec<Declaration>,
+    inherited: u32,
+}
+
+struct Reader<'d> {
+    cursor: Cursor<'d>,
+    limits: &'d Limits,
+    tape: Tape,
+    scope: Scope,
+    open: Vec<Open>,
+    has_carriage_return: bool,
+    /// Values of the `xml:id` attributes so far.
+    xml_ids: HashSet<Vec<u8>>,
+    /// Attributes on their way to their canonical place, reused from tag to tag.
+    ranked: Vec<(u32, Attribute)>,
+}
+
+/// An element whose end tag is still to come.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    element: ElementId,
+    /// Bindings in scope around it.
+    scope: usize,
+}
+
+impl Tape {
+    fn document(self, source: Cow<'_, [u8]>) -> Document<'_> {
+        let Self { side, nodes, elements, attributes, declarations, inherited } = self;
+        Document { source, side, nodes, elements, attributes, declarations, inherited }
+    }
+}
+
+impl<'d> Reader<'d> {
+    fn new(octets: &'d [u8], at: usize, limits: &'d Limits) -> Self {
+        // An element with an end tag makes two nodes of two tags, and often one of the text in or behind it.
+        let tags = memchr::memchr_iter(b'<', octets).count();
+        let tape = Tape {
+            nodes: Vec::with_capacity(tags + tags / 2),
+            elements: Vec::with_capacity(tags / 2 + 1),
+            ..Tape::default()
+        };
+        Self {
+            cursor: Cursor::new(octets, at, limits),
+            limits,
+            tape,
+            scope: Scope::default(),
+            open: Vec::new(),
+            has_carriage_return: memchr::memchr(b'\r', octets).is_some(),
+            xml_ids: HashSet::new(),
+            ranked: Vec::new(),
+        }
+    }
+
+    fn inherit(&mut self, inherited: &[Inherited]) {
+        let none = Piece::Side(Span::EMPTY);
+        self.tape.declarations.push(Declaration {
+            prefix: none,
+            uri: none,
+            offset: 0,
+            verbatim: false,
+        });
+        let xml = (b"xml".to_vec(), XML.as_bytes().to_vec());
+        for (prefix, uri) in std::iter::once(&xml).chain(inherited) {
+            let (prefix, uri) = (self.aside(prefix), self.aside(uri));
+            self.bind(Declaration { prefix, uri, offset: 0, verbatim: false });
+        }
+        self.tape.inherited = narrow(self.tape.declarations.len());
+    }
+
+    fn document(&mut self, decoded: &Decoded<'_>) -> Result<(), Refusal> {
+        self.xml_declaration(decoded)?;
+        self.misc()?;
+        if self.cursor.peek() != Some(b'<') {
+            return Err(self.cursor.malformed("a document starts with an element"));
+        }
+        self.start_tag()?;
+        self.content()?;
+        self.misc()?;
+        if self.cursor.peek().is_some() {
+            let rule = "nothing but comments and instructions follow the root";
+            return Err(self.cursor.malformed(rule));
+        }
+        Ok(())
+    }
+
+    /// Everything up to the end tag of the root.
+    fn content(&mut self) -> Result<(), Refusal> {
+        let nowhere = "no declaration may stand here";
+        while !self.open.is_empty() {
+            match self.cursor.rest() {
+                [b'<', b'/', ..] => self.end_tag()?,
+                [b'<', b'?', ..] => self.instruction()?,
+                [b'<', b'!', b'-', b'-', ..] => self.comment()?,
+                [b'<', b'!', b'[', ..] => self.cdata()?,
+                [b'<', b'!', ..] => return Err(self.cursor.malformed(nowhere)),
+                [b'<', ..] => self.start_tag()?,
+                _ => self.character_data()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Production [14], with the references of production [43].
+    fn character_data(&mut self) -> Result<(), Refusal> {
+        let cursor = &mut self.cursor;
+        let start = cursor.at;
+        let mut plain = true;
+        loop {
+            let Some(length) = memchr3(b'<', b'&', b'>', cursor.rest()) else {
+                cursor.at = cursor.octets.len();
+                return Err(cursor.malformed("the document ends inside an element"));
+            };
+            cursor.at += length;
+            match cursor.peek() {
+                Some(b'&') => {
+                    cursor.reference()?;
+                    plain = false;
+                }
+                Some(b'>') => {
+                    if cursor.since(start).ends_with(b"]]") {
+                        return Err(cursor.malformed("]]> stands outside a CDATA section"));
+                    }
+                    cursor.at += 1;
+                    plain = false;
+                }
+                _ => break,
+            }
+        }
+        if self.has_carriage_return && plain {
+            plain = !cursor.since(start).contains(&b'\r');
+        }
+        self.tape.nodes.push(Node::Text { span: Span::new(start, cursor.at), plain });
+        Ok(())
+    }
+
+    /// Production [27], as often as it comes.
+    fn misc(&mut self) -> Result<(), Refusal> {
+        loop {
+            self.cursor.skip_space();
+            match self.cursor.rest() {
+                [b'<', b'?', ..] => self.instruction()?,
+                [b'<', b'!', b'-', b'-', ..] => self.comment()?,
+                rest if rest.starts_with(b"<!DOCTYPE") => {
+                    return Err(Error::DtdForbidden { offset: self.cursor.at }.into());
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Record a declaration and bring it into scope.
+    fn bind(&mut self, declaration: Declaration) {
+        let id = DeclarationId(narrow(self.tape.declarations.len()));
+        self.tape.declarations.push(declaration);
+        let (octets, side) = (self.cursor.octets, &self.tape.side);
+        self.scope.push(id, declaration, |piece| piece_of(octets, side, piece));
+    }
+
+    /// Keep octets that the source does not hold literally.
+    fn aside(&mut self, octets: &[u8]) -> Piece {
+        let start = self.tape.side.len();
+        self.tape.side.extend_from_slice(octets);
+        Piece::Side(Span::new(start, self.tape.side.len()))
+    }
+}
+
+fn piece_of<'o>(source: &'o [u8], side: &'o [u8], piece: Piece) -> &'o [u8] {
+    match piece {
+        Piece::Source(span) => span.of(source),
+        Piece::Side(span) => span.of(side),
+    }
+}
+
+#[cfg(test)]
+mod tests;

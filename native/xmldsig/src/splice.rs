@@ -1,0 +1,46 @@
+//! Putting the signature back, once, and only one that verifies.
+
+use crate::digest::{PublicKeyVerifier, sha256};
+use crate::error::{Error, SignatureFault};
+use crate::prepare::PreparedSignature;
+use crate::signed_info::write_base64;
+
+/// A complete vector. Only [`PreparedSignature::splice`] makes one.
+#[derive(Debug)]
+pub struct SignedAssertion {
+    octets: Vec<u8>,
+}
+
+impl<K: PublicKeyVerifier> PreparedSignature<K> {
+    /// Check the signature with the profile's public key and put it in place.
+    ///
+    /// A wrong one is never released: a fault in the token's RSA arithmetic would give its key away.
+    ///
+    /// # Errors
+    /// [`SignatureFault::SignatureInvalid`].
+    pub fn splice(self, signature: &[u8]) -> Result<SignedAssertion, Error> {
+        if self.profile.key.verify(&self.signed_info_digest, signature).is_err() {
+            let detail = "the token's signature does not verify with the key's certificate";
+            return Err(Error::signature(SignatureFault::SignatureInvalid, detail));
+        }
+        let mut octets = self.head;
+        write_base64(signature, &mut octets);
+        octets.extend_from_slice(&self.profile.key_info);
+        octets.extend_from_slice(&self.tail);
+        Ok(SignedAssertion { octets })
+    }
+}
+
+impl SignedAssertion {
+    /// The `saml2:Assertion` element, UTF-8, canonical.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// SHA-256 of the octets, for the trace.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        sha256(&self.octets)
+    }
+}
