@@ -1,0 +1,81 @@
+"""How fast one process can sign with one key through python-pkcs11, and nothing around it: the yardstick of the load tools.
+
+Owns the measuring process: `python -m hsm.ceiling`, a request as one line of JSON on standard input. It says `ready` once the key is
+proven, waits for one more line so that several start together, signs in a tight loop, and answers with its count.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from hsm.child import FAILED
+from hsm.errors import HsmError
+from hsm.keys import SigningKey, find_key
+from hsm.mechanism import write_payload
+from hsm.pin import PinGuard
+from hsm.probe import prove_key
+from hsm.report import LaneFailed
+from hsm.session import open_session
+from hsm.settings import KeySettings, TokenSettings
+
+
+class CeilingRequest(msgspec.Struct, frozen=True):
+    """What the process is asked for."""
+
+    token: TokenSettings
+    key: KeySettings
+    seconds: float
+
+
+class CeilingCount(msgspec.Struct, frozen=True):
+    """What it counted, and with which kind of key (`rsa-2048`, `p-256`)."""
+
+    mechanism: str
+    signatures: int
+    seconds: float
+
+
+def main() -> int:
+    """Measure; returns the exit status."""
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CeilingRequest)
+    try:
+        key = _open(request)
+    except HsmError as error:
+        _say(msgspec.json.encode(LaneFailed(error.target, error.finding)))
+        return FAILED
+    _say(b"ready")
+    sys.stdin.buffer.readline()
+    _say(msgspec.json.encode(_count(key, request.seconds)))
+    return 0
+
+
+def _open(request: CeilingRequest) -> SigningKey:
+    with PinGuard.locked(Path(request.token.state_directory)) as guard:
+        session = open_session(request.token, guard)
+        key = find_key(session, request.key, request.token.target)
+        prove_key(key)
+        return key
+
+
+def _count(key: SigningKey, seconds: float) -> CeilingCount:
+    payload, mechanism = write_payload(key, "sha256", bytes(32))
+    sign = key.handle.sign
+    signatures = 0
+    begun = now = time.monotonic()
+    while now - begun < seconds:
+        sign(payload, mechanism=mechanism)
+        signatures += 1
+        now = time.monotonic()
+    family = "rsa" if key.kind == "rsa" else "p"
+    return CeilingCount(f"{family}-{key.bits}", signatures, now - begun)
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

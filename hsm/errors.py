@@ -1,0 +1,55 @@
+"""What went wrong at the token, in words an operator can act on.
+
+Owns `HsmError`. Promises that an error names module, token, key, code, likely cause and next step; refuses to carry a PIN or key
+material. Knows no binding, so that workers and the supervisor can name failures too; `ckr` translates.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["request", "session", "object", "login", "device", "capacity", "human"]
+"""Who has to act: the caller (`request`), the lane by being replaced (`session`, `object`, `login`, `device`), time
+(`capacity`), or a person (`human`). Only `request` and `human` are never retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What was being used when it failed."""
+
+    module: str
+    token: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One cause of failure: its stable name, who has to act, what it usually means, what to do.
+
+    Attributes:
+        code: the CKR name, or a name of ours where the failure is not the module's.
+    """
+
+    code: str
+    kind: Kind
+    cause: str
+    next_step: str
+
+
+class HsmError(Exception):
+    """A failure at the token; `str()` is one sentence with module, token, key, code, likely cause and next step."""
+
+    def __init__(self, target: Target, finding: Finding) -> None:
+        key = f", key `{target.key}`" if target.key else ""
+        super().__init__(
+            f"{finding.code} at token `{target.token}`{key} (module {target.module}): "
+            f"{finding.cause}; {finding.next_step}"
+        )
+        self.target: Final = target
+        self.finding: Final = finding
+
+
+PIN_CODES: Final = frozenset({
+    "CKR_PIN_EXPIRED", "CKR_PIN_INCORRECT", "CKR_PIN_INVALID", "CKR_PIN_LEN_RANGE", "CKR_PIN_LOCKED",
+    "CKR_USER_PIN_NOT_INITIALIZED",
+})  # fmt: skip
+"""The answers to C_Login after which nobody may try the same PIN again."""

@@ -1,0 +1,141 @@
+"""A lane: one process, one session, one thread, signing digests for the peers it is told to serve.
+
+Owns the process: `python -m hsm.lane`, settings as one line of JSON on standard input, reports as lines of JSON on standard output.
+Promises to listen only after every key is proven, to answer the frame in hand before it ends on SIGTERM, and to end when standard
+input does, because its parent is gone. Ends with status 3 when it cannot open, 4 when its session is lost, and by SIGALRM when the
+module hangs: the cure for each is a new lane.
+"""
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import msgspec
+
+from hsm.child import FAILED
+from hsm.errors import HsmError
+from hsm.keys import find_key
+from hsm.pin import PinGuard
+from hsm.report import LaneEnded, LaneFailed, LaneReady, LaneReport
+from hsm.serve import FrameServer
+from hsm.session import close_session, open_session, read_serial
+from hsm.settings import LaneSettings
+from hsm.signer import FrameSigner, call_deadline
+
+SESSION_LOST: Final = 4
+"""Exit status of a lane whose session no longer works."""
+
+_STDIN: Final = 0
+_BACKLOG: Final = 16
+
+
+def main() -> int:
+    """Run the lane; returns its exit status."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends it to all; the parent decides when lanes end
+    signal.signal(
+        signal.SIGALRM, signal.SIG_DFL
+    )  # the call deadline ends the process, whatever the parent ignored
+    settings = _read_settings()
+    try:
+        with call_deadline(settings.open_timeout):
+            signer, serial = _open(settings)
+    except HsmError as error:
+        _report(LaneFailed(error.target, error.finding))
+        return FAILED
+    server = FrameServer(_listen(settings), signer, serial, settings.allowed_uids)
+    stop_signal = _StopSignal(server)
+    _watch_parent(server)
+    _report(LaneReady(serial, signer.facts(), os.getpid()))
+    server.run()
+    stop_signal.disarm()
+    _report(LaneEnded({key.name: key.signatures for key in signer.facts()}))
+    return _close(settings, signer)
+
+
+def _read_settings() -> LaneSettings:
+    """Read up to the first newline and no further: what follows is only ever the end of the parent."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        octets = os.read(_STDIN, 1)
+        if not octets:
+            sys.exit("hsm.lane: wants its settings as one line of JSON on standard input")
+        line += octets
+    return msgspec.json.decode(bytes(line), type=LaneSettings)
+
+
+def _open(settings: LaneSettings) -> tuple[FrameSigner, str]:
+    """Log in, find the keys and prove them, while no other lane of this home does."""
+    token = settings.token
+    with PinGuard.locked(Path(token.state_directory), settings.open_timeout) as guard:
+        session = open_session(token, guard)
+        keys = [find_key(session, key, token.target) for key in settings.keys]
+        signer = FrameSigner(keys, settings.call_timeout)
+        signer.prove()
+        return signer, read_serial(session.token)
+
+
+def _listen(settings: LaneSettings) -> socket.socket:
+    path = Path(settings.socket)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    is_shared = set(settings.allowed_uids) != {os.geteuid()}
+    mask = os.umask(0o000 if is_shared else 0o177)
+    try:
+        listener.bind(settings.socket)
+    finally:
+        os.umask(mask)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+class _StopSignal:
+    """SIGTERM, turned into something the loop can wait for; keeps both ends of its pipe for the life of the process."""
+
+    def __init__(self, server: FrameServer) -> None:
+        self._server: Final = server
+        self._wake, self._woken = socket.socketpair()
+        for end in (self._wake, self._woken):
+            end.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        signal.set_wakeup_fd(self._wake.fileno())
+        signal.signal(signal.SIGTERM, self._on_signal)
+        server.watch(self._woken.fileno(), self._on_woken)
+
+    def disarm(self) -> None:
+        """Ignore SIGTERM from here on: the lane is ending."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._server.stop()
+
+    def _on_woken(self) -> None:
+        self._woken.recv(1024)
+
+
+def _watch_parent(server: FrameServer) -> None:
+    """Stop when standard input ends; whatever else comes there is not for us."""
+    server.watch(_STDIN, lambda: None if os.read(_STDIN, 1024) else server.stop())
+
+
+def _close(settings: LaneSettings, signer: FrameSigner) -> int:
+    if signer.broken is not None:
+        return SESSION_LOST  # a module in this state may hang in C_Finalize
+    Path(settings.socket).unlink(missing_ok=True)
+    with call_deadline(settings.call_timeout):
+        close_session(settings.token)
+    return 0
+
+
+def _report(report: LaneReport) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

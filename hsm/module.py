@@ -1,0 +1,68 @@
+"""The PKCS#11 module of this process and the token looked for in it.
+
+Owns loading. Promises that the environment the module needs is set before it is loaded, and that the token found is the only one
+of its label. python-pkcs11 calls C_Initialize(NULL), which switches the module's own locks off: one thread per process.
+"""
+
+import os
+import time
+from typing import Final
+
+import pkcs11
+from pkcs11 import _pkcs11 as binding
+
+from hsm.ckr import translate
+from hsm.errors import HsmError
+from hsm.settings import TokenSettings
+
+_PAUSES: Final = (0.02, 0.05, 0.1, 0.2)
+_WORTH_A_SECOND_LOOK: Final = frozenset({"CKR_GENERAL_ERROR", "TOKEN_NOT_FOUND"})
+
+
+def find_token(settings: TokenSettings) -> pkcs11.Token:
+    """Load the module and find its only token with the configured label.
+
+    SoftHSM's file store shows no token, or answers CKR_GENERAL_ERROR, to a process that initialises while another one does:
+    such an answer is looked at again, five times within half a second, by initialising anew. No session may be open.
+
+    Raises:
+        HsmError: the module cannot be loaded, or has no such token, or several.
+    """
+    os.environ.update(settings.environment)
+    for pause in _PAUSES:
+        try:
+            return _find(settings)
+        except HsmError as error:
+            if error.finding.code not in _WORTH_A_SECOND_LOOK:
+                raise
+            time.sleep(pause)
+            _initialize_anew(settings)
+    return _find(settings)
+
+
+def load_module(settings: TokenSettings) -> binding.lib:
+    """Load the module, once per process however often it is asked for.
+
+    Raises:
+        HsmError: MODULE_NOT_LOADED, or what C_Initialize answered.
+    """
+    try:
+        return pkcs11.lib(settings.module)
+    except pkcs11.PKCS11Error as exc:
+        raise translate(exc, settings.target) from exc
+
+
+def _find(settings: TokenSettings) -> pkcs11.Token:
+    library = load_module(settings)
+    try:
+        return library.get_token(token_label=settings.label)
+    except pkcs11.PKCS11Error as exc:
+        raise translate(exc, settings.target) from exc
+
+
+def _initialize_anew(settings: TokenSettings) -> None:
+    library = load_module(settings)
+    try:
+        library.reinitialize()
+    except pkcs11.PKCS11Error as exc:
+        raise translate(exc, settings.target) from exc

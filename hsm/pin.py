@@ -1,0 +1,292 @@
+"""The PIN: where it comes from, how it is kept out of sight, and why a wrong one is tried only once (DESIGN invariant 9).
+
+Owns `Pin`, `PinSource` and `PinGuard`. Promises that a PIN the token refused is never offered again, by any lane, after any
+restart, nor from the command line, until its source changes or a person resumes the token. Refuses to show a PIN.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from hsm.errors import PIN_CODES, Finding, HsmError, Target
+
+_LOCK_FILE: Final = "hsm-open.lock"
+_LOCK_POLL: Final = 0.02
+_PIN_LIMIT: Final = 1024
+
+Opened = TypeVar("Opened")
+
+
+class PinFile(msgspec.Struct, frozen=True, tag="file"):
+    """A file that only its owner may read; a final newline is not part of the PIN."""
+
+    path: str
+
+
+class PinVariable(msgspec.Struct, frozen=True, tag="variable"):
+    """An environment variable, removed from the environment once read."""
+
+    name: str
+
+
+class PinCredential(msgspec.Struct, frozen=True, tag="credential"):
+    """A systemd credential: a file below `$CREDENTIALS_DIRECTORY`."""
+
+    name: str
+
+
+PinSource = PinFile | PinVariable | PinCredential
+
+
+class Pin:
+    """A PIN that shows itself to nobody who does not ask for it by name, and can be wiped."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = bytearray(octets)
+
+    def reveal(self) -> str:
+        """Return the text C_Login wants; the caller drops it at once."""
+        return self._octets.decode()
+
+    def wipe(self) -> None:
+        """Overwrite our copy (the text Python made for the call may outlive it)."""
+        self._octets[:] = bytes(len(self._octets))
+
+    def __repr__(self) -> str:
+        return "Pin(redacted)"
+
+
+def read_pin(source: PinSource, target: Target) -> Pin:
+    """Read the PIN from its source.
+
+    Raises:
+        HsmError: PIN_SOURCE_UNUSABLE: absent, empty, not UTF-8, or a file others may read.
+    """
+    octets = (
+        _read_variable(source) if isinstance(source, PinVariable) else _read_file(source, target)
+    )
+    if octets is None:
+        raise _unusable(target, f"the source {source} does not exist", "create it")
+    octets = octets.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        raise _unusable(target, "the PIN is not UTF-8", "write it as UTF-8 text") from None
+    if not octets:
+        raise _unusable(target, "the PIN is empty", "write the PIN there")
+    return Pin(octets)
+
+
+class RefusedPin(msgspec.Struct, frozen=True):
+    """The record of a refusal: enough to know the same source again, nothing about the PIN itself.
+
+    Attributes:
+        source: identity of the PIN's source; for a file it includes inode and mtime.
+        settled: False while the token's answer is not known; a record left so means the process died asking.
+    """
+
+    token: str
+    serial: str
+    source: str
+    code: str
+    settled: bool
+
+
+class PinGuard:
+    """The right to open tokens of one home, held by one process at a time; made by `PinGuard.locked`.
+
+    Keeps one record per refused token in the state directory, so that the refusal outlives the process.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory: Final = directory
+
+    @classmethod
+    @contextmanager
+    def locked(cls, directory: Path, wait: float = 30.0) -> "Iterator[PinGuard]":
+        """Hold the lock of the state directory; waits at most `wait` seconds for whoever holds it.
+
+        Opening is serial because a refused PIN must be known before the next lane tries, and because SoftHSM's file store
+        answers CKR_GENERAL_ERROR when sessions are opened at the same instant.
+
+        Raises:
+            HsmError: OPEN_BUSY: another process held the lock all the time.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(descriptor, directory, wait)
+            yield cls(directory)
+        finally:
+            os.close(descriptor)
+
+    def log_in(
+        self,
+        target: Target,
+        serial: str,
+        source: PinSource,
+        *,
+        is_count_low: bool,
+        open_with: Callable[[str], Opened],
+    ) -> Opened:
+        """Offer the PIN to the token through `open_with`, unless it is known to be wrong.
+
+        Args:
+            target: names the token in the record and in errors.
+            serial: serial number of the token.
+            source: where the PIN comes from.
+            is_count_low: the token says a wrong PIN has been tried since the last good one (CKF_USER_PIN_COUNT_LOW).
+            open_with: logs in; raises HsmError.
+
+        Raises:
+            HsmError: PIN_REFUSED_BEFORE without having asked the token, or what `open_with` raises.
+        """
+        identity = _identify(source)
+        self._check_not_refused(target, serial, identity, is_count_low=is_count_low)
+        pin = read_pin(source, target)
+        record = RefusedPin(target.token, serial, identity, "", settled=False)
+        self._write(record)
+        try:
+            opened = open_with(pin.reveal())
+        except HsmError as error:
+            if error.finding.code in PIN_CODES:
+                self._write(msgspec.structs.replace(record, code=error.finding.code, settled=True))
+            else:
+                self.resume(target.token)
+            raise
+        finally:
+            pin.wipe()
+        self.resume(target.token)
+        return opened
+
+    def resume(self, token: str) -> bool:
+        """Forget a refusal, by order of a person who has mended the PIN; says whether there was one."""
+        try:
+            self._record_file(token).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def refusals(self) -> list[RefusedPin]:
+        """Read the records kept here."""
+        files = sorted(self._directory.glob("pin-refused-*.json"))
+        return [msgspec.json.decode(file.read_bytes(), type=RefusedPin) for file in files]
+
+    def _check_not_refused(
+        self, target: Target, serial: str, identity: str, *, is_count_low: bool
+    ) -> None:
+        for record in self.refusals():
+            # A record that was never settled binds only if the token itself confirms a wrong PIN: a lane killed in
+            # the middle of a good login must not need a person.
+            binds = record.settled or is_count_low
+            if binds and record.serial == serial and record.source == identity:
+                raise HsmError(
+                    target,
+                    Finding(
+                        "PIN_REFUSED_BEFORE",
+                        "human",
+                        f"the token refused this PIN before ({record.code or 'unconfirmed'}) and is not asked again",
+                        f"correct the PIN source, or run `appliance hsm resume --token {record.token}`",
+                    ),
+                )
+
+    def _write(self, record: RefusedPin) -> None:
+        """Make the record durable before anything else happens."""
+        file = self._record_file(record.token)
+        draft = file.with_suffix(".new")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(msgspec.json.encode(record))
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(file)
+        _sync_directory(self._directory)
+
+    def _record_file(self, token: str) -> Path:
+        return self._directory / f"pin-refused-{quote(token, safe='')}.json"
+
+
+def _lock(descriptor: int, directory: Path, wait: float) -> None:
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise HsmError(
+                    Target("", str(directory)),
+                    Finding(
+                        "OPEN_BUSY",
+                        "capacity",
+                        f"another process has been opening a token for {wait:.0f} s",
+                        "look for a lane that hangs in its driver",
+                    ),
+                ) from None
+            time.sleep(_LOCK_POLL)
+        else:
+            return
+
+
+def _identify(source: PinSource) -> str:
+    """Name a source so that a changed one is seen.
+
+    A variable has no mtime and a systemd credential gets a new one at every start of the service, which would unbind the
+    refusal from restarts: both are known by name only, so a person has to resume after changing them.
+    """
+    if isinstance(source, PinVariable):
+        return f"variable:{source.name}"
+    if isinstance(source, PinCredential):
+        return f"credential:{source.name}"
+    try:
+        status = Path(source.path).stat()
+    except OSError:
+        return f"file:{source.path}"
+    return f"file:{source.path}:{status.st_dev}:{status.st_ino}:{status.st_mtime_ns}"
+
+
+def _read_variable(source: PinVariable) -> bytes | None:
+    return os.environb.pop(os.fsencode(source.name), None)
+
+
+def _read_file(source: PinFile | PinCredential, target: Target) -> bytes | None:
+    path = _locate(source)
+    if path is None:
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise _unusable(target, f"{path} cannot be read ({exc.strerror})", "correct it") from exc
+    with os.fdopen(descriptor, "rb") as stream:
+        if isinstance(source, PinFile) and os.fstat(descriptor).st_mode & 0o077:
+            raise _unusable(target, f"others may read {path}", f"run `chmod 600 {path}`")
+        return stream.read(_PIN_LIMIT)
+
+
+def _locate(source: PinFile | PinCredential) -> Path | None:
+    if isinstance(source, PinFile):
+        return Path(source.path)
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(directory, source.name) if directory else None
+
+
+def _unusable(target: Target, cause: str, next_step: str) -> HsmError:
+    return HsmError(target, Finding("PIN_SOURCE_UNUSABLE", "human", cause, next_step))
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Making tokens, keys and a demo PKI."""

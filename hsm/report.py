@@ -1,0 +1,30 @@
+"""What a lane tells its parent on standard output, one line of JSON each: that it is ready or why not, and at the end its count."""
+
+import msgspec
+
+from hsm.errors import Finding, Target
+from hsm.wire import KeyFacts
+
+
+class LaneReady(msgspec.Struct, frozen=True, tag_field="lane", tag="ready"):
+    """Every key is proven and the socket listens."""
+
+    token_serial: str
+    keys: list[KeyFacts]
+    pid: int
+
+
+class LaneFailed(msgspec.Struct, frozen=True, tag_field="lane", tag="failed"):
+    """The lane cannot sign; the fields of an `HsmError`."""
+
+    target: Target
+    finding: Finding
+
+
+class LaneEnded(msgspec.Struct, frozen=True, tag_field="lane", tag="ended"):
+    """The lane stops; how many signatures it has made, per key, probes included."""
+
+    signatures: dict[str, int]
+
+
+LaneReport = LaneReady | LaneFailed | LaneEnded

@@ -1,0 +1,58 @@
+"""One session with one login: what a lane, a key ceremony or an inventory works through.
+
+Owns opening and closing. Promises that C_Login is reached only through the PIN guard. Refuses to log out: C_Logout would end the
+login of every session of the process, and a process has only this one; closing the module ends both.
+"""
+
+import pkcs11
+
+from hsm.ckr import translate
+from hsm.errors import Target
+from hsm.module import find_token
+from hsm.pin import PinGuard
+from hsm.settings import TokenSettings
+
+
+def open_session(
+    settings: TokenSettings, guard: PinGuard, *, is_writable: bool = False
+) -> pkcs11.Session:
+    """Find the token, log in as its user and return the session.
+
+    Raises:
+        HsmError: no such module or token, or a login that failed or was not attempted.
+    """
+    token = find_token(settings)
+    return guard.log_in(
+        settings.target,
+        read_serial(token),
+        settings.pin,
+        is_count_low=pkcs11.TokenFlag.USER_PIN_COUNT_LOW in token.flags,
+        open_with=lambda pin: _log_in(token, pin, settings.target, is_writable=is_writable),
+    )
+
+
+def read_serial(token: pkcs11.Token) -> str:
+    """Return the token's serial number as text; vendors pad it with spaces or NUL."""
+    return token.serial.decode(errors="replace").strip(" \0")
+
+
+def close_session(settings: TokenSettings) -> None:
+    """Finalize the module, which closes every session of this process.
+
+    Raises:
+        HsmError: C_Finalize failed; nothing is left to be done about it.
+    """
+    try:
+        pkcs11.unload(settings.module)
+    except pkcs11.PKCS11Error as exc:
+        raise translate(exc, settings.target) from exc
+
+
+def _log_in(token: pkcs11.Token, pin: str, target: Target, *, is_writable: bool) -> pkcs11.Session:
+    try:
+        try:
+            return token.open(rw=is_writable, user_pin=pin)
+        except pkcs11.UserAlreadyLoggedIn:
+            return token.open(rw=is_writable)
+    except pkcs11.PKCS11Error as exc:
+        raise translate(exc, target) from exc

@@ -1,0 +1,67 @@
+"""What the processes that use a token are told: read as JSON from standard input, never a PIN among it."""
+
+import msgspec
+
+from hsm.errors import Target
+from hsm.pin import PinSource
+
+
+class TokenSettings(msgspec.Struct, frozen=True):
+    """How to reach one token and log in to it.
+
+    Attributes:
+        name: what the configuration calls the token.
+        module: path of the PKCS#11 library.
+        label: label of the token (slot numbers move, labels stay).
+        pin: where the PIN is, never the PIN.
+        state_directory: where the opening lock and the record of a refused PIN are kept.
+        environment: variables the module wants, such as SOFTHSM2_CONF.
+    """
+
+    name: str
+    module: str
+    label: str
+    pin: PinSource
+    state_directory: str
+    environment: dict[str, str] = {}
+
+    @property
+    def target(self) -> Target:
+        """What errors name."""
+        return Target(self.module, self.name)
+
+
+class KeySettings(msgspec.Struct, frozen=True):
+    """A KeyRef as a lane knows it.
+
+    Attributes:
+        name: what jobs call the key.
+        label: CKA_LABEL.
+        id: CKA_ID in hexadecimal.
+        public_key: DER SubjectPublicKeyInfo the key must prove to belong to; None takes the token's word.
+    """
+
+    name: str
+    label: str
+    id: str
+    public_key: bytes | None = None
+
+
+class LaneSettings(msgspec.Struct, frozen=True):
+    """Everything a lane is told.
+
+    Attributes:
+        socket: path of the unix socket it will listen on once it can sign.
+        allowed_uids: whom it signs for (SO_PEERCRED).
+        index: which lane of the token it is.
+        call_timeout: seconds one call into the module may take before the process is ended.
+        open_timeout: seconds the lane may take to become ready.
+    """
+
+    token: TokenSettings
+    keys: tuple[KeySettings, ...]
+    socket: str
+    allowed_uids: tuple[int, ...]
+    index: int = 0
+    call_timeout: float = 5.0
+    open_timeout: float = 30.0

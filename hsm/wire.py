@@ -1,0 +1,165 @@
+"""What workers and lanes say to each other over a unix stream socket.
+
+Owns the frames: four octets of length (big-endian), then msgpack of one tagged, array-like Struct. Promises bounded frames and
+does no input or output itself. The lane speaks first (`Hello`, or `Refused` and closes); then each `SignFrame` has one `SignedFrame`.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from hsm.errors import Kind
+
+FRAME_LIMIT: Final = 1024 * 1024
+"""Octets of one frame's payload; 1024 jobs fit with room to spare."""
+
+JOB_LIMIT: Final = 1024
+"""Jobs of one frame."""
+
+FailureKind = Kind | Literal["expired"]
+"""Who has to act (`hsm.errors`), or that the job's deadline had passed."""
+
+_HEADER: Final = 4
+
+
+class SignJob(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One signature wanted.
+
+    Attributes:
+        deadline: instant of the machine's monotonic clock, shared by its processes, after which no HSM time may be spent.
+    """
+
+    key: str
+    hash_name: str
+    digest: bytes
+    deadline: float
+
+
+class SignFailure(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Why one job has no signature."""
+
+    code: str
+    kind: FailureKind
+    detail: str
+
+
+class SignFrame(msgspec.Struct, frozen=True, array_like=True, tag="sign"):
+    """Worker to lane: a batch of jobs."""
+
+    batch: int
+    jobs: list[SignJob]
+
+
+class KeyUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How many signatures a key has made, and the seconds inside the module they took."""
+
+    signatures: int
+    seconds: float
+
+
+class SignedFrame(msgspec.Struct, frozen=True, array_like=True, tag="signed"):
+    """Lane to worker: the results in the order of the jobs.
+
+    Attributes:
+        uses: per key, what this frame took.
+    """
+
+    batch: int
+    results: list[bytes | SignFailure]
+    uses: dict[str, KeyUse]
+
+
+class KeyFacts(msgspec.Struct, frozen=True, array_like=True):
+    """A key a lane has proven.
+
+    Attributes:
+        public_key: DER SubjectPublicKeyInfo.
+        signatures: how many the lane has made with it so far, probes included.
+    """
+
+    name: str
+    kind: str
+    bits: int
+    public_key: bytes
+    signatures: int
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """Lane to worker, first: who it is and what it can sign with."""
+
+    token_serial: str
+    keys: list[KeyFacts]
+    pid: int
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
+    """Lane to worker, last: why the connection ends."""
+
+    code: str
+    detail: str
+
+
+Reply = Hello | SignedFrame | Refused
+
+
+class FrameTooLarge(Exception):
+    """The peer announces a frame beyond the limit; nothing it sends can be understood any more."""
+
+
+class FrameReader:
+    """Cuts a stream of octets into frames, however they arrive."""
+
+    def __init__(self, limit: int = FRAME_LIMIT) -> None:
+        self._limit: Final = limit
+        self._held = bytearray()
+
+    def feed(self, octets: bytes) -> list[bytes]:
+        """Return the payloads that are now complete.
+
+        Raises:
+            FrameTooLarge: a length beyond the limit.
+        """
+        held = self._held
+        held += octets
+        payloads: list[bytes] = []
+        start = 0
+        while len(held) - start >= _HEADER:
+            length = int.from_bytes(held[start : start + _HEADER], "big")
+            if length > self._limit:
+                raise FrameTooLarge(f"a frame of {length} octets, at most {self._limit} are taken")
+            end = start + _HEADER + length
+            if end > len(held):
+                break
+            payloads.append(bytes(held[start + _HEADER : end]))
+            start = end
+        del held[:start]
+        return payloads
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_request_decoder: Final = msgspec.msgpack.Decoder(SignFrame)
+_reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+
+
+def write_frame(message: SignFrame | Reply) -> bytes:
+    """Write one message with its length in front."""
+    payload = _encoder.encode(message)
+    return len(payload).to_bytes(_HEADER, "big") + payload
+
+
+def read_request(payload: bytes) -> SignFrame:
+    """Read what a worker sent.
+
+    Raises:
+        msgspec.DecodeError: it is no `SignFrame`.
+    """
+    return _request_decoder.decode(payload)
+
+
+def read_reply(payload: bytes) -> Reply:
+    """Read what a lane sent.
+
+    Raises:
+        msgspec.DecodeError: it is none of the replies.
+    """
+    return _reply_decoder.decode(payload)

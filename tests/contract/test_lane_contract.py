@@ -1,0 +1,247 @@
+"""What a lane promises to whoever speaks its protocol; each test talks to a real lane on a real token over its socket."""
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hsm.serve import WINDOW_LIMIT
+from hsm.wire import (
+    FRAME_LIMIT,
+    JOB_LIMIT,
+    FrameReader,
+    Hello,
+    Refused,
+    SignedFrame,
+    SignFailure,
+    SignFrame,
+    SignJob,
+    read_reply,
+    write_frame,
+)
+from tests.softhsm import RunningLane, SoftHsm, run_lane, verifies
+
+pytestmark = pytest.mark.hsm
+
+_TIMEOUT = 10.0
+
+
+class Worker:
+    """A plain, blocking peer of a lane."""
+
+    def __init__(self, lane: Path) -> None:
+        self.channel = socket.socket(socket.AF_UNIX)
+        self.channel.settimeout(_TIMEOUT)
+        self.channel.connect(str(lane))
+        self._reader = FrameReader()
+        self._replies = []
+
+    def send(self, *jobs: SignJob, batch: int = 1) -> None:
+        self.channel.sendall(write_frame(SignFrame(batch, list(jobs))))
+
+    def receive(self) -> Hello | SignedFrame | Refused | None:
+        """Return the next reply; None when the lane has closed."""
+        while not self._replies:
+            octets = self.channel.recv(65536)
+            if not octets:
+                return None
+            self._replies += [read_reply(payload) for payload in self._reader.feed(octets)]
+        return self._replies.pop(0)
+
+    def sign(self, *jobs: SignJob) -> list[bytes | SignFailure]:
+        self.send(*jobs)
+        return self.receive().results
+
+
+@pytest.fixture(scope="module")
+def lane(softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLane]:
+    """One lane, shared: it must serve every worker, whatever an earlier one did to it."""
+    directory = tmp_path_factory.mktemp("l")
+    with run_lane(softhsm.lane_settings(directory)) as running:
+        yield running
+
+
+Connect = Callable[[RunningLane], Worker]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes peers, and closes them."""
+    with ExitStack() as stack:
+
+        def make(lane: RunningLane) -> Worker:
+            peer = Worker(lane.socket)
+            stack.callback(peer.channel.close)
+            return peer
+
+        yield make
+
+
+@pytest.fixture
+def worker(lane: RunningLane, connect: Connect) -> Worker:
+    """A peer that has been greeted."""
+    peer = connect(lane)
+    assert isinstance(peer.receive(), Hello)
+    return peer
+
+
+def make_job(key: str = "p-256", hash_name: str = "sha256", **overrides: object) -> SignJob:
+    """Build a job that a lane would sign."""
+    digest = hashlib.new(hash_name, os.urandom(8)).digest()
+    fields = {"key": key, "hash_name": hash_name, "digest": digest}
+    return SignJob(**(fields | {"deadline": time.monotonic() + _TIMEOUT} | overrides))
+
+
+@pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("key", ["rsa-2048", "rsa-4096", "p-256"])
+def test_signature_verifies(softhsm: SoftHsm, worker: Worker, key: str, hash_name: str) -> None:
+    """Every kind of key signs with every hash, and `cryptography` accepts the signature."""
+    job = make_job(key, hash_name)
+    [signature] = worker.sign(job)
+    assert verifies(softhsm.keys[key].public_key, hash_name, job.digest, signature)
+
+
+def test_lane_introduces_itself(softhsm: SoftHsm, lane: RunningLane, connect: Connect) -> None:
+    """The greeting names the token, the process and each proven key."""
+    hello = connect(lane).receive()
+    assert (hello.token_serial, hello.pid) == (softhsm.token.serial, lane.process.pid)
+    assert {key.name: key.public_key for key in hello.keys} == {
+        name: key.public_key for name, key in softhsm.keys.items()
+    }
+    assert {key.name: (key.kind, key.bits) for key in hello.keys} == {
+        "rsa-2048": ("rsa", 2048),
+        "rsa-4096": ("rsa", 4096),
+        "p-256": ("ec", 256),
+    }
+
+
+def test_signatures_are_counted_per_key(
+    lane: RunningLane, worker: Worker, connect: Connect
+) -> None:
+    """A signature raises the count of its key by one, and no other."""
+    before = {key.name: key.signatures for key in connect(lane).receive().keys}
+    worker.sign(make_job("p-256"), make_job("p-256"), make_job("rsa-2048"), make_job("absent"))
+    after = {key.name: key.signatures for key in connect(lane).receive().keys}
+    assert {name: after[name] - before[name] for name in after} == {
+        "p-256": 2,
+        "rsa-2048": 1,
+        "rsa-4096": 0,
+    }
+
+
+def test_answer_says_what_it_took(worker: Worker) -> None:
+    """The answer carries, per key, how many signatures were made and how long the module took."""
+    worker.send(make_job("p-256"), make_job("rsa-2048"), make_job("p-256"), batch=7)
+    signed = worker.receive()
+    assert signed.batch == 7
+    assert {key: use.signatures for key, use in signed.uses.items()} == {"p-256": 2, "rsa-2048": 1}
+    assert all(0 < use.seconds < _TIMEOUT for use in signed.uses.values())
+
+
+def test_results_keep_the_order_of_the_jobs(softhsm: SoftHsm, worker: Worker) -> None:
+    """Each result belongs to the job at its place, failures included."""
+    jobs = [make_job("p-256"), make_job("absent"), make_job("rsa-2048"), make_job("p-256")]
+    results = worker.sign(*jobs)
+    assert isinstance(results[1], SignFailure)
+    for position in (0, 2, 3):
+        job = jobs[position]
+        public_key = softhsm.keys[job.key].public_key
+        assert verifies(public_key, "sha256", job.digest, results[position])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "kind"),
+    [
+        ({"key": "absent"}, "KEY_UNKNOWN", "request"),
+        ({"hash_name": "md5"}, "HASH_UNKNOWN", "request"),
+        ({"hash_name": "sha1", "digest": bytes(20)}, "HASH_UNKNOWN", "request"),
+        ({"digest": bytes(31)}, "DIGEST_LENGTH", "request"),
+        ({"digest": bytes(51)}, "DIGEST_LENGTH", "request"),
+        ({"digest": b""}, "DIGEST_LENGTH", "request"),
+        ({"deadline": 0.0}, "DEADLINE_PASSED", "expired"),
+    ],
+)
+def test_job_is_refused_by_name(
+    worker: Worker, overrides: dict[str, object], code: str, kind: str
+) -> None:
+    """A lane is no oracle: it signs digests of known hashes with known keys in time, and says why not otherwise."""
+    refused, signed = worker.sign(make_job("rsa-2048", **overrides), make_job("rsa-2048"))
+    assert (refused.code, refused.kind) == (code, kind)
+    assert isinstance(signed, bytes)
+
+
+@pytest.mark.parametrize(
+    ("octets", "code"),
+    [
+        ((FRAME_LIMIT + 1).to_bytes(4, "big"), "FRAME_TOO_LARGE"),
+        (b"\xff\xff\xff\xff", "FRAME_TOO_LARGE"),
+        (b"\0\0\0\1\xc1", "FRAME_MALFORMED"),
+        (b"\0\0\0\0", "FRAME_MALFORMED"),
+        (b"GET / HTTP/1.1\r\n\r\n", "FRAME_TOO_LARGE"),
+        (write_frame(Hello("", [], 1)), "FRAME_MALFORMED"),
+        (
+            write_frame(SignFrame(1, [SignJob("k", "sha256", b"", 0.0)] * (JOB_LIMIT + 1))),
+            "TOO_MANY_JOBS",
+        ),
+        (write_frame(SignFrame(1, [])) * (WINDOW_LIMIT + 1), "TOO_MANY_FRAMES"),
+    ],
+)
+def test_peer_is_refused_by_name(
+    lane: RunningLane, worker: Worker, connect: Connect, octets: bytes, code: str
+) -> None:
+    """A peer that breaks the protocol is told why and cut off; the lane goes on for others."""
+    worker.channel.sendall(octets)
+    refused = worker.receive()
+    assert isinstance(refused, Refused)
+    assert refused.code == code
+    assert worker.receive() is None
+    assert isinstance(connect(lane).receive(), Hello)
+
+
+def test_foreign_uid_is_refused(softhsm: SoftHsm, short_path: Path, connect: Connect) -> None:
+    """A process of another uid is told so and gets no signature."""
+    settings = softhsm.lane_settings(short_path, allowed_uids=(os.geteuid() + 1,))
+    with run_lane(settings) as lane:
+        stranger = connect(lane)
+        refused = stranger.receive()
+        assert isinstance(refused, Refused)
+        assert refused.code == "PEER_NOT_ALLOWED"
+        assert stranger.receive() is None
+
+
+def test_request_in_pieces_is_signed(worker: Worker) -> None:
+    """A frame may arrive octet by octet, with others served in between."""
+    octets = write_frame(SignFrame(9, [make_job()]))
+    for at in range(len(octets)):
+        worker.channel.sendall(octets[at : at + 1])
+    signed = worker.receive()
+    assert signed.batch == 9
+    assert isinstance(signed.results[0], bytes)
+
+
+def test_peer_that_goes_away_harms_nobody(lane: RunningLane, connect: Connect) -> None:
+    """A peer that disappears in the middle of a frame, or with answers unread, leaves the lane working."""
+    for octets in (b"\0\0\1", write_frame(SignFrame(1, [make_job()] * 200))):
+        leaver = connect(lane)
+        leaver.channel.sendall(octets)
+        leaver.channel.close()
+    stayer = connect(lane)
+    assert isinstance(stayer.receive(), Hello)
+    assert isinstance(stayer.sign(make_job())[0], bytes)
+
+
+def test_peer_that_does_not_read_delays_only_itself(lane: RunningLane, connect: Connect) -> None:
+    """Answers nobody takes are kept for their peer, while other peers are served."""
+    idler = connect(lane)
+    idler.send(*[make_job("absent" * 1000)] * 100)
+    idler.send(make_job())
+    other = connect(lane)
+    assert isinstance(other.receive(), Hello)
+    assert isinstance(other.sign(make_job())[0], bytes)
+    assert isinstance(idler.receive(), Hello)
+    assert [len(idler.receive().results) for _ in range(2)] == [100, 1]
