@@ -1,0 +1,49 @@
+"""Every system call of the spool's write path, one method each, so that a test can fail any one of them over a real disk.
+
+Nothing here decides: what a failure means is the writer's business. Every method raises `OSError` as the kernel reports it.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+_PRIVATE: Final = 0o600  # entries name persons
+
+
+class Disk:
+    """The disk under a spool."""
+
+    def open(self, file: Path, flags: int) -> int:
+        """Open, or create for the owner only."""
+        return os.open(file, flags, _PRIVATE)
+
+    def write(self, descriptor: int, octets: memoryview) -> int:
+        """Write at the end; return how many octets were taken, which may be fewer than given."""
+        return os.write(descriptor, octets)
+
+    def fdatasync(self, descriptor: int) -> None:
+        """Return once the octets, and the length that finds them again, are on the medium."""
+        os.fdatasync(descriptor)
+
+    def ftruncate(self, descriptor: int, length: int) -> None:
+        """Cut the file to `length` octets."""
+        os.ftruncate(descriptor, length)
+
+    def fsync_directory(self, directory: Path) -> None:
+        """Return once the names made and removed in `directory` are on the medium."""
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def forget_cached(self, descriptor: int) -> None:
+        """Drop the clean pages of a file, so that the next read tells what the medium holds.
+
+        After a failed fsync Linux keeps pages that never reached the medium and calls them clean.
+        """
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def close(self, descriptor: int) -> None:
+        """Close; whatever matters has been synchronised before."""
+        os.close(descriptor)

@@ -1,0 +1,54 @@
+"""RFC 6962 hashing against the roots the first Certificate Transparency implementation published for its eight test leaves."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from appliance.trace.tree import EMPTY_ROOT, leaf_hash, node_hash, root_hash
+
+LEAVES = tuple(
+    bytes.fromhex(leaf)
+    for leaf in (
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    )
+)
+ROOTS = (
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+)
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_root_is_the_published_one(size: int) -> None:
+    """The root over the first leaves is what other implementations get."""
+    assert root_hash(map(leaf_hash, LEAVES[:size])).hex() == ROOTS[size]
+
+
+def defined_root(leaves: list[bytes]) -> bytes:
+    """The definition of RFC 6962 2.1, word for word: split at the largest power of two below the size."""
+    if not leaves:
+        return EMPTY_ROOT
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return node_hash(defined_root(leaves[:split]), defined_root(leaves[split:]))
+
+
+@given(st.integers(0, 300))
+def test_root_follows_the_definition(size: int) -> None:
+    """Adding leaves one by one gives the root that the recursive definition gives."""
+    leaves = [leaf_hash(str(number).encode()) for number in range(size)]
+    assert root_hash(leaves) == defined_root(leaves)
