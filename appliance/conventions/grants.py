@@ -1,0 +1,115 @@
+"""What a client convention grants a request; each check raises `ConventionViolation`, and nothing has been signed yet."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from appliance.clock import Clock
+from appliance.conventions.model import ClientConvention
+from appliance.errors import ConventionViolation, Reason
+from appliance.vectors.characters import is_xml_text, shorten
+from appliance.vectors.conditions import is_reached, read_instant
+from appliance.vectors.model import RequestContext
+
+LONGEST_TEXT: Final = 256
+"""Characters of a subject or of an attribute's value."""
+MOST_VALUES: Final = 64
+"""Attribute values in one request."""
+
+_FUTURE_AUTHENTICATION: Final = 60.0  # seconds a caller's clock may be ahead of ours
+
+
+def check_caller(convention_id: str, context: RequestContext) -> None:
+    """Check that the caller may use a convention, which need not exist."""
+    allowed = context.caller.conventions
+    if allowed is not None and convention_id not in allowed:
+        raise ConventionViolation(
+            Reason.CALLER_NOT_ALLOWED,
+            f"caller `{context.caller.name}` may not use convention `{shorten(convention_id)}`",
+        )
+
+
+def check_pagms(convention: ClientConvention, pagms: tuple[str, ...]) -> None:
+    """Check that there is one, that each is in the catalogue, and that none stands twice."""
+    if not pagms:
+        raise ConventionViolation(
+            Reason.PAGM_MISSING, f"name at least one PAGM of `{convention.id}` in `pagms`"
+        )
+    if convention.pagms.issuperset(pagms) and len(set(pagms)) == len(pagms):
+        return
+    for at, pagm in enumerate(pagms):
+        if pagm not in convention.pagms:
+            raise ConventionViolation(
+                Reason.PAGM_NOT_GRANTED, f"`{shorten(pagm)}` is not a PAGM of `{convention.id}`"
+            )
+        if pagm in pagms[:at]:
+            raise ConventionViolation(
+                Reason.PAGM_REPEATED, f"PAGM `{pagm}` stands twice: name it once"
+            )
+
+
+def choose_level(convention: ClientConvention, level: str | None) -> str:
+    """Return the level asked for, when the convention has it, or the convention's first."""
+    if level is None:
+        return convention.levels[0]
+    if level not in convention.levels:
+        raise ConventionViolation(
+            Reason.LEVEL_NOT_GRANTED,
+            f"`{shorten(level)}` is not a level of `{convention.id}`: {', '.join(convention.levels)}",
+        )
+    return level
+
+
+def check_subject(convention: ClientConvention, subject: str) -> None:
+    """Check that a user's name can be written, and cannot be taken for the absence of a user."""
+    if not subject.strip():
+        expected = "leave `subject` out to speak for the application itself; it must not be blank"
+    elif len(subject) > LONGEST_TEXT:
+        expected = f"`subject` has {len(subject)} characters, at most {LONGEST_TEXT} are taken"
+    elif not is_xml_text(subject):
+        expected = "`subject` holds a character that XML 1.0 cannot carry"
+    elif subject == convention.no_user:
+        expected = "this `subject` means that there is no user: leave it out instead"
+    else:
+        return
+    raise ConventionViolation(Reason.SUBJECT_INVALID, expected)
+
+
+def check_attributes(
+    convention: ClientConvention, attributes: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Check that each attribute is declared, and that its values can be written."""
+    if sum(map(len, attributes.values())) > MOST_VALUES:
+        raise _refuse_attribute(f"`attributes` holds more than {MOST_VALUES} values")
+    for name, values in attributes.items():
+        if name not in convention.attributes:
+            raise _refuse_attribute(f"`{shorten(name)}` is not an attribute of `{convention.id}`")
+        if not values:
+            raise _refuse_attribute(f"attribute `{name}` needs a value, or should be left out")
+        if any(len(value) > LONGEST_TEXT or not is_xml_text(value) for value in values):
+            raise _refuse_attribute(
+                f"a value of attribute `{name}` is longer than {LONGEST_TEXT} characters, "
+                "or holds one that XML 1.0 cannot carry"
+            )
+
+
+def _refuse_attribute(detail: str) -> ConventionViolation:
+    return ConventionViolation(Reason.ATTRIBUTE_NOT_GRANTED, detail)
+
+
+def read_authn_instant(text: str | None, clock: Clock) -> datetime | None:
+    """Read when the user was authenticated; None stays None."""
+    if text is None:
+        return None
+    try:
+        instant = read_instant(text)
+    except ValueError as exc:
+        raise ConventionViolation(
+            Reason.AUTHN_INSTANT_INVALID,
+            f"`authn_instant` must be an xs:dateTime with its time zone ({exc})",
+        ) from exc
+    if not is_reached(instant, clock.now(), _FUTURE_AUTHENTICATION):
+        raise ConventionViolation(
+            Reason.AUTHN_INSTANT_INVALID, "`authn_instant` lies in the future: check the clocks"
+        )
+    return instant

@@ -1,0 +1,127 @@
+"""The CRLs of one directory: any file names, PEM or DER, re-read when a file changes.
+
+Promises to look at the directory at most once a second and to parse only what changed; a file that cannot be read, is no CRL,
+or names no next update is left out and logged, so the CA it should speak for fails closed. Fetches nothing: CRL addresses in
+received certificates are never followed. One owner, one thread.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from appliance.clock import Clock
+from appliance.log import Log
+from appliance.trust.certificates import has_sound_hash
+
+_LOG: Final = Log("trust")
+_LOOK_EVERY: Final = 1.0
+_LARGEST_FILE: Final = 64 * 1024**2
+_PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrlSet:
+    """The usable CRLs at one moment; a changed directory yields another object, so identity tells whether it changed."""
+
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+
+    def next_update_after(self, at: datetime) -> datetime | None:
+        """Return the first instant after `at` at which one of the CRLs runs out."""
+        ends = [crl.next_update_utc for crl in self.crls]
+        return min((end for end in ends if end is not None and end > at), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What tells one state of a file from the next."""
+
+    inode: int
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True, slots=True)
+class _CrlFile:
+    stamp: _Stamp
+    crls: tuple[x509.CertificateRevocationList, ...]
+
+
+class CrlDirectory:
+    """A directory into which somebody puts current CRLs."""
+
+    def __init__(self, directory: Path, clock: Clock, *, allow_sha1: bool) -> None:
+        self._directory: Final = directory
+        self._clock: Final = clock
+        self._allow_sha1: Final = allow_sha1
+        self._files: dict[str, _CrlFile] = {}
+        self._current = CrlSet()
+        self._look_at = clock.monotonic()
+
+    def current(self) -> CrlSet:
+        """Return the CRLs as the directory held them at most a second ago."""
+        now = self._clock.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY
+            self._look()
+        return self._current
+
+    def _look(self) -> None:
+        found = self._scan()
+        if found == {name: file.stamp for name, file in self._files.items()}:
+            return
+        self._files = {name: self._read_changed(name, stamp) for name, stamp in found.items()}
+        self._current = CrlSet(
+            tuple(crl for _, file in sorted(self._files.items()) for crl in file.crls)
+        )
+
+    def _scan(self) -> dict[str, _Stamp]:
+        found: dict[str, _Stamp] = {}
+        try:
+            with os.scandir(self._directory) as entries:
+                for entry in entries:
+                    if entry.is_file():
+                        status = entry.stat()
+                        found[entry.name] = _Stamp(
+                            status.st_ino, status.st_size, status.st_mtime_ns
+                        )
+        except OSError as exc:
+            _LOG.warning("crl-directory-unreadable", directory=self._directory, cause=exc.strerror)
+            return {}
+        return found
+
+    def _read_changed(self, name: str, stamp: _Stamp) -> _CrlFile:
+        known = self._files.get(name)
+        if known is not None and known.stamp == stamp:
+            return known
+        return _CrlFile(stamp, self._read(self._directory / name, stamp))
+
+    def _read(self, file: Path, stamp: _Stamp) -> tuple[x509.CertificateRevocationList, ...]:
+        try:
+            crls = read_crls(file.read_bytes()) if stamp.size <= _LARGEST_FILE else ()
+        except (OSError, ValueError):
+            crls = ()
+        usable = tuple(crl for crl in crls if self._is_usable(crl))
+        if not usable or len(usable) < len(crls):
+            _LOG.warning("crl-left-out", file=file, held=len(crls), usable=len(usable))
+        return usable
+
+    def _is_usable(self, crl: x509.CertificateRevocationList) -> bool:
+        # RFC 5280 5.1.2.5 wants a next update; without one nothing says when the list has become stale.
+        return crl.next_update_utc is not None and has_sound_hash(crl, allow_sha1=self._allow_sha1)
+
+
+def read_crls(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:
+    """Read the CRLs of a PEM file (one or several) or the one of a DER file.
+
+    Raises:
+        ValueError: the octets are neither.
+    """
+    blocks = _PEM.findall(octets)
+    if blocks:
+        return tuple(x509.load_pem_x509_crl(block) for block in blocks)
+    return (x509.load_der_x509_crl(octets),)
