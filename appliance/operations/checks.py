@@ -1,0 +1,78 @@
+"""The checks of a received vector, named, in the order in which they run (DOMAIN 7).
+
+Because checks run in this order and stop at the first failure, the reason of a refusal alone tells the outcome of each: those
+before it passed, those after it did not run. An assertion that came alone passes the checks of an envelope, for want of one. The
+names are stable; people script against them.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from appliance.errors import Reason, VectorRefused
+
+Outcome = Literal["passed", "failed", "not-run"]
+
+
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One check with its outcome; only a failed one has a detail."""
+
+    name: str
+    outcome: Outcome
+    detail: str | None = None
+
+
+_REASONS: Final[Mapping[str, tuple[Reason, ...]]] = {
+    "message-kind": (Reason.NOT_A_VECTOR,),
+    "soap-header": (Reason.SOAP_HEADER_MISSING,),
+    "security-header": (Reason.SECURITY_HEADER_MISSING, Reason.SEVERAL_SECURITY_HEADERS),
+    "assertion": (Reason.ASSERTION_MISSING, Reason.SEVERAL_ASSERTIONS),
+    "structure": (Reason.STRUCTURE_INVALID,),
+    "signature-present": (Reason.SIGNATURE_MISSING, Reason.SEVERAL_SIGNATURES),
+    "certificate-present": (Reason.CERTIFICATE_MISSING,),
+    "signature-profile": (Reason.SIGNATURE_PROFILE,),
+    "algorithms": (Reason.ALGORITHM_NOT_ALLOWED,),
+    "signer-certificate": (Reason.CERTIFICATE_INVALID, Reason.CERTIFICATE_SELF_SIGNED),
+    "certificate-path": (
+        Reason.CERTIFICATE_NOT_TRUSTED,
+        Reason.CERTIFICATE_REVOKED,
+        Reason.REVOCATION_UNKNOWN,
+    ),
+    "digest": (Reason.DIGEST_MISMATCH,),
+    "signature-value": (Reason.SIGNATURE_INVALID,),
+    "extent": (Reason.VECTOR_TOO_LARGE,),
+    "dates-readable": (Reason.DATE_INVALID,),
+    "id-style": (Reason.ID_STYLE,),
+    "not-before": (Reason.NOT_YET_VALID,),
+    "not-on-or-after": (Reason.EXPIRED,),
+    "lifetime": (Reason.LIFETIME_TOO_LONG,),
+    "subject-confirmation": (Reason.CONFIRMATION_INVALID,),
+    "audience": (Reason.AUDIENCE_MISMATCH,),
+    "single-audience": (Reason.SEVERAL_AUDIENCES,),
+    "recipient": (Reason.RECIPIENT_MISMATCH,),
+    "authentication-level": (Reason.LEVEL_MISMATCH,),
+    "pagm-present": (Reason.PAGM_ABSENT,),
+    "single-pagm-attribute": (Reason.PAGM_DUPLICATED,),
+    "issuer": (Reason.ISSUER_UNKNOWN,),
+    "signer-of-convention": (Reason.SIGNER_NOT_OF_CONVENTION,),
+    "pagm-known": (Reason.PAGM_UNKNOWN,),
+}
+_NAMES: Final = tuple(_REASONS)
+_FAILS_AT: Final = {
+    reason: at for at, reasons in enumerate(_REASONS.values()) for reason in reasons
+}
+ALL_PASSED: Final = tuple(Check(name, "passed") for name in _NAMES)
+
+
+def checks_of(refusal: VectorRefused | None) -> tuple[Check, ...]:
+    """Return every check with its outcome; all passed when nothing was refused."""
+    if refusal is None:
+        return ALL_PASSED
+    at = _FAILS_AT[refusal.reason]
+    failed = Check(_NAMES[at], "failed", refusal.detail)
+    return (
+        *ALL_PASSED[:at],
+        failed,
+        *(Check(name, "not-run") for name in _NAMES[at + 1 :]),
+    )

@@ -1,0 +1,125 @@
+"""What the trace says of an event: the fields of DOMAIN 8.4, taken from where each is known for certain.
+
+Promises that a request's own words are cut to a bound before they are traced as refused, and that of a vector only what its
+signature covers is repeated: of an unverified one, nothing but the digest of its octets.
+"""
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from appliance.errors import Reason, RequestError
+from appliance.native import AssertionFields
+from appliance.operations.faults import Fault
+from appliance.operations.judge import Judgement
+from appliance.trace.record import TraceEntry
+from appliance.vectors.characters import shorten
+from appliance.vectors.model import RequestContext, UnsignedVector, VectorRequest
+
+UNSIGNED: Final = "0" * 64
+"""Stands for the digest of an assertion that is not signed yet; of the same length, so that the size is known before."""
+
+_MOST_REPEATED: Final = 32
+
+
+def created_entry(
+    vector: UnsignedVector, context: RequestContext, certificate_sha256: str
+) -> TraceEntry:
+    """State the creation of a vector, its digest still open (`UNSIGNED`)."""
+    request = vector.request
+    return TraceEntry(
+        event="created",
+        time=vector.issue_instant,
+        request_id=context.request_id,
+        caller=context.caller.name,
+        peer=context.peer,
+        convention=request.convention,
+        assertion_id=vector.assertion_id,
+        assertion_sha256=UNSIGNED,
+        issuer=request.issuer,
+        audience=request.audience,
+        recipient=request.recipient,
+        subject=request.subject,
+        name_id=request.name_id,
+        pagms=request.pagms,
+        level=request.level,
+        issue_instant=vector.issue_instant,
+        authn_instant=vector.authn_instant,
+        not_before=vector.not_before,
+        not_on_or_after=vector.not_on_or_after,
+        key=request.key,
+        certificate_sha256=certificate_sha256,
+        algorithm=request.signature_algorithm,
+    )
+
+
+def request_refused_entry(
+    request: VectorRequest, context: RequestContext, refusal: RequestError, time: str
+) -> TraceEntry:
+    """State that a request was refused."""
+    return TraceEntry(
+        event="request-refused",
+        time=time,
+        request_id=context.request_id,
+        caller=context.caller.name,
+        peer=context.peer,
+        convention=_repeat(request.convention),
+        subject=None if request.subject is None else _repeat(request.subject),
+        pagms=tuple(map(_repeat, request.pagms[:_MOST_REPEATED])),
+        level=None if request.authn_context is None else _repeat(request.authn_context),
+        verdict="refused",
+        reason=refusal.reason.value,
+    )
+
+
+def received_entry(
+    judgement: Judgement, context: RequestContext, fault: Fault | None, time: str
+) -> TraceEntry:
+    """State the decision on a received vector."""
+    entry = TraceEntry(
+        event="received",
+        time=time,
+        request_id=context.request_id,
+        caller=context.caller.name,
+        peer=context.peer,
+        convention=None if judgement.accepted is None else judgement.accepted.convention,
+        assertion_sha256=judgement.assertion_sha256,
+        verdict="accepted" if fault is None else "refused",
+        fault=None if fault is None else fault.code,
+        reason=None if fault is None else fault.reason.value,
+    )
+    signed = judgement.signed
+    if signed is None:
+        return entry
+    entry = msgspec.structs.replace(
+        entry,
+        certificate_sha256=hashlib.sha256(signed.claim.certificates[0]).hexdigest(),
+        algorithm=signed.claim.signature_algorithm,
+        legacy_sha1=signed.legacy_sha1,
+    )
+    too_large = fault is not None and fault.reason is Reason.VECTOR_TOO_LARGE
+    return entry if too_large else _add_stated(entry, signed.stated)
+
+
+def _add_stated(entry: TraceEntry, stated: AssertionFields) -> TraceEntry:
+    return msgspec.structs.replace(
+        entry,
+        assertion_id=stated.id,
+        issuer=stated.issuer,
+        audience=next(iter(stated.audiences), None),
+        recipient=stated.recipient,
+        subject=stated.name_id,
+        name_id=stated.name_id,
+        pagms=tuple(stated.pagms),
+        level=stated.authn_context,
+        issue_instant=stated.issue_instant,
+        authn_instant=stated.authn_instant,
+        not_before=stated.not_before,
+        not_on_or_after=stated.not_on_or_after,
+    )
+
+
+def _repeat(text: str) -> str:
+    """Cut a request's own words; a lone surrogate, which an argument list can hold, becomes its escape."""
+    return shorten(text.encode("utf-8", "backslashreplace").decode())

@@ -1,0 +1,40 @@
+"""How the operations reach the trace: a narrow writer, and waiting for it with an end.
+
+Nothing an operation answers leaves before what it traced is durable (DESIGN invariant 1).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
+
+from appliance.errors import Reason, SpoolUnavailable
+from appliance.trace.record import Receipt, TraceEntry
+
+_DURABLE_WITHIN: Final = 5.0  # seconds; a disk that takes longer is down
+
+Receipts = TypeVar("Receipts")
+
+
+class TraceWriter(Protocol):
+    """What an operation needs of the spool."""
+
+    def append(self, entry: TraceEntry) -> asyncio.Future[Receipt]:
+        """Accept one entry; the future resolves when it is durable."""
+
+    def append_many(self, entries: Sequence[TraceEntry]) -> asyncio.Future[list[Receipt]]:
+        """Accept several entries, all or none."""
+
+
+async def wait_durable(written: asyncio.Future[Receipts]) -> Receipts:
+    """Wait until what was appended is durable.
+
+    Raises:
+        SpoolUnavailable: it cannot become durable, or has not in time; the vector must not leave.
+    """
+    try:
+        return await asyncio.wait_for(written, _DURABLE_WITHIN)
+    except TimeoutError as exc:
+        raise SpoolUnavailable(
+            Reason.SPOOL_UNAVAILABLE,
+            f"the trace has not become durable within {_DURABLE_WITHIN:.0f} s: see to its disk",
+        ) from exc

@@ -1,0 +1,135 @@
+"""An issue operation with a signer in software (real signatures) and a real spool on a real disk."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
+
+from appliance.clock import Clock, FixedClock
+from appliance.conventions.model import Convention
+from appliance.conventions.registry import Registry, RegistryCell
+from appliance.errors import ApplianceError
+from appliance.operations.issue import IssueOperation, IssueSettings
+from appliance.operations.verify import VerifyOperation
+from appliance.signing.job import SigningJob
+from appliance.signing.keyring import Keyring
+from appliance.signing.queue import SigningQueue
+from appliance.trace.reader import read_log
+from appliance.trace.record import TraceEntry
+from appliance.trace.spool import Spool, SpoolSettings
+from tests.pki import HASHES, NOW, Holder, write_pem
+
+
+@dataclass(frozen=True)
+class KeyRef:
+    """A `[[key]]` as the keyring reads it."""
+
+    name: str
+    certificates: Path
+
+
+@dataclass
+class SoftwareSigner:
+    """Signs with keys in memory, as the queue and its lanes would.
+
+    Attributes:
+        holders: KeyRef → key.
+        failure: when set, every job is answered with it.
+        is_faulty: answer signatures over something else.
+        calls: the jobs of every call.
+    """
+
+    holders: Mapping[str, Holder]
+    clock: Clock
+    failure: ApplianceError | None = None
+    is_faulty: bool = False
+    calls: list[Sequence[SigningJob]] = field(default_factory=list)
+    signed_at: dict[str, float] = field(default_factory=dict)
+
+    async def sign(self, key: str, hash_name: str, digest: bytes, deadline: float) -> bytes:
+        """Sign one digest."""
+        [result] = await self.sign_many([SigningJob(key, hash_name, digest, deadline)])
+        if isinstance(result, ApplianceError):
+            raise result
+        return result
+
+    async def sign_many(self, jobs: Sequence[SigningJob]) -> list[bytes | ApplianceError]:
+        """Sign many digests."""
+        self.calls.append(jobs)
+        return [self.failure or self._sign(job) for job in jobs]
+
+    def last_signed(self, key: str) -> float | None:
+        """When the key last signed."""
+        return self.signed_at.get(key)
+
+    def _sign(self, job: SigningJob) -> bytes:
+        digest = bytes(len(job.digest)) if self.is_faulty else job.digest
+        algorithm = Prehashed(HASHES[job.hash_name])
+        self.signed_at[job.key] = self.clock.monotonic()
+        key = self.holders[job.key].key
+        if isinstance(key, rsa.RSAPrivateKey):
+            return key.sign(digest, padding.PKCS1v15(), algorithm)
+        r, s = decode_dss_signature(key.sign(digest, ec.ECDSA(algorithm)))
+        size = (key.key_size + 7) // 8
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+
+@dataclass
+class Room:
+    """What a test of the operations holds."""
+
+    directory: Path
+    cell: RegistryCell
+    keyring: Keyring
+    signer: SoftwareSigner
+    spool: Spool
+    issue: IssueOperation
+    verify: VerifyOperation
+
+    def entries(self) -> list[TraceEntry]:
+        """What is durable, read from the disk."""
+        return [stored.entry for stored in read_log(self.directory / "spool" / "tests")]
+
+
+@asynccontextmanager
+async def make_room(
+    directory: Path,
+    holders: Mapping[str, Holder],
+    *conventions: Convention,
+    queue: SigningQueue | None = None,
+) -> AsyncIterator[Room]:
+    """Open the spool and put the operations together; with a queue its lanes sign, else keys in memory."""
+    clock = FixedClock(NOW)
+    keyring = Keyring.load(
+        [_write_key(directory, name, holder) for name, holder in holders.items()]
+    )
+    cell = RegistryCell(Registry(conventions, clock))
+    signer = SoftwareSigner(holders, clock)
+    spool = Spool.open(directory / "spool", "tests", SpoolSettings(), clock)
+    issue = IssueOperation(
+        registry=cell,
+        keys=keyring,
+        signer=queue or signer,
+        trace=spool,
+        clock=clock,
+        new_uuid=uuid4,
+        settings=IssueSettings(),
+    )
+    try:
+        verify = VerifyOperation(cell, spool, clock)
+        yield Room(directory, cell, keyring, signer, spool, issue, verify)
+    finally:
+        await spool.aclose()
+
+
+def _write_key(directory: Path, name: str, holder: Holder) -> KeyRef:
+    chain = [holder]
+    while (issuer := chain[-1].issuer) is not None:
+        chain.append(issuer)
+    file = directory / f"{name}.pem"
+    write_pem(file, *chain)
+    return KeyRef(name, file)
