@@ -1,0 +1,1 @@
+"""Sockets, admission and routes: the only part that knows HTTP."""
