@@ -1,0 +1,8 @@
+"""`python -m appliance` and the `appliance` script."""
+
+import sys
+
+from appliance.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Conventions: does each file load, and does the key it names exist and fit the algorithm."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from appliance.cli.checks.finding import Finding, failed, passed, unreadable, warned
+from appliance.config import Home
+from appliance.conventions.loader import load_convention
+from appliance.conventions.model import ClientConvention, Convention
+from appliance.errors import ConfigurationError
+
+_FAMILIES: Final = {"#rsa-": rsa.RSAPublicKey, "#ecdsa-": ec.EllipticCurvePublicKey}
+"""What a SignatureMethod URI holds, and the key it takes (RFC 6931 2.3)."""
+
+
+def read_conventions(home: Home) -> tuple[list[Convention], list[Finding]]:
+    """Load every file on its own, so that one wrong file does not hide the next."""
+    conventions: list[Convention] = []
+    findings: list[Finding] = []
+    for file in sorted(home.conventions.glob("*.toml")):
+        try:
+            conventions.append(load_convention(file))
+        except ConfigurationError as exc:
+            findings.append(unreadable("convention", exc))
+    if not conventions and not findings:
+        findings.append(
+            warned("convention", home.conventions, "there is none", "describe one in ID.toml")
+        )
+    return conventions, findings
+
+
+def check_signing(
+    home: Home,
+    conventions: Sequence[Convention],
+    keys: Mapping[str, Sequence[x509.Certificate]],
+) -> Iterator[Finding]:
+    """Look at the key of each convention; `keys` holds the chain of every configured key, empty where unreadable."""
+    for convention in conventions:
+        file = home.conventions / f"{convention.id}.toml"
+        if not isinstance(convention, ClientConvention):
+            yield passed("convention", file, "provider")
+        elif convention.key not in keys:
+            yield failed(
+                "convention",
+                file,
+                f"key `{convention.key}` is no [[key]] of appliance.toml",
+                f"name one of: {', '.join(keys) or '(there is none yet)'}",
+            )
+        elif not _fits(convention.signature_algorithm, keys[convention.key]):
+            yield failed(
+                "convention",
+                file,
+                f"{convention.signature_algorithm.rpartition('#')[2]} cannot be made with key `{convention.key}`",
+                "set signature.algorithm to rsa-… for an RSA key and to ecdsa-… for an EC key",
+            )
+        else:
+            yield passed("convention", file, f"client, signs with {convention.key}")
+
+
+def _fits(algorithm: str, chain: Sequence[x509.Certificate]) -> bool:
+    if not chain:
+        return True  # the unreadable chain is a finding of its own
+    public_key = chain[0].public_key()
+    return any(
+        part in algorithm and isinstance(public_key, kind) for part, kind in _FAMILIES.items()
+    )

@@ -1,0 +1,60 @@
+"""Tokens: does the module load, is the token there, is the PIN accepted, does each key sign for its certificate.
+
+Looks through `hsm.inventory`, a child process that passes the same PIN guard, key checks and proof as a lane.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from cryptography import x509
+
+from appliance.cli.checks.certificates import public_key_of
+from appliance.cli.checks.finding import Finding, failed, passed
+from appliance.config import Config, TokenTable, key_settings, token_settings
+from hsm.errors import HsmError
+from hsm.inventory import Inventory, KeyCheck, read_inventory
+
+
+def check_tokens(
+    config: Config, chains: Mapping[str, Sequence[x509.Certificate]]
+) -> Iterator[Finding]:
+    """Open each token once and prove each of its keys once; `chains` holds each key's certificates, empty where unreadable."""
+    for token in config.tokens:
+        check = f"token {token.name}"
+        keys = [
+            key_settings(key, public_key_of(chain[0]) if (chain := chains[key.name]) else None)
+            for key in config.keys
+            if key.token == token.name
+        ]
+        try:
+            inventory = read_inventory(token_settings(config, token), keys)
+        except HsmError as exc:
+            yield failed(
+                check,
+                f"{token.module}, label `{token.label}`",
+                f"{exc.finding.code}: {exc.finding.cause}",
+                exc.finding.next_step,
+            )
+            continue
+        found = inventory.token
+        yield passed(
+            check, token.module, f"label `{found.label}`, serial {found.serial}, PIN accepted"
+        )
+        for key_check in inventory.checks:
+            yield _judge(token, key_check, inventory)
+
+
+def _judge(token: TokenTable, check: KeyCheck, inventory: Inventory) -> Finding:
+    where = f"token {token.name}"
+    if check.finding is None:
+        return passed(
+            f"key {check.name}",
+            where,
+            "in the token, not extractable, signs what its certificate verifies",
+        )
+    held = ", ".join(f"`{key.label}` (id {key.id})" for key in inventory.stored) or "no private key"
+    return failed(
+        f"key {check.name}",
+        where,
+        f"{check.finding.code}: {check.finding.cause}; the token holds {held}",
+        check.finding.next_step,
+    )

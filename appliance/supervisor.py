@@ -1,0 +1,286 @@
+"""`appliance serve`: the small process that keeps the others.
+
+It opens lanes one after the other (several at once break SoftHSM's file store), then starts workers on sockets it holds itself,
+so that a worker may die without a connection being refused; it restarts either with a bounded backoff; on SIGTERM it drains
+(workers finish what they accepted, then lanes end); on SIGHUP it validates the conventions and has every worker take them, or none.
+It never loads a PKCS#11 module, never sees a PIN, and never parses the network.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final, Generic, Protocol, TypeVar
+
+import uvloop
+from prometheus_client import Counter
+
+from appliance import log, metrics
+from appliance.child import Child
+from appliance.config import Config, Home, TokenTable, load_config, read_listen
+from appliance.errors import ApplianceError, ConfigurationError, Unavailable
+from appliance.server.listener import listen_tcp, listen_unix
+from appliance.wiring import SECRET_VARIABLES, build_registry, open_lane
+from hsm.process import LaneProcess
+
+_LOG: Final = log.Log("supervisor")
+_WORKER_READY_TIMEOUT: Final = 30.0
+_RELOAD_TIMEOUT: Final = 30.0
+_LANE_STOP_TIMEOUT: Final = 5.0
+_FIRST_BACKOFF: Final = 0.05
+_LAST_BACKOFF: Final = 5.0
+_STEADY: Final = 10.0  # seconds alive after which a child's next death starts the backoff anew
+
+
+def run(config: Config, listen: str) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        config: the home.
+        listen: HOST:PORT of the API.
+
+    Raises:
+        ConfigurationError: the address is taken, the home is served already, or a file is wrong.
+        Unavailable: a lane or a worker could not be started.
+    """
+    with _sole_owner(config.home):
+        uvloop.run(_Supervisor(config, listen).run())
+
+
+class _Process(Protocol):
+    """What a lane and a worker have in common."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    async def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+
+    async def stop(self, grace: float) -> object:
+        """End it, by force after `grace` seconds."""
+
+
+_Running = TypeVar("_Running", bound=_Process)
+
+
+class _Kept(Generic[_Running]):
+    """A child that is started again whenever it ends."""
+
+    def __init__(
+        self, name: str, start: Callable[[], Awaitable[_Running]], restarts: Counter
+    ) -> None:
+        self.name: Final = name
+        self.child: _Running | None = None
+        self._start: Final = start
+        self._restarts: Final = restarts
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Start it; failures reach the caller."""
+        self.child = await self._start()
+
+    async def keep(self) -> None:
+        """Start it again after each end, with a jittered, bounded backoff, until `stop`."""
+        backoff = _FIRST_BACKOFF
+        while True:
+            lived = await self._wait()
+            if self._is_stopping:
+                return
+            if lived > _STEADY:
+                backoff = _FIRST_BACKOFF
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            backoff = min(backoff * 2, _LAST_BACKOFF)
+            try:
+                await self.start()
+            except Unavailable as exc:
+                _LOG.error("child-not-started", child=self.name, detail=exc.detail)
+            else:
+                self._restarts.inc()
+                _LOG.info("child-restarted", child=self.name)
+
+    async def stop(self, grace: float) -> None:
+        """End it for good."""
+        self._is_stopping = True
+        if self.child is not None:
+            await self.child.stop(grace)
+
+    async def _wait(self) -> float:
+        """Wait for the child's end and return how many seconds it was waited for; 0 when there is none."""
+        if self.child is None:
+            return 0.0
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        code, pid = await self.child.wait(), self.child.pid
+        self.child = None
+        metrics.forget_process(pid)
+        if not self._is_stopping:
+            _LOG.warning("child-ended", child=self.name, code=code)
+        return loop.time() - since
+
+
+class _Supervisor:
+    def __init__(self, config: Config, listen: str) -> None:
+        self._config: Final = config
+        self._listen: Final = listen
+        self._lane_opening: Final = asyncio.Lock()
+        self._reloading: Final = asyncio.Lock()
+        self._generation = 1
+        self._sockets: list[socket.socket] = []
+        self._lanes: Final = [
+            _Kept(
+                f"lane {token.name}/{index}",
+                self._lane_starter(token, index),
+                metrics.LANE_RESTARTS.labels(f"{token.name}/{index}"),
+            )
+            for token in config.tokens
+            for index in range(token.lanes)
+        ]
+        self._workers: Final = [
+            _Kept(f"worker {index}", self._worker_starter(index), metrics.WORKER_RESTARTS)
+            for index in range(config.api.workers)
+        ]
+
+    async def run(self) -> None:
+        metrics.forget_earlier_run(self._config.home.metrics)
+        metrics.state_build()
+        build_registry(self._config)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._stop)
+            self._sockets = self._open_sockets()
+            kept: tuple[_Kept[LaneProcess] | _Kept[Child], ...] = (*self._lanes, *self._workers)
+            for child in kept:
+                await child.start()
+            keepers = [asyncio.create_task(child.keep()) for child in kept]
+            reloads: set[asyncio.Task[None]] = set()
+
+            def reload() -> None:
+                task = asyncio.create_task(self._reload())
+                reloads.add(task)
+                task.add_done_callback(reloads.discard)
+
+            loop.add_signal_handler(signal.SIGHUP, reload)
+            self._say_ready()
+            await stop.wait()
+            _LOG.info("draining")
+            for task in (*keepers, *reloads):
+                task.cancel()
+        _LOG.info("stopped")
+
+    def _open_sockets(self) -> list[socket.socket]:
+        host, port = read_listen("--api", self._listen)
+        try:
+            tcp = listen_tcp(host, port)
+        except OSError as exc:
+            raise ConfigurationError(
+                "--api", "api.listen", f"a free address, {self._listen}: {exc.strerror}"
+            ) from exc
+        return [tcp, listen_unix(self._config.home.api_socket)]
+
+    def _say_ready(self) -> None:
+        host, port = self._sockets[0].getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(  # noqa: T201 - the one line CONTRACT 2 promises
+            f"appliance ready: http://{shown}:{port} · {len(self._workers)} worker(s) · "
+            f"{len(self._lanes)} lane(s) · home {self._config.home.root}",
+            flush=True,
+        )
+
+    def _lane_starter(self, token: TokenTable, index: int) -> Callable[[], Awaitable[LaneProcess]]:
+        async def start() -> LaneProcess:
+            async with self._lane_opening:
+                return await open_lane(self._config, token, index)
+
+        return start
+
+    def _worker_starter(self, index: int) -> Callable[[], Awaitable[Child]]:
+        async def start() -> Child:
+            descriptors = [listener.fileno() for listener in self._sockets]
+            child = await Child.start(
+                f"worker {index}",
+                [
+                    *(sys.executable, "-m", "appliance", "worker"),
+                    *("--home", str(self._config.home.root), "--index", str(index)),
+                    *("--sockets", ",".join(map(str, descriptors))),
+                ],
+                environment=_worker_environment(self._config, os.environ),
+                pass_fds=descriptors,
+            )
+            try:
+                await child.hear(_WORKER_READY_TIMEOUT)
+            except Unavailable:
+                await child.stop(0)
+                raise
+            return child
+
+        return start
+
+    async def _reload(self) -> None:
+        """Have every worker load the conventions, then all commit, or all discard (DESIGN section 2)."""
+        async with self._reloading:
+            generation = self._generation + 1
+            try:
+                build_registry(load_config(self._config.home.root))
+                children = [kept.child for kept in self._workers if kept.child is not None]
+                refusals = [
+                    f"{child.name}: {answer}"
+                    for child in children
+                    if (answer := await _ask(child, f"load {generation}")) != f"loaded {generation}"
+                ]
+                verdict = "discard" if refusals else "commit"
+                for child in children:
+                    await _ask(child, f"{verdict} {generation}")
+            except ApplianceError as exc:
+                _LOG.error("reload-refused", detail=exc.detail)
+                return
+            if refusals:
+                _LOG.error("reload-refused", detail="; ".join(refusals))
+                return
+            self._generation = generation
+            _LOG.info("reloaded", generation=generation)
+
+    async def _stop(self) -> None:
+        grace = self._config.api.drain_timeout + 2
+        await asyncio.gather(*(kept.stop(grace) for kept in self._workers))
+        for listener in self._sockets:
+            listener.close()
+        await asyncio.gather(*(kept.stop(_LANE_STOP_TIMEOUT) for kept in self._lanes))
+        self._config.home.api_socket.unlink(missing_ok=True)
+
+
+async def _ask(child: Child, line: str) -> str:
+    await child.tell(line.encode())
+    return (await child.hear(_RELOAD_TIMEOUT)).decode().strip()
+
+
+def _worker_environment(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
+    """Everything but what could lead to a PIN (DESIGN invariant 7)."""
+    hidden = SECRET_VARIABLES | {token.pin_env for token in config.tokens if token.pin_env}
+    return {name: value for name, value in environment.items() if name not in hidden}
+
+
+@contextlib.contextmanager
+def _sole_owner(home: Home) -> Iterator[None]:
+    """Hold the home's lock while serving.
+
+    Raises:
+        ConfigurationError: another process serves this home.
+    """
+    home.run.mkdir(mode=0o700, exist_ok=True)
+    with (home.run / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                str(home.root), "", "a home that no other `appliance serve` is running on"
+            ) from None
+        yield

@@ -1,0 +1,332 @@
+"""Builds the objects and passes them to each other: the worker's whole, and the command line's issuer.
+
+With the supervisor, the only place that knows every concrete class. Nothing is decided here but that the files fit together.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from appliance import log, metrics
+from appliance.clock import Clock, SystemClock
+from appliance.config import Config, TokenTable, key_settings, load_config, token_settings
+from appliance.conventions.loader import load_conventions
+from appliance.conventions.registry import Registry, RegistryCell
+from appliance.errors import (
+    ApplianceError,
+    ConfigurationError,
+    HsmUnavailable,
+    Reason,
+    SpoolUnavailable,
+)
+from appliance.native import Limits
+from appliance.operations.health import ReadyProbe
+from appliance.operations.issue import IssueOperation, IssueSettings
+from appliance.operations.verify import VerifyOperation
+from appliance.server import listener
+from appliance.server.admission import Admission
+from appliance.server.callers import BearerKey, CallerDirectory
+from appliance.server.listener import ApiServer
+from appliance.server.ports import Operations
+from appliance.server.routes import ApiApplication
+from appliance.server.settings import ServerSettings
+from appliance.signing.keyring import Keyring
+from appliance.signing.queue import SigningQueue
+from appliance.signing.settings import QueueSettings
+from appliance.trace.spool import Spool, SpoolSettings
+from hsm.errors import PIN_CODES, HsmError
+from hsm.process import LaneProcess, start_lane
+from hsm.settings import LaneSettings
+
+SECRET_VARIABLES: Final = frozenset({"CREDENTIALS_DIRECTORY"})
+"""Environment variables that lead to a PIN whatever the configuration says; workers are started without them."""
+
+_LOG: Final = log.Log("wiring")
+_TOKEN_MARGIN: Final = 1.0
+"""Seconds a job may spend in the token after the longest wait that the queue allows."""
+
+_LOCAL_LOG: Final = "cli"
+_LOCAL_PATIENCE: Final = 10.0
+_LOCAL_POLL: Final = 0.05
+
+
+def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
+    """Load the conventions, their trust, and make sure that each signing key can do what its convention says.
+
+    Args:
+        config: the home.
+        keyring: the keys in service; None reads those the home names now.
+
+    Raises:
+        ConfigurationError: a file is wrong, or a convention names a key that is not there or does not fit its algorithm.
+    """
+    keyring = keyring or Keyring.load(config.keys)
+    registry = Registry(load_conventions(config.home.conventions), SystemClock())
+    for convention in registry.clients():
+        file = str(config.home.conventions / f"{convention.id}.toml")
+        if convention.key not in keyring.names():
+            known = ", ".join(keyring.names()) or "(there is none)"
+            raise ConfigurationError(
+                file, "key", f"the name of a [[key]] in service: {known}; got `{convention.key}`"
+            )
+        try:
+            keyring.profile(convention.key, convention.signature_algorithm)
+        except ConfigurationError as exc:
+            raise ConfigurationError(file, "signature.algorithm", exc.expected) from exc
+    return registry
+
+
+async def open_lane(
+    config: Config, token: TokenTable, index: int, at: Path | None = None
+) -> LaneProcess:
+    """Start a lane of a token and wait until it has proven every key the token holds for us.
+
+    Args:
+        config: the home.
+        token: one of its tokens.
+        index: which lane.
+        at: its socket; None is where workers look.
+
+    Raises:
+        HsmUnavailable: the lane cannot sign; the detail says why and what to do.
+        ConfigurationError: a certificate cannot be read.
+    """
+    keyring = Keyring.load(config.keys)
+    settings = LaneSettings(
+        token=token_settings(config, token),
+        keys=tuple(
+            key_settings(key, keyring.public_key(key.name))
+            for key in config.keys
+            if key.token == token.name
+        ),
+        socket=str(at or config.home.lane_socket(token.name, index)),
+        allowed_uids=(os.getuid(),),
+        index=index,
+        call_timeout=float(token.call_timeout),
+    )
+    try:
+        return await start_lane(settings)
+    except HsmError as exc:
+        refused = exc.finding.code in PIN_CODES
+        reason = Reason.PIN_REFUSED if refused else Reason.HSM_UNAVAILABLE
+        raise HsmUnavailable(reason, str(exc)) from exc
+
+
+def run_worker(config: Config, index: int, descriptors: Sequence[int]) -> None:
+    """Serve the API on inherited listening sockets until SIGTERM, or until stdin says that the parent is gone.
+
+    Says `ready` on stdout once it serves. Then takes `load N`, `commit N` and `discard N` on stdin, one line each, and answers each
+    with one line: `loaded N` (or why not), `committed N`, `discarded N`.
+
+    Raises:
+        ConfigurationError: a file is wrong.
+        SpoolUnavailable: the worker's log cannot be opened.
+    """
+    log.configure_log(config.log_level)
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    listener.run(_serve(config, index, sockets))
+
+
+@contextlib.asynccontextmanager
+async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator[IssueOperation]:
+    """Issue without a service: a lane of our own for the convention's token, and the log `cli`.
+
+    One process at a time does this on a home; others wait their turn.
+
+    Raises:
+        ConfigurationError: a file is wrong.
+        HsmUnavailable: the token cannot be used.
+        SpoolUnavailable: the log cannot be opened, or others issue on this home without end.
+    """
+    clock = SystemClock()
+    keyring = Keyring.load(config.keys)
+    cell = RegistryCell(build_registry(config, keyring))
+    used = {each.key for each in cell.current.clients() if each.id == convention_id}
+    tokens = {key.token for key in config.keys if key.name in used}
+    async with contextlib.AsyncExitStack() as stack:
+        await _enter_lock(stack, config.home.run / "cli.lock")
+        spool = Spool.open(config.home.spool, _LOCAL_LOG, _spool_settings(config), clock)
+        stack.push_async_callback(spool.aclose)
+        sockets: dict[str, list[Path]] = {}
+        for token in config.tokens:
+            if token.name in tokens:
+                at = config.home.run / f"cli-{token.name}.sock"
+                lane = await open_lane(config, token, 0, at)
+                stack.push_async_callback(lane.stop)
+                sockets[token.name] = [at]
+        queue = _build_queue(config, sockets, clock)
+        queue.start()
+        stack.push_async_callback(queue.aclose)
+        yield _build_issue(config, cell, keyring, queue, spool, clock)
+
+
+async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -> None:
+    """Be worker `index`."""
+    clock = SystemClock()
+    keyring = Keyring.load(config.keys)
+    cell = RegistryCell(build_registry(config, keyring))
+    metrics.state_build()
+    async with contextlib.AsyncExitStack() as stack:
+        spool = Spool.open(config.home.spool, f"worker-{index}", _spool_settings(config), clock)
+        stack.push_async_callback(spool.aclose)
+        lanes = {
+            token.name: [config.home.lane_socket(token.name, lane) for lane in range(token.lanes)]
+            for token in config.tokens
+        }
+        queue = _build_queue(config, lanes, clock)
+        queue.start()
+        stack.push_async_callback(queue.aclose)
+        operations = Operations(
+            issue=_build_issue(config, cell, keyring, queue, spool, clock),
+            verify=VerifyOperation(cell, spool, clock, Limits(octets=config.api.body_limit)),
+            health=ReadyProbe(
+                registry=cell,
+                keys=keyring,
+                signer=queue,
+                trace=spool,
+                clock=clock,
+                new_uuid=uuid.uuid4,
+            ),
+            conventions=cell,
+            exposition=metrics.exposition,
+        )
+        admission = Admission(_server_settings(config))
+        application = ApiApplication(operations, _build_callers(config), admission, clock)
+        server = ApiServer(application, sockets, admission)
+        _end_on_signals(server)
+        control = _Control(config, keyring, cell, application)
+        obeying = asyncio.create_task(control.obey(server))
+        print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
+        await server.serve()
+        obeying.cancel()
+
+
+class _Control:
+    """The worker's end of a reload: a generation is loaded, then committed or discarded as the supervisor says."""
+
+    def __init__(
+        self, config: Config, keyring: Keyring, cell: RegistryCell, application: ApiApplication
+    ) -> None:
+        self._root: Final = config.home.root
+        self._keyring: Final = keyring
+        self._cell: Final = cell
+        self._application: Final = application
+        self._loaded: tuple[Registry, CallerDirectory] | None = None
+
+    async def obey(self, server: ApiServer) -> None:
+        """Do what stdin says; its end means that the parent is gone, and so should we be."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := (await reader.readline()).decode():
+            order, _, generation = line.strip().partition(" ")
+            print(self._follow(order, generation), flush=True)  # noqa: T201 - what the supervisor waits for
+        _LOG.warning("parent-gone")
+        server.begin_drain()
+
+    def _follow(self, order: str, generation: str) -> str:
+        if order == "load":
+            try:
+                config = load_config(self._root)
+                self._loaded = build_registry(config, self._keyring), _build_callers(config)
+            except ApplianceError as exc:
+                return exc.detail.replace("\n", " ")
+            return f"loaded {generation}"
+        if order == "commit" and self._loaded is not None:
+            self._cell.current, self._application.callers = self._loaded
+            self._loaded = None
+            return f"committed {generation}"
+        self._loaded = None
+        return f"discarded {generation}"
+
+
+def _end_on_signals(server: ApiServer) -> None:
+    """Drain on SIGTERM; leave Ctrl-C to the supervisor, which stops us in order."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, server.begin_drain)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _build_queue(config: Config, sockets: dict[str, list[Path]], clock: Clock) -> SigningQueue:
+    table = config.queue
+    settings = QueueSettings(table.jobs, table.age, table.batch_jobs, table.batch_age)
+    keys = {key.name: key.token for key in config.keys if key.token in sockets}
+    return SigningQueue(sockets, keys, settings, clock)
+
+
+def _build_issue(
+    config: Config,
+    cell: RegistryCell,
+    keyring: Keyring,
+    queue: SigningQueue,
+    spool: Spool,
+    clock: Clock,
+) -> IssueOperation:
+    return IssueOperation(
+        registry=cell,
+        keys=keyring,
+        signer=queue,
+        trace=spool,
+        clock=clock,
+        new_uuid=uuid.uuid4,
+        settings=IssueSettings(sign_within=config.queue.age + _TOKEN_MARGIN),
+    )
+
+
+def _build_callers(config: Config) -> CallerDirectory:
+    keys = [
+        BearerKey(
+            caller.name,
+            bytes.fromhex(caller.key_sha256),
+            None if caller.conventions is None else frozenset(caller.conventions),
+        )
+        for caller in config.callers
+    ]
+    return CallerDirectory(keys, os.getuid())
+
+
+def _server_settings(config: Config) -> ServerSettings:
+    api = config.api
+    return ServerSettings(
+        body_limit=api.body_limit,
+        header_limit=api.header_limit,
+        header_fields=api.header_fields,
+        head_timeout=api.head_timeout,
+        keep_alive=api.keep_alive,
+        connections=api.connections,
+        connections_per_peer=api.connections_per_peer,
+        batch_limit=api.batch_limit,
+        drain_timeout=api.drain_timeout,
+    )
+
+
+def _spool_settings(config: Config) -> SpoolSettings:
+    table = config.trace
+    return SpoolSettings(table.pending_entries, table.pending_age, table.segment)
+
+
+async def _enter_lock(stack: contextlib.AsyncExitStack, file: Path) -> None:
+    """Hold a lock file until the stack ends."""
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    lock = stack.enter_context(file.open("w"))
+    deadline = asyncio.get_running_loop().time() + _LOCAL_PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise SpoolUnavailable(
+                    Reason.SPOOL_UNAVAILABLE,
+                    f"other commands have been issuing on this home for {_LOCAL_PATIENCE:.0f} s; start the service",
+                ) from None
+            await asyncio.sleep(_LOCAL_POLL)
+        else:
+            return

@@ -1,0 +1,40 @@
+"""Fixtures that more than one folder uses, and hypothesis's profiles."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.service import RunningService, make_demo_home, serve
+from tests.softhsm import short_path, softhsm  # noqa: F401 - fixtures
+
+hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", max_examples=20_000, deadline=None)
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
+)
+
+CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The independent test data that lies beside the project."""
+    if not CORPORA.is_dir():
+        pytest.skip(f"the independent test data is not at {CORPORA}")
+    return CORPORA
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo home that tests read and serve, but do not change."""
+    return make_demo_home(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def service(demo_home: Path) -> RunningService:
+    """One running service that tests share and leave as they found it."""
+    with serve(demo_home) as running:
+        yield running

@@ -1,0 +1,94 @@
+"""Killed processes under load: nothing accepted is lost, nothing acknowledged is forgotten."""
+
+import contextlib
+import http.client
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from appliance.trace.reader import read_log
+from tests.service import RunningService, make_demo_home, serve, wait_until
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def own_service(tmp_path_factory: pytest.TempPathFactory) -> RunningService:
+    """A service of this module's own, whose processes may be killed."""
+    with serve(make_demo_home(tmp_path_factory.mktemp("kills"))) as running:
+        yield running
+
+
+def traced_ids(home: Path) -> set[str]:
+    """Assertion IDs of every vector whose creation stands in any log of the home."""
+    found = set()
+    for log in sorted((home / "spool").iterdir()):
+        found |= {
+            stored.entry.assertion_id for stored in read_log(log) if stored.entry.event == "created"
+        }
+    return found
+
+
+def test_killed_lane_costs_no_request(own_service: RunningService) -> None:
+    """While a lane is killed and replaced, every request is answered with a vector."""
+    before = own_service.children("hsm.lane")
+    assert len(before) == 2
+    started = threading.Barrier(5)
+
+    def issue_some() -> list[int]:
+        started.wait(10)
+        return [own_service.issue().status for _ in range(60)]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(issue_some) for _ in range(4)]
+        started.wait(10)
+        os.kill(before[0], signal.SIGKILL)
+        statuses = [status for answer in answers for status in answer.result(60)]
+    assert statuses == [200] * 240
+    wait_until(lambda: len(own_service.children("hsm.lane")) == 2, 20, "the lane to be replaced")
+    assert own_service.children("hsm.lane") != before
+
+
+class IssuingClients:
+    """Threads that issue vectors and keep the IDs they were answered, until told to stop."""
+
+    def __init__(self, service: RunningService, count: int) -> None:
+        self.acknowledged: list[str] = []
+        self._service = service
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._issue) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let each thread finish what it is waiting for."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(40)
+
+    def _issue(self) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the killed worker's
+                answer = self._service.issue()
+                if answer.status == 200:
+                    self.acknowledged.append(answer.json["id"])
+
+
+@pytest.mark.parametrize("_time", range(3))
+def test_killed_worker_loses_no_acknowledged_entry(own_service: RunningService, _time: int) -> None:
+    """Every vector that was answered before the worker got SIGKILL stands in the trace, and a new worker goes on."""
+    (worker,) = own_service.children("worker")
+    clients = IssuingClients(own_service, 4)
+    try:
+        wait_until(lambda: len(clients.acknowledged) >= 50, 30, "vectors to be issued")
+        os.kill(worker, signal.SIGKILL)
+        answered = len(clients.acknowledged)
+        wait_until(lambda: len(clients.acknowledged) >= answered + 50, 30, "a new worker's vectors")
+    finally:
+        clients.stop()
+    assert own_service.children("worker") != [worker]
+    assert set(clients.acknowledged) <= traced_ids(own_service.home)

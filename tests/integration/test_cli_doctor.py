@@ -1,0 +1,215 @@
+"""`appliance doctor` on homes with one thing wrong: each finding names what, where, and what to do."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.cli.checks.clock import check_clock
+from appliance.cli.checks.finding import Level
+from hsm.provision.demo_pki import write_demo_pki
+from tests.homes import CommandLine, copy_home, edit
+from tests.service import RunningService
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+
+@pytest.fixture
+def appliance(capsysbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
+    """The command line."""
+    return CommandLine(capsysbinary)
+
+
+@pytest.fixture
+def home(demo_home: Path, tmp_path: Path) -> Path:
+    """A copy of the demo home, to be spoiled."""
+    return copy_home(demo_home, tmp_path)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A way to spoil a home, and the finding it must lead to (parts of its fields)."""
+
+    spoil: Callable[[Path], object]
+    check: str
+    where: str
+    found: str
+    remedy: str
+    level: str = "error"
+
+
+def expire_crls(home: Path) -> None:
+    """Put CRLs in place that ran out long ago."""
+    old = write_demo_pki(home / "old", {}, datetime(2020, 1, 1, tzinfo=UTC))
+    (home / "pki" / "root.pem").write_bytes(old.root.read_bytes())
+    for name in ("root.pem", "issuing.pem"):
+        (home / "pki" / "crl" / name).write_bytes((old.crl_directory / name).read_bytes())
+
+
+def swap_ids(home: Path) -> None:
+    """Point the RSA KeyRef at the token's EC key."""
+    edit(home / "appliance.toml", 'label = "demo-rsa"\nid = "01"', 'label = "demo-ec"\nid = "02"')
+
+
+TROUBLES = {
+    "wrong PIN": Trouble(
+        lambda home: (home / "secrets" / "pin").write_text("not the PIN"),
+        *("token demo", "interops-demo", "CKR_PIN_INCORRECT", "appliance hsm resume"),
+    ),
+    "loose PIN": Trouble(
+        lambda home: (home / "secrets" / "pin").chmod(0o644),
+        *("PIN of token demo", "secrets/pin", "mode 0644", "chmod 600"),
+    ),
+    "no PIN": Trouble(
+        lambda home: (home / "secrets" / "pin").unlink(),
+        *("PIN of token demo", "secrets/pin", "No such file", "write the token's user PIN"),
+    ),
+    "wrong label": Trouble(
+        lambda home: edit(home / "appliance.toml", "interops-demo", "production"),
+        *("token demo", "label `production`", "TOKEN_NOT_FOUND", "compare the label"),
+    ),
+    "no module": Trouble(
+        lambda home: edit(home / "appliance.toml", "libsofthsm2.so", "libabsent.so"),
+        *("token demo", "libabsent.so", "MODULE_NOT_LOADED", "check the path"),
+    ),
+    "wrong key id": Trouble(
+        lambda home: edit(home / "appliance.toml", 'id = "01"', 'id = "77"'),
+        *("key demo-rsa", "token demo", "`demo-rsa` (id 01)", "compare `id` and `label`"),
+    ),
+    "certificate of another key": Trouble(
+        swap_ids, *("key demo-rsa", "token demo", "KEY_", "certificate")
+    ),
+    "no certificate": Trouble(
+        lambda home: (home / "pki" / "demo-rsa.pem").unlink(),
+        *("certificates of key demo-rsa", "pki/demo-rsa.pem", "No such file", "correct the file"),
+    ),
+    "no such key": Trouble(
+        lambda home: edit(home / "conventions" / "demo-client.toml", '"demo-rsa"', '"other"'),
+        *("convention", "demo-client.toml", "no [[key]]", "demo-rsa, demo-ec"),
+    ),
+    "algorithm of another key": Trouble(
+        lambda home: edit(
+            home / "conventions" / "demo-client.toml", '# algorithm = "rsa-', 'algorithm = "ecdsa-'
+        ),
+        *("convention", "demo-client.toml", "ecdsa-sha256", "ecdsa-… for an EC key"),
+    ),
+    "unknown key in a convention": Trouble(
+        lambda home: edit(home / "conventions" / "demo-provider.toml", "issuer =", "isuer ="),
+        *("convention", "demo-provider.toml", "isuer", "correct the file"),
+    ),
+    "unknown key in appliance.toml": Trouble(
+        lambda home: edit(home / "appliance.toml", "# listen =", "lisen ="),
+        *("configuration", "appliance.toml", "no key `lisen` here", "correct the file"),
+    ),
+    "outdated CRLs": Trouble(
+        expire_crls,
+        *("trust of convention demo-provider", "pki/crl/root.pem", "out of date", "fetch the current"),
+    ),
+    "no root": Trouble(
+        lambda home: (home / "pki" / "root.pem").unlink(),
+        *("trust of convention demo-provider", "pki/root.pem", "No such file", "correct the file"),
+    ),
+    "spool is gone": Trouble(
+        lambda home: (home / "spool").rmdir(), *("spool", "spool", "cannot be written", "mode 700")
+    ),
+    "open home": Trouble(
+        lambda home: home.chmod(0o755), *("permissions", "home", "look inside", "chmod 700", "warning")
+    ),
+    "no convention": Trouble(
+        lambda home: [file.unlink() for file in (home / "conventions").iterdir()],
+        *("convention", "conventions", "there is none", "describe one", "warning"),
+    ),
+}  # fmt: skip
+
+
+def test_good_home(appliance: CommandLine, home: Path) -> None:
+    """A fresh demo home has no trouble; text for people, with a summary on stderr."""
+    ended = appliance("doctor", "--home", home)
+    assert ended.code == 0
+    assert ended.stderr.rstrip().endswith("findings: 0 error(s), 0 warning(s)")
+    assert "→" not in ended.stdout.decode()
+    for part in (
+        "token demo",
+        "key demo-rsa",
+        "key demo-ec",
+        "trust of",
+        "clock",
+        "spool",
+        "service",
+    ):
+        assert part in ended.stdout.decode()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
+def test_trouble_is_named(appliance: CommandLine, home: Path, trouble: Trouble) -> None:
+    """What is wrong is found, with the file or token it is in and what to do; errors fail the command."""
+    trouble.spoil(home)
+    ended = appliance("doctor", "--home", home, "--json")
+    found: list[dict[str, Any]] = [each for each in ended.lines if each["level"] != "ok"]
+    assert ended.code == int(any(each["level"] == "error" for each in found))
+    matching = [
+        each
+        for each in found
+        if each["level"] == trouble.level
+        and each["check"] == trouble.check
+        and trouble.where in each["where"]
+        and trouble.found in each["found"]
+        and trouble.remedy in each["remedy"]
+    ]
+    assert matching, found
+    assert all(each["remedy"] for each in found)
+
+
+def test_running_service(appliance: CommandLine, service: RunningService) -> None:
+    """Beside a running service the doctor says so, and disturbs neither the service nor its own checks."""
+    ended = appliance("doctor", "--home", service.home, "--json")
+    assert ended.code == 0
+    assert ended.lines[-1]["check"] == "service"
+    assert ended.lines[-1]["found"] == "running and ready"
+    assert service.issue().status == 200
+
+
+def test_clock_before_the_last_trace_entry(service: RunningService) -> None:
+    """A clock that has gone back behind the trace is an error that names the log."""
+    log = service.issue().json["trace"]["log"]
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    (finding,) = check_clock(past, [], service.home / "spool")
+    assert finding.level is Level.ERROR
+    assert f"last entry of log {log}" in finding.found
+
+
+def test_wrong_pin_is_tried_once(appliance: CommandLine, home: Path) -> None:
+    """The second doctor does not offer a refused PIN again; a corrected file needs no resume, the same one does."""
+    pin = home / "secrets" / "pin"
+    right = pin.read_text()
+    pin.write_text("not the PIN")
+    codes = []
+    for _ in range(2):
+        found = {
+            each["check"]: each for each in appliance("doctor", "--home", home, "--json").lines
+        }
+        codes.append(found["token demo"]["found"].partition(":")[0])
+    assert codes == ["CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"]
+    listed = appliance("hsm", "list", "--home", home)
+    assert listed.code == 3
+    assert "PIN_REFUSED_BEFORE" in listed.stderr
+    assert "not the PIN" not in listed.stderr + listed.stdout.decode()
+    resumed = appliance("hsm", "resume", "--home", home, "--token", "demo")
+    assert resumed.code == 0
+    again = {each["check"]: each for each in appliance("doctor", "--home", home, "--json").lines}
+    assert again["token demo"]["found"].startswith("CKR_PIN_INCORRECT")
+    pin.write_text(right)
+    assert appliance("doctor", "--home", home).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_spool(appliance: CommandLine, home: Path) -> None:
+    """A spool this user cannot write is an error."""
+    (home / "spool").chmod(0o500)
+    ended = appliance("doctor", "--home", home, "--json")
+    assert ended.code == 1
+    assert [each["check"] for each in ended.lines if each["level"] == "error"] == ["spool"]

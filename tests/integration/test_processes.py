@@ -1,0 +1,187 @@
+"""The supervisor and its children: who holds what, who ends with whom (DESIGN 2, invariants 7 and 8)."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.service import RunningService, make_demo_home, serve, wait_until
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+BATCH = {"requests": [{"convention": "demo-client", "pagms": ["PAGM_GESTION"]}] * 1000}
+
+
+def replace_in(file: Path, old: str, new: str) -> None:
+    """Change one place of a configuration file."""
+    text = file.read_text()
+    assert text.count(old) == 1, text
+    file.write_text(text.replace(old, new))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_only_lanes_load_the_module(service: RunningService) -> None:
+    """The PKCS#11 library is mapped in every lane, and neither in the supervisor nor in a worker."""
+    lanes, workers = service.children("hsm.lane"), service.children("worker")
+    holds = {
+        pid: "libsofthsm2" in Path(f"/proc/{pid}/maps").read_text()
+        for pid in (service.process.pid, *lanes, *workers)
+    }
+    assert len(lanes) == 2
+    assert {pid for pid, held in holds.items() if held} == set(lanes)
+
+
+def test_pin_stays_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PIN from the environment reaches lanes only: no worker's environment, no command line, no log has it."""
+    home = make_demo_home(tmp_path)
+    pin = (home / "secrets" / "pin").read_text().strip()
+    replace_in(home / "appliance.toml", 'pin_file = "secrets/pin"', 'pin_env = "DEMO_PIN"')
+    monkeypatch.setenv("DEMO_PIN", pin)
+    with serve(home) as running:
+        assert running.issue().status == 200
+        children = [*running.children("worker"), *running.children("hsm.lane")]
+        for pid in (running.process.pid, *children):
+            assert pin.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        for pid in running.children("worker"):
+            assert b"DEMO_PIN" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert pin not in running.errors.read_text()
+
+
+def test_full_queue_pushes_back(tmp_path: Path) -> None:
+    """A queue with room for two answers the rest with 503, `queue-full` and Retry-After, and keeps serving."""
+    home = make_demo_home(tmp_path)
+    replace_in(home / "appliance.toml", "# jobs = 4096", "jobs = 2")
+    with serve(home) as running:
+        with ThreadPoolExecutor(24) as pool:
+            answers = list(pool.map(lambda _: running.issue(), range(240)))
+        assert {answer.status for answer in answers} == {200, 503}
+        for refused in (answer for answer in answers if answer.status == 503):
+            assert refused.json["error"]["reason"] == "queue-full"
+            assert int(refused.headers["retry-after"]) >= 1
+        results = running.request("POST", "/v1/vectors/batch", BATCH).json["results"]
+        assert sum("vector" in result for result in results) == 2
+        assert {result["error"]["reason"] for result in results if "error" in result} == {
+            "queue-full"
+        }
+        assert running.issue().status == 200
+
+
+def test_drain_finishes_what_was_accepted(tmp_path: Path) -> None:
+    """A batch that is being signed when SIGTERM comes is answered whole; then everything ends with exit code 0."""
+    with serve(make_demo_home(tmp_path)) as running, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(running.request, "POST", "/v1/vectors/batch", BATCH)
+        wait_until(lambda: signing(running), 20, "the batch to be in the queue")
+        assert running.stop() == 0
+        results = answer.result(10).json["results"]
+    assert sum("vector" in result for result in results) == 1000
+
+
+def signing(running: RunningService) -> bool:
+    """Whether signatures are being made."""
+    metrics = running.request("GET", "/metrics").body.decode()
+    [depth] = [
+        line for line in metrics.splitlines() if line.startswith("appliance_signing_queue_jobs{")
+    ]
+    return float(depth.rpartition(" ")[2]) > 0
+
+
+def test_ctrl_c_drains(tmp_path: Path) -> None:
+    """SIGINT to the whole foreground group, as a terminal sends it, ends the service in order, with exit code 0."""
+    home = make_demo_home(tmp_path)
+    process = subprocess.Popen(
+        ["appliance", "serve", "--home", str(home), "--api", "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert b"appliance ready" in process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert b"lane-unfit" not in errors
+    assert b"child-ended" not in errors
+    assert b"Traceback" not in errors
+
+
+def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
+    """When the supervisor is killed outright, workers and lanes notice and end; the home can be served again."""
+    home = make_demo_home(tmp_path)
+    with serve(home) as running:
+        children = [*running.children("worker"), *running.children("hsm.lane")]
+        assert len(children) == 3
+        running.process.kill()
+        wait_until(lambda: not any(map(is_alive, children)), 20, "the children to end")
+    with serve(home) as running:
+        assert running.issue().status == 200
+
+
+def test_several_workers_share_the_lanes(tmp_path: Path) -> None:
+    """Two workers answer, each with its own log; one scrape of either covers both."""
+    home = make_demo_home(tmp_path)
+    replace_in(home / "appliance.toml", "# workers = 1", "workers = 2")
+    with serve(home) as running:
+        logs = set[str]()
+        deadline = time.monotonic() + 30
+        issued = 0
+        while len(logs) < 2:
+            assert time.monotonic() < deadline
+            with ThreadPoolExecutor(8) as pool:
+                answers = list(pool.map(lambda _: running.issue(), range(16)))
+            issued += 16
+            logs |= {answer.json["trace"]["log"] for answer in answers}
+        assert logs == {"worker-0", "worker-1"}
+        metrics = running.request("GET", "/metrics").body.decode()
+    created = 'appliance_vectors_total{convention="demo-client",outcome="created"} '
+    [count] = [line for line in metrics.splitlines() if line.startswith(created)]
+    assert float(count.removeprefix(created)) == issued
+
+
+def test_lane_that_cannot_prove_its_key_keeps_the_service_from_starting(tmp_path: Path) -> None:
+    """A certificate of another key is noticed before the first request: exit 3 with a sentence that names the key."""
+    home = make_demo_home(tmp_path)
+    (tmp_path / "other").mkdir()
+    others = make_demo_home(tmp_path / "other")
+    (home / "pki" / "demo-rsa.pem").write_bytes((others / "pki" / "demo-rsa.pem").read_bytes())
+    with pytest.raises(AssertionError, match="demo-rsa"), serve(home):
+        pass
+
+
+def test_reload_is_taken_under_load_without_a_failed_request(tmp_path: Path) -> None:
+    """Requests go on while SIGHUP arrives again and again; none fails."""
+    home = make_demo_home(tmp_path)
+    with serve(home) as running:
+        stop = threading.Event()
+
+        def issue_until_stopped() -> set[int]:
+            statuses = set()
+            while not stop.is_set():
+                statuses.add(running.issue().status)
+            return statuses
+
+        with ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(issue_until_stopped) for _ in range(4)]
+            for generation in range(2, 6):
+                running.process.send_signal(signal.SIGHUP)
+                wait_until(
+                    lambda generation=generation: (
+                        f'"generation":{generation}' in running.errors.read_text()
+                    ),
+                    20,
+                    f"generation {generation}",
+                )
+            stop.set()
+            assert set().union(*(client.result(30) for client in clients)) == {200}
