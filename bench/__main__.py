@@ -1,0 +1,39 @@
+"""`python -m bench TOOL`: each tool is a module with `add_arguments(parser)` and `run(arguments) -> exit status`."""
+
+import argparse
+import sys
+from typing import Final
+
+from appliance.errors import ConfigurationError
+from bench import ceiling, demo, load
+from hsm.errors import HsmError
+
+_TOOLS: Final = {
+    "ceiling": (ceiling, "raw PKCS#11 signatures per second, no appliance involved"),
+    "load": (load, "vectors per second through a running appliance"),
+    "demo": (demo, "the tour that `make run` gives"),
+}
+_UNUSABLE: Final = 2
+_UNAVAILABLE: Final = 3
+
+
+def main() -> int:
+    """Run one tool."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Load tools.")
+    tools = parser.add_subparsers(dest="tool", required=True, metavar="TOOL")
+    for name, (tool, purpose) in _TOOLS.items():
+        tool.add_arguments(tools.add_parser(name, help=purpose, description=purpose))
+    arguments = parser.parse_args()
+    try:
+        status: int = _TOOLS[arguments.tool][0].run(arguments)
+    except ConfigurationError as exc:
+        print(exc.detail, file=sys.stderr)
+        return _UNUSABLE
+    except HsmError as exc:
+        print(exc, file=sys.stderr)
+        return _UNAVAILABLE
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
