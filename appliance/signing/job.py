@@ -1,0 +1,87 @@
+"""A signature on its way: what is asked for, who waits for it, and the batch it travels in.
+
+Owns the promise that each job is answered exactly once: a late answer to a job already settled is dropped.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from appliance.errors import ApplianceError
+from hsm.wire import SignJob
+
+SigningJob: TypeAlias = SignJob
+"""One signature wanted: KeyRef, hash name, digest, deadline (monotonic). It goes over the wire as it is."""
+
+SigningResult: TypeAlias = bytes | ApplianceError
+
+
+class SigningOrder:
+    """What one caller waits for: one or many jobs, and a single future for all of them."""
+
+    __slots__ = ("_missing", "_results", "future")
+
+    def __init__(self, jobs: int, future: "asyncio.Future[Sequence[SigningResult]]") -> None:
+        self.future: Final = future
+        self._results: Final[list[SigningResult | None]] = [None] * jobs
+        self._missing = jobs
+        if not jobs:
+            future.set_result([])
+
+    def is_open(self, position: int) -> bool:
+        """Whether somebody still waits for this job."""
+        return self._results[position] is None and not self.future.done()
+
+    def settle(self, position: int, result: SigningResult) -> None:
+        """Answer one job; the last one wakes the caller. Nothing happens to a job that is no longer open."""
+        if not self.is_open(position):
+            return
+        self._results[position] = result
+        self._missing -= 1
+        if not self._missing:
+            self.future.set_result([answer for answer in self._results if answer is not None])
+
+
+class Ticket:
+    """One job in the queue, from acceptance to its answer.
+
+    Attributes:
+        accepted_at: when it was accepted (monotonic).
+        leave_by: when it must have left the line; its deadline, or earlier.
+        attempts: how many lanes have failed it.
+    """
+
+    __slots__ = ("accepted_at", "attempts", "job", "leave_by", "order", "position")
+
+    def __init__(
+        self,
+        job: SigningJob,
+        order: SigningOrder,
+        position: int,
+        accepted_at: float,
+        leave_by: float,
+    ) -> None:
+        self.job: Final = job
+        self.order: Final = order
+        self.position: Final = position
+        self.accepted_at: Final = accepted_at
+        self.leave_by = leave_by
+        self.attempts = 0
+
+    def is_open(self) -> bool:
+        """Whether somebody still waits for it."""
+        return self.order.is_open(self.position)
+
+    def settle(self, result: SigningResult) -> None:
+        """Answer it, once."""
+        self.order.settle(self.position, result)
+
+
+class SigningBatch:
+    """The tickets one frame carries, and what signing them is expected to cost in seconds."""
+
+    __slots__ = ("expected_seconds", "tickets")
+
+    def __init__(self, tickets: Sequence[Ticket], expected_seconds: float) -> None:
+        self.tickets: Final = tickets
+        self.expected_seconds: Final = expected_seconds

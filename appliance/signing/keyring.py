@@ -1,0 +1,158 @@
+"""The public side of the signing keys: which certificate speaks for each, and how vectors state its signatures.
+
+Owns the signature profiles. Promises that a key is used only with an algorithm of its kind. Whether a certificate is valid today
+is not decided here: `doctor` says it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from appliance.errors import ConfigurationError
+from appliance.native import SignatureProfile
+
+_Kind = Literal["rsa", "ec"]
+
+_XMLDSIG_MORE: Final = "http://www.w3.org/2001/04/xmldsig-more#"
+_DIGESTS: Final = {
+    "sha256": "http://www.w3.org/2001/04/xmlenc#sha256",
+    "sha384": f"{_XMLDSIG_MORE}sha384",
+    "sha512": "http://www.w3.org/2001/04/xmlenc#sha512",
+}
+_ALGORITHMS: Final[dict[str, tuple[_Kind, str]]] = {
+    f"{_XMLDSIG_MORE}{kind}-{hash_name}": ("rsa" if kind == "rsa" else "ec", hash_name)
+    for kind in ("rsa", "ecdsa")
+    for hash_name in _DIGESTS
+}
+"""SignatureMethod URI (RFC 6931 2.3) → the kind of key it needs, and its hash; the vector's digests use the same hash."""
+
+
+class KeyRefTable(Protocol):
+    """What is read of a `[[key]]`."""
+
+    @property
+    def name(self) -> str:
+        """The KeyRef."""
+
+    @property
+    def certificates(self) -> Path:
+        """PEM, leaf first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedKey:
+    """A KeyRef with its certificate chain (DER, leaf first) and the leaf's public key (DER SubjectPublicKeyInfo)."""
+
+    name: str
+    kind: _Kind
+    public_key: bytes = field(repr=False)
+    certificates: tuple[bytes, ...] = field(repr=False)
+    file: Path
+
+    @property
+    def certificate_sha256(self) -> str:
+        """Fingerprint of the leaf, hexadecimal."""
+        return hashlib.sha256(self.certificates[0]).hexdigest()
+
+
+class Keyring:
+    """The certified keys of a home; immutable but for the profiles it remembers."""
+
+    def __init__(self, keys: Sequence[CertifiedKey]) -> None:
+        self._keys: Final = {key.name: key for key in keys}
+        self._profiles: Final[dict[tuple[str, str], SignatureProfile]] = {}
+
+    @classmethod
+    def load(cls, tables: Sequence[KeyRefTable]) -> "Keyring":
+        """Read the certificates of every `[[key]]`.
+
+        Raises:
+            ConfigurationError: a file cannot be read, is no PEM chain, or its leaf is neither RSA nor P-256/P-384.
+        """
+        return cls([_load_key(table) for table in tables])
+
+    def names(self) -> Sequence[str]:
+        """The KeyRefs, in the order of the configuration."""
+        return tuple(self._keys)
+
+    def profile(self, key: str, signature_algorithm: str) -> SignatureProfile:
+        """Return how the key signs with the algorithm (SignatureMethod URI).
+
+        Raises:
+            ConfigurationError: no such key, no such algorithm, or they do not fit each other.
+        """
+        profile = self._profiles.get((key, signature_algorithm))
+        if profile is None:
+            profile = _make_profile(self._certified(key), signature_algorithm)
+            self._profiles[key, signature_algorithm] = profile
+        return profile
+
+    def certificate_sha256(self, key: str) -> str:
+        """Return the fingerprint of the key's certificate, for the trace.
+
+        Raises:
+            ConfigurationError: no such key.
+        """
+        return self._certified(key).certificate_sha256
+
+    def public_key(self, key: str) -> bytes:
+        """Return the certified public key, DER SubjectPublicKeyInfo: what a lane must prove.
+
+        Raises:
+            ConfigurationError: no such key.
+        """
+        return self._certified(key).public_key
+
+    def _certified(self, key: str) -> CertifiedKey:
+        certified = self._keys.get(key)
+        if certified is None:
+            raise ConfigurationError("appliance.toml", "key", f"a [[key]] named `{key}`")
+        return certified
+
+
+def _load_key(table: KeyRefTable) -> CertifiedKey:
+    try:
+        chain = x509.load_pem_x509_certificates(table.certificates.read_bytes())
+    except OSError as exc:
+        expected = f"a readable file ({exc.strerror})"
+        raise ConfigurationError(str(table.certificates), "", expected) from exc
+    except ValueError as exc:
+        expected = "a PEM certificate chain, leaf first"
+        raise ConfigurationError(str(table.certificates), "", expected) from exc
+    public_key = chain[0].public_key()
+    return CertifiedKey(
+        table.name,
+        _kind_of(public_key, table.certificates),
+        public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        tuple(certificate.public_bytes(Encoding.DER) for certificate in chain),
+        table.certificates,
+    )
+
+
+def _kind_of(public_key: object, file: Path) -> _Kind:
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return "rsa"
+    if isinstance(public_key, ec.EllipticCurvePublicKey) and isinstance(
+        public_key.curve, ec.SECP256R1 | ec.SECP384R1
+    ):
+        return "ec"
+    raise ConfigurationError(str(file), "", "a certificate for an RSA, P-256 or P-384 key")
+
+
+def _make_profile(key: CertifiedKey, signature_algorithm: str) -> SignatureProfile:
+    kind, hash_name = _ALGORITHMS.get(signature_algorithm, (None, ""))
+    if kind != key.kind:
+        expected = f"a signature algorithm for {key.kind} keys, got `{signature_algorithm}`"
+        raise ConfigurationError(str(key.file), "", expected)
+    return SignatureProfile(
+        signature_algorithm=signature_algorithm,
+        digest_algorithm=_DIGESTS[hash_name],
+        public_key=key.public_key,
+        certificates=key.certificates,
+    )

@@ -1,0 +1,127 @@
+"""The signing queue of a worker: from a digest to its signature, or to a refusal by name.
+
+Owns admission. Promises a bound on accepted jobs (`QueueFull`), one future per call however many jobs it brings, and that a call ends
+by its deadline. Which token holds a key is given; which lane signs is the dispatcher's business.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from appliance.clock import Clock
+from appliance.errors import InternalError, QueueFull, Reason
+from appliance.signing.dispatch import Dispatcher
+from appliance.signing.job import SigningJob, SigningOrder, SigningResult, Ticket
+from appliance.signing.settings import QueueSettings
+
+
+class SigningQueue:
+    """Signs digests with the lanes of any number of tokens; belongs to one event loop."""
+
+    def __init__(
+        self,
+        lanes: Mapping[str, Sequence[Path]],
+        keys: Mapping[str, str],
+        settings: QueueSettings,
+        clock: Clock,
+    ) -> None:
+        """Make the queue.
+
+        Args:
+            lanes: token name → the sockets of its lanes.
+            keys: KeyRef → token name.
+            settings: bounds.
+            clock: deadlines are instants of its monotonic time.
+        """
+        self._settings: Final = settings
+        self._clock: Final = clock
+        self._dispatchers: Final = {
+            token: Dispatcher(token, sockets, settings, clock) for token, sockets in lanes.items()
+        }
+        self._by_key: Final = {key: self._dispatchers[token] for key, token in keys.items()}
+        self._is_draining = False
+
+    def __repr__(self) -> str:
+        return f"SigningQueue({self.outstanding} of {self._settings.jobs} jobs)"
+
+    @property
+    def outstanding(self) -> int:
+        """Jobs accepted and not yet answered."""
+        return sum(dispatcher.outstanding for dispatcher in self._dispatchers.values())
+
+    def start(self) -> None:
+        """Begin to connect to the lanes; jobs are accepted at once and wait for the first of them."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.start()
+
+    async def aclose(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - how long to drain, after which jobs are refused
+        """Refuse new jobs, wait for the accepted ones, then let go of the lanes."""
+        self._is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                for dispatcher in self._dispatchers.values():
+                    await dispatcher.drain()
+        await asyncio.gather(*(each.aclose() for each in self._dispatchers.values()))
+
+    async def sign(self, key: str, hash_name: str, digest: bytes, deadline: float) -> bytes:
+        """Sign one digest; the signature as XMLDSig carries it (RSA: modulus length; EC: r‖s).
+
+        Raises:
+            QueueFull: no room (QUEUE_FULL), or not signed by the deadline (QUEUE_TIMEOUT).
+            HsmUnavailable: no lane can sign with the key.
+            InternalError: no token holds the key, or the digest does not fit the hash.
+        """
+        [result] = await self.sign_many([SigningJob(key, hash_name, digest, deadline)])
+        if isinstance(result, bytes):
+            return result
+        raise result
+
+    async def sign_many(self, jobs: Sequence[SigningJob]) -> Sequence[SigningResult]:
+        """Sign many digests, each by its own deadline; results in the order of the jobs, one wake-up for all.
+
+        What does not fit into the queue is refused one by one, so that a long call may still be partly signed.
+
+        Raises:
+            QueueFull: there is room for none of them, or the service is stopping.
+        """
+        if self._is_draining:
+            raise QueueFull(Reason.DRAINING, "the service is stopping")
+        room = self._settings.jobs - self.outstanding
+        if jobs and room <= 0:
+            raise self._full()
+        order = SigningOrder(len(jobs), asyncio.get_running_loop().create_future())
+        self._admit(jobs[:room], order)
+        for position in range(room, len(jobs)):
+            order.settle(position, self._full())
+        return await order.future
+
+    def last_signed(self, key: str) -> float | None:
+        """When any lane last signed with the key (monotonic seconds); None before the first time."""
+        dispatcher = self._by_key.get(key)
+        return dispatcher.last_signed(key) if dispatcher else None
+
+    def lanes_up(self) -> Mapping[str, int]:
+        """Token name → how many of its lanes can sign."""
+        return {token: each.lanes_up() for token, each in self._dispatchers.items()}
+
+    def _admit(self, jobs: Sequence[SigningJob], order: SigningOrder) -> None:
+        now = self._clock.monotonic()
+        lines: dict[Dispatcher, list[Ticket]] = {}
+        for position, job in enumerate(jobs):
+            dispatcher = self._by_key.get(job.key)
+            if dispatcher is None:
+                unknown = InternalError(Reason.INTERNAL, f"no token holds a key `{job.key}`")
+                order.settle(position, unknown)
+                continue
+            leave_by = min(job.deadline, now + self._settings.age)
+            line = lines.setdefault(dispatcher, [])
+            line.append(Ticket(job, order, position, now, leave_by))
+        for dispatcher, tickets in lines.items():
+            dispatcher.accept(tickets)
+
+    def _full(self) -> QueueFull:
+        detail = f"the signing queue holds its {self._settings.jobs} jobs"
+        wait = max(dispatcher.retry_after() for dispatcher in self._dispatchers.values())
+        return QueueFull(Reason.QUEUE_FULL, detail, wait)
