@@ -4,9 +4,14 @@
 //! form costs a copy; everything else is rebuilt piece by piece. A namespace that is a relative URI cannot be
 //! canonicalized (Canonical XML 1.0, 1.3) and is refused.
 
+mod output;
+
+use std::collections::HashSet;
+
+use self::output::Output;
 use crate::characters::is_space;
 use crate::document::{
-    Attribute, DeclarationId, Document, Element, ElementId, Name, Node, Piece, Span, wide,
+    Attribute, DeclarationId, Document, Element, ElementId, Name, Node, Piece, Span, narrow, wide,
 };
 use crate::error::Error;
 use crate::text;
@@ -105,7 +110,7 @@ impl Document<'_> {
         }
         canonicalizer.inside(first, last, skipped)?;
         if subset == Subset::Document {
-            canonicalizer.around(last + 1, crate::document::narrow(self.nodes.len()), true)?;
+            canonicalizer.around(last + 1, narrow(self.nodes.len()), true)?;
         }
         Ok(canonicalizer.output.finish())
     }
@@ -317,18 +322,17 @@ impl Canonicalizer<'_> {
     /// Canonical XML 1.0, 2.4: an element without its ancestors takes over their `xml:` attributes.
     fn imported(&self, element: &Element) -> Vec<Attribute> {
         let document = self.document;
-        let is_xml = |attribute: &&Attribute| attribute.name.binding == DeclarationId::XML;
+        let xml_attributes = |element| {
+            let attributes = document.attributes(element).iter();
+            attributes.filter(|attribute| attribute.name.binding == DeclarationId::XML)
+        };
         let local = |attribute: &Attribute| attribute.name.local(&document.source);
-        let own = document.attributes(element);
-        let mut found: Vec<Attribute> = Vec::new();
+        let mut nearer: HashSet<&[u8]> = xml_attributes(element).map(local).collect();
+        let mut found = Vec::new();
         let mut next = element.parent;
         while let Some(ancestor) = next.map(|id| document.element(id)) {
-            for attribute in document.attributes(ancestor).iter().filter(is_xml) {
-                let mut nearer = own.iter().filter(is_xml).chain(&found);
-                if !nearer.any(|one| local(one) == local(attribute)) {
-                    found.push(*attribute);
-                }
-            }
+            let farther = xml_attributes(ancestor);
+            found.extend(farther.filter(|attribute| nearer.insert(local(attribute))));
             next = ancestor.parent;
         }
         found
@@ -402,46 +406,4 @@ fn write_declaration(document: &Document<'_>, id: DeclarationId, output: &mut Ou
     output.write(b"=\"");
     text::write_attribute(document.uri(id), output.buffer());
     output.write(b"\"");
-}
-
-/// Canonical octets as they grow; neighbouring stretches of the source are copied as one.
-struct Output<'d> {
-    source: &'d [u8],
-    octets: Vec<u8>,
-    run: Span,
-}
-
-impl<'d> Output<'d> {
-    fn new(source: &'d [u8]) -> Self {
-        Self { source, octets: Vec::new(), run: Span::EMPTY }
-    }
-
-    #[inline]
-    fn copy(&mut self, span: Span) {
-        if span.start == self.run.end {
-            self.run.end = span.end;
-        } else {
-            self.flush();
-            self.run = span;
-        }
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        self.buffer().extend_from_slice(octets);
-    }
-
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        self.flush();
-        &mut self.octets
-    }
-
-    fn flush(&mut self) {
-        self.octets.extend_from_slice(self.run.of(self.source));
-        self.run.start = self.run.end;
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.flush();
-        self.octets
-    }
 }

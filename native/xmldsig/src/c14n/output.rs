@@ -1,0 +1,45 @@
+//! Where canonical octets go; neighbouring stretches of the source are copied as one.
+
+use crate::document::Span;
+
+/// Canonical octets as they grow.
+pub(super) struct Output<'d> {
+    source: &'d [u8],
+    octets: Vec<u8>,
+    run: Span,
+}
+
+impl<'d> Output<'d> {
+    pub(super) fn new(source: &'d [u8]) -> Self {
+        Self { source, octets: Vec::new(), run: Span::EMPTY }
+    }
+
+    #[inline]
+    pub(super) fn copy(&mut self, span: Span) {
+        if span.start == self.run.end {
+            self.run.end = span.end;
+        } else {
+            self.flush();
+            self.run = span;
+        }
+    }
+
+    pub(super) fn write(&mut self, octets: &[u8]) {
+        self.buffer().extend_from_slice(octets);
+    }
+
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        self.flush();
+        &mut self.octets
+    }
+
+    fn flush(&mut self) {
+        self.octets.extend_from_slice(self.run.of(self.source));
+        self.run.start = self.run.end;
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.flush();
+        self.octets
+    }
+}
