@@ -22,6 +22,9 @@ from appliance.trace.record import Receipt, TraceEntry, write_entry
 from appliance.trace.segments import SegmentWriter, write_frame
 
 _LOG: Final = Log("trace")
+_COMPANY: Final = 0.001
+"""Seconds a commit waits for more entries when some gathered during the last one: a commit costs the same for one as for many."""
+
 _REPAIR_EVERY: Final = 0.2
 _CLOSE_TIMEOUT: Final = 10.0
 
@@ -173,8 +176,8 @@ class Spool:
             self._check_admission(count, now)
             if not self._gathered:
                 self._gathered_since = now
+                self._condition.notify()
             self._gathered.append(waiting)
-            self._condition.notify()
         self._pending += count
 
     def _check_admission(self, count: int, now: float) -> None:
@@ -220,6 +223,9 @@ class Spool:
         """Wait for entries; nothing means that the spool is closing and all is written."""
         with self._condition:
             self._writing_since = None
+            if self._gathered:
+                # More come than the disk takes one by one; nobody notifies us of the next ones.
+                self._condition.wait_for(lambda: self._is_closing, _COMPANY)
             self._condition.wait_for(lambda: self._gathered or self._is_closing)
             taken, self._gathered = self._gathered, []
             if taken:
