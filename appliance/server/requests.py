@@ -123,9 +123,10 @@ def _read_media_type(content_type: bytes) -> tuple[str, str]:
 
 def wants_assertion(accept: bytes | None) -> bool:
     """Tell whether the caller asks for the assertion alone, and asks for it no less than for JSON."""
-    if accept is None or b"samlassertion" not in accept:
+    accepted = "" if accept is None else accept.decode("latin-1").lower()
+    if ASSERTION_TYPE not in accepted:
         return False
-    weights = dict(_read_range(part) for part in accept.decode("latin-1").lower().split(","))
+    weights = dict(_read_range(part) for part in accepted.split(","))
     wanted = weights.get(ASSERTION_TYPE, 0.0)
     return wanted > 0 and wanted >= weights.get("application/json", 0.0)
 

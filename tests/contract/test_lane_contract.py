@@ -170,7 +170,9 @@ def test_job_is_refused_by_name(
     worker: Worker, overrides: dict[str, object], code: str, kind: str
 ) -> None:
     """A lane is no oracle: it signs digests of known hashes with known keys in time, and says why not otherwise."""
-    refused, signed = worker.sign(make_job("rsa-2048", **overrides), make_job("rsa-2048"))
+    refused, signed = worker.sign(
+        make_job(**({"key": "rsa-2048"} | overrides)), make_job("rsa-2048")
+    )
     assert (refused.code, refused.kind) == (code, kind)
     assert isinstance(signed, bytes)
 
