@@ -5,9 +5,10 @@ SHELL := /bin/bash
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 DEMO := demo
-NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -name '*.rs' -o -name Cargo.toml)
+NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -path native/fuzz -prune -o -name '*.rs' -print -o -name Cargo.toml -print)
+SECONDS := 60
 
-.PHONY: help prepare run serve test check cover bench wheel clean
+.PHONY: help prepare run serve test check cover fuzz bench wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -32,7 +33,12 @@ check: prepare  ## format, lint, types, layers
 	mypy
 	python -m mypy.stubtest appliance.native._native
 	cargo fmt --all --check
+	cargo fmt --manifest-path native/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+fuzz:  ## fuzz the XML core: SECONDS=n for each target (60), TARGETS='reader verify' for some of them
+	@scripts/prepare.sh fuzz
+	@native/fuzz/run.sh $(SECONDS) $(TARGETS)
 
 bench: prepare  ## the token's ceiling, then the appliance on it
 	@python -m bench ceiling --home $(DEMO)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes a machine ready to build and test: system packages, then the virtual environment from requirements.lock.
+# `prepare.sh fuzz` adds the C++ compiler that libFuzzer is built with.
 # Every failure is one line that says what is missing and how to get it, and exit 1. Safe to repeat; quick when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -67,6 +68,7 @@ make_environment() {
 check_python
 check_rust
 have cc || apt_install gcc libc6-dev
+[ "${1:-}" != fuzz ] || have c++ || apt_install g++
 have xmlsec1 || apt_install xmlsec1
 softhsm_module || apt_install softhsm2
 make_environment
