@@ -5,12 +5,17 @@ import sys
 from typing import Final
 
 from appliance.errors import ConfigurationError
-from bench import ceiling, demo, load
+from bench import ceiling, demo, load, native, trace
 from hsm.errors import HsmError
 
 _TOOLS: Final = {
     "ceiling": (ceiling, "raw PKCS#11 signatures per second, no appliance involved"),
     "load": (load, "vectors per second through a running appliance"),
+    "native": (
+        native,
+        "the XML core beside lxml, python-xmlsec and signxml, on the same documents",
+    ),
+    "trace": (trace, "durable trace entries per second, and how long an answer waits for its own"),
     "demo": (demo, "the tour that `make run` gives"),
 }
 _UNUSABLE: Final = 2

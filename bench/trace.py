@@ -29,7 +29,8 @@ from appliance.trace.record import Receipt, TraceEntry, write_entry
 from appliance.trace.segments import write_frame
 from appliance.trace.spool import Spool, SpoolSettings
 
-_STAMP: Final = struct.Struct("d")  # when an arrival was announced, seconds of the machine's monotonic clock
+_STAMP: Final = struct.Struct("d")
+"""When an arrival was announced: seconds of the machine's monotonic clock."""
 _PATIENCE: Final = 30.0
 _ENTRY: Final = TraceEntry(
     event="created",
@@ -99,11 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="bench-trace-", dir=arguments.directory) as made:
         directory = Path(made)
-        results = [measure_disk(directory, arguments.seconds)]
-        for waiting in (1, arguments.waiting):
-            results.append(measure_closed(directory, waiting, arguments.seconds))
-        for rate in arguments.rates:
-            results.append(measure_open(directory, rate, arguments.seconds))
+        results = [
+            measure_disk(directory, arguments.seconds),
+            *(
+                measure_closed(directory, waiting, arguments.seconds)
+                for waiting in (1, arguments.waiting)
+            ),
+            *(measure_open(directory, rate, arguments.seconds) for rate in arguments.rates),
+        ]
     if arguments.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:
