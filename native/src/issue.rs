@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
 
 use crate::error::{AlreadySpliced, Failure};
-use crate::keys::AwsLcKey;
+use crate::keys::PublicKey;
 
 /// Everything a SAML 2.0 vector states.
 #[pyclass(frozen, module = "appliance.native._native")]
@@ -16,7 +16,7 @@ pub(crate) struct AssertionContent(Arc<xmldsig::AssertionContent>);
 /// How one key signs: made once per key, shared by all its vectors.
 #[pyclass(frozen, module = "appliance.native._native")]
 #[derive(Debug)]
-pub(crate) struct SignatureProfile(Arc<xmldsig::SignatureProfile<AwsLcKey>>);
+pub(crate) struct SignatureProfile(Arc<xmldsig::SignatureProfile<PublicKey>>);
 
 /// An assertion written, digested, and waiting for one signature.
 #[pyclass(frozen, module = "appliance.native._native")]
@@ -25,7 +25,7 @@ pub(crate) struct PreparedSignature {
     digest: Py<PyBytes>,
     signed_info: Py<PyBytes>,
     /// None once it is spliced.
-    prepared: Mutex<Option<xmldsig::PreparedSignature<AwsLcKey>>>,
+    prepared: Mutex<Option<xmldsig::PreparedSignature<PublicKey>>>,
 }
 
 /// A complete vector. Only `PreparedSignature.splice` makes one.
@@ -198,7 +198,7 @@ pub(crate) fn prepare_batch(
 
 fn into_python(
     py: Python<'_>,
-    prepared: xmldsig::PreparedSignature<AwsLcKey>,
+    prepared: xmldsig::PreparedSignature<PublicKey>,
 ) -> PreparedSignature {
     PreparedSignature {
         digest: PyBytes::new(py, prepared.digest()).unbind(),

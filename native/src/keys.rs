@@ -1,22 +1,26 @@
-//! Public-key mathematics for the core, by AWS-LC.
+//! Public-key mathematics for the core, by AWS-LC; what AWS-LC does not offer is in [`crate::rsa`].
 //!
-//! RSA keys have 2048 to 8192 bits, from 1024 on only under SHA-1, which only a legacy policy reaches. ECDSA is on
-//! P-256, P-384 and P-521, its signatures r‖s.
+//! RSA keys have 2048 to 8192 bits; PKCS#1 v1.5 takes them from 1024 on in the generic profile, and under SHA-1, which only a
+//! legacy policy reaches. ECDSA is on P-256 and P-384, in the generic profile on P-521 too; its signatures are r‖s.
 
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use xmldsig::{Hash, KeyRefused, PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch};
+use xmldsig::{
+    Hash, KeyRefused, Policy, Profile, PublicKeyVerifier, Scheme, SignatureAlgorithm,
+    SignatureMismatch,
+};
 
 use crate::error::Failure;
+use crate::rsa::{Pkcs1Key, RsaNumbers, only};
 
-/// A public key of AWS-LC, loaded for one algorithm.
+/// A public key loaded for one algorithm.
 #[derive(Debug)]
-pub(crate) struct AwsLcKey {
-    key: ParsedPublicKey,
-    /// The hash the key's algorithm object insists on.
-    hash: &'static digest::Algorithm,
+pub(crate) enum PublicKey {
+    /// With the hash that AWS-LC's algorithm object insists on.
+    AwsLc(ParsedPublicKey, &'static digest::Algorithm),
+    Pkcs1(Pkcs1Key),
 }
 
 type Suite = (&'static dyn VerificationAlgorithm, &'static digest::Algorithm);
@@ -25,22 +29,61 @@ const P256: Suite = (&signature::ECDSA_P256_SHA256_FIXED, &digest::SHA256);
 const P384: Suite = (&signature::ECDSA_P384_SHA384_FIXED, &digest::SHA384);
 const P521: Suite = (&signature::ECDSA_P521_SHA512_FIXED, &digest::SHA512);
 
-impl PublicKeyVerifier for AwsLcKey {
-    fn from_spki(spki: &[u8], algorithm: SignatureAlgorithm) -> Result<Self, KeyRefused> {
-        if !is_sequence(spki) {
+/// Bits of an RSA key: as small as legacy has them, as small as is modern, as large as any.
+const RSA_BITS: (usize, usize, usize) = (1024, 2048, 8192);
+
+impl PublicKeyVerifier for PublicKey {
+    fn from_spki(
+        spki: &[u8],
+        algorithm: SignatureAlgorithm,
+        profile: Profile,
+    ) -> Result<Self, KeyRefused> {
+        if only(spki, 0x30).is_none() {
             return Err(KeyRefused::Unreadable);
         }
-        let candidates = suites(algorithm).ok_or(KeyRefused::NotAllowed)?;
-        let loaded = candidates.iter().find_map(|&(suite, hash)| {
-            let key = ParsedPublicKey::new(suite, spki).ok()?;
-            Some(Self { key, hash })
-        });
+        let loaded = match algorithm.scheme {
+            Scheme::Ecdsa => match profile {
+                Profile::Generic => Self::load(spki, &[P256, P384, P521]),
+                _ => Self::load(spki, &[P256, P384]),
+            },
+            _ => Self::load_rsa(spki, algorithm, profile),
+        };
         loaded.ok_or(KeyRefused::NotAllowed)
     }
 
     fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureMismatch> {
-        let digest = fitted(digest, self.hash).ok_or(SignatureMismatch::new())?;
-        self.key.verify_digest_sig(&digest, signature).map_err(|_| SignatureMismatch::new())
+        let verified = match self {
+            Self::AwsLc(key, hash) => fitted(digest, hash)
+                .is_some_and(|digest| key.verify_digest_sig(&digest, signature).is_ok()),
+            Self::Pkcs1(key) => key.verifies(digest, signature),
+        };
+        if verified { Ok(()) } else { Err(SignatureMismatch::new()) }
+    }
+}
+
+impl PublicKey {
+    /// The key for the first of these suites that it is for.
+    fn load(spki: &[u8], suites: &[Suite]) -> Option<Self> {
+        suites.iter().find_map(|&(suite, hash)| {
+            Some(Self::AwsLc(ParsedPublicKey::new(suite, spki).ok()?, hash))
+        })
+    }
+
+    fn load_rsa(spki: &[u8], algorithm: SignatureAlgorithm, profile: Profile) -> Option<Self> {
+        let numbers = RsaNumbers::from_spki(spki)?;
+        let (legacy, modern, most) = RSA_BITS;
+        let is_small = numbers.bits() < modern;
+        let admits_small = profile == Profile::Generic || algorithm.hash == Hash::Sha1;
+        if is_small && !admits_small || numbers.bits() < legacy || numbers.bits() > most {
+            return None;
+        }
+        match rsa_suite(algorithm, is_small) {
+            Some(suite) => Self::load(spki, &[suite]),
+            None if algorithm.scheme == Scheme::RsaPkcs1 => {
+                Pkcs1Key::new(numbers, algorithm.hash).map(Self::Pkcs1)
+            }
+            None => None,
+        }
     }
 }
 
@@ -53,14 +96,16 @@ pub(crate) fn verify_digest(
     digest: &[u8],
     signature: &[u8],
 ) -> PyResult<()> {
-    let Some(algorithm) = SignatureAlgorithm::from_uri(signature_algorithm) else {
+    let algorithm = SignatureAlgorithm::from_uri(signature_algorithm);
+    let Ok(algorithm) = Policy::assertion(true).admit(algorithm) else {
         return Err(PyValueError::new_err("unknown signature algorithm"));
     };
     if digest.len() != algorithm.hash.width() {
         return Err(PyValueError::new_err("the digest is not as wide as the algorithm's hash"));
     }
     let verdict = py.detach(|| -> Result<_, KeyRefused> {
-        Ok(AwsLcKey::from_spki(public_key, algorithm)?.verify(digest, signature))
+        let key = PublicKey::from_spki(public_key, algorithm, Profile::Assertion)?;
+        Ok(key.verify(digest, signature))
     });
     match verdict {
         Err(_) => Err(PyValueError::new_err("the public key is not usable with this algorithm")),
@@ -73,35 +118,40 @@ pub(crate) fn verify_digest(
     }
 }
 
-/// The suites a key may turn out to be for; None where AWS-LC has no such combination.
-fn suites(algorithm: SignatureAlgorithm) -> Option<&'static [Suite]> {
-    let suites: &[Suite] = match (algorithm.scheme, algorithm.hash) {
-        (Scheme::Ecdsa, _) => &[P256, P384, P521],
-        (Scheme::RsaPkcs1, Hash::Sha1) => &[(
-            &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+/// The suite of AWS-LC for an RSA algorithm with a key below or from 2048 bits on; None where there is none.
+fn rsa_suite(algorithm: SignatureAlgorithm, is_small: bool) -> Option<Suite> {
+    use aws_lc_rs::signature as suites;
+    Some(match (algorithm.scheme, algorithm.hash, is_small) {
+        (Scheme::RsaPkcs1, Hash::Sha1, _) => (
+            &suites::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
             &digest::SHA1_FOR_LEGACY_USE_ONLY,
-        )],
-        (Scheme::RsaPkcs1, Hash::Sha256) => {
-            &[(&signature::RSA_PKCS1_2048_8192_SHA256, &digest::SHA256)]
+        ),
+        (Scheme::RsaPkcs1, Hash::Sha256, true) => {
+            (&suites::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, &digest::SHA256)
         }
-        (Scheme::RsaPkcs1, Hash::Sha384) => {
-            &[(&signature::RSA_PKCS1_2048_8192_SHA384, &digest::SHA384)]
+        (Scheme::RsaPkcs1, Hash::Sha512, true) => {
+            (&suites::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, &digest::SHA512)
         }
-        (Scheme::RsaPkcs1, Hash::Sha512) => {
-            &[(&signature::RSA_PKCS1_2048_8192_SHA512, &digest::SHA512)]
+        (Scheme::RsaPkcs1, Hash::Sha256, false) => {
+            (&suites::RSA_PKCS1_2048_8192_SHA256, &digest::SHA256)
         }
-        (Scheme::RsaPss, Hash::Sha256) => {
-            &[(&signature::RSA_PSS_2048_8192_SHA256, &digest::SHA256)]
+        (Scheme::RsaPkcs1, Hash::Sha384, false) => {
+            (&suites::RSA_PKCS1_2048_8192_SHA384, &digest::SHA384)
         }
-        (Scheme::RsaPss, Hash::Sha384) => {
-            &[(&signature::RSA_PSS_2048_8192_SHA384, &digest::SHA384)]
+        (Scheme::RsaPkcs1, Hash::Sha512, false) => {
+            (&suites::RSA_PKCS1_2048_8192_SHA512, &digest::SHA512)
         }
-        (Scheme::RsaPss, Hash::Sha512) => {
-            &[(&signature::RSA_PSS_2048_8192_SHA512, &digest::SHA512)]
+        (Scheme::RsaPss, Hash::Sha256, false) => {
+            (&suites::RSA_PSS_2048_8192_SHA256, &digest::SHA256)
+        }
+        (Scheme::RsaPss, Hash::Sha384, false) => {
+            (&suites::RSA_PSS_2048_8192_SHA384, &digest::SHA384)
+        }
+        (Scheme::RsaPss, Hash::Sha512, false) => {
+            (&suites::RSA_PSS_2048_8192_SHA512, &digest::SHA512)
         }
         _ => return None,
-    };
-    Some(suites)
+    })
 }
 
 /// A digest as `hash` would have made it. FIPS 186-5, 6.4.2: ECDSA takes the leftmost bits of the digest, as many as the
@@ -112,18 +162,4 @@ fn fitted(digest: &[u8], hash: &'static digest::Algorithm) -> Option<Digest> {
     let mut whole = vec![0; width - cut.len()];
     whole.extend_from_slice(cut);
     Digest::import_less_safe(&whole, hash).ok()
-}
-
-/// Whether octets are one DER SEQUENCE and nothing after it: AWS-LC would also take a bare EC point or `RSAPublicKey`.
-fn is_sequence(der: &[u8]) -> bool {
-    let (content, length) = match *der {
-        [0x30, length @ 0..=0x7F, ref content @ ..] | [0x30, 0x81, length, ref content @ ..] => {
-            (content, usize::from(length))
-        }
-        [0x30, 0x82, high, low, ref content @ ..] => {
-            (content, usize::from(high) << 8 | usize::from(low))
-        }
-        _ => return false,
-    };
-    content.len() == length
 }

@@ -4,6 +4,7 @@ mod error;
 mod issue;
 mod keys;
 mod receive;
+mod rsa;
 mod xml;
 
 /// `appliance.native._native`; `appliance.native` is its only door.

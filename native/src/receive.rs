@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 use xmldsig::{EnvelopeFault, MessageKind, Policy, Variant};
 
 use crate::error::Failure;
-use crate::keys::AwsLcKey;
+use crate::keys::PublicKey;
 use crate::xml::Limits;
 
 /// What was found at the top of received octets; nothing in it is verified.
@@ -140,9 +140,9 @@ impl SignatureClaim {
         trust: &Bound<'_, PyAny>,
         allow_sha1: bool,
     ) -> PyResult<VerifiedOctets> {
-        let admitted = self.0.admit(Policy::new(allow_sha1)).map_err(Failure::from)?;
+        let admitted = self.0.admit(Policy::assertion(allow_sha1)).map_err(Failure::from)?;
         let spki: Vec<u8> = trust.call1((self.certificates(py),))?.extract()?;
-        let verified = py.detach(|| admitted.verify::<AwsLcKey>(&spki));
+        let verified = py.detach(|| admitted.verify::<PublicKey>(&spki));
         Ok(VerifiedOctets(verified.map_err(Failure::from)?))
     }
 }

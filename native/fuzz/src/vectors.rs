@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use xmldsig::{
     AssertionContent, Canonicalization, Hash, KeyRefused, Limits, PreparedSignature,
-    PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch, SignatureProfile, read,
+    Profile, PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch, SignatureProfile, read,
     sha256,
 };
 
@@ -38,7 +38,11 @@ const CERTIFICATE: &[u8] = b"certificate";
 pub struct Key(ParsedPublicKey);
 
 impl PublicKeyVerifier for Key {
-    fn from_spki(spki: &[u8], algorithm: SignatureAlgorithm) -> Result<Self, KeyRefused> {
+    fn from_spki(
+        spki: &[u8],
+        algorithm: SignatureAlgorithm,
+        _: Profile,
+    ) -> Result<Self, KeyRefused> {
         if (algorithm.scheme, algorithm.hash) != (Scheme::Ecdsa, Hash::Sha256) {
             return Err(KeyRefused::NotAllowed);
         }

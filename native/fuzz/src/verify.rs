@@ -29,6 +29,6 @@ pub fn check(octets: &[u8]) {
 pub(crate) fn accept(octets: &[u8]) -> Option<VerifiedOctets> {
     let message = locate(octets, &Limits::default()).ok()?;
     let claim = message.assertion()?.signature_claim().ok()?;
-    let admitted = claim.admit(Policy::new(true)).ok()?;
+    let admitted = claim.admit(Policy::assertion(true)).ok()?;
     admitted.verify::<Key>(&SPKI).ok()
 }

@@ -11,6 +11,8 @@ pub(crate) const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-
 pub enum Hash {
     /// Verification only, and only where a policy allows it.
     Sha1,
+    /// Likewise, and in the generic profile only.
+    Sha224,
     /// SHA-256.
     Sha256,
     /// SHA-384.
@@ -41,22 +43,32 @@ pub struct SignatureAlgorithm {
     pub hash: Hash,
 }
 
-/// What verification admits beyond the modern algorithms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Whose signatures are asked for, and so which keys do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Policy {
-    /// SHA-1 in digests and under RSA PKCS#1 v1.5, with RSA keys from 1024 bits on: what vectors of old look like.
-    pub allow_sha1: bool,
+pub enum Profile {
+    /// Those of vectors: RSA from 2048 bits on, from 1024 on under SHA-1; ECDSA on P-256 and P-384.
+    Assertion,
+    /// Any, with a key that the user pinned: RSA from 1024 bits on; ECDSA on P-256, P-384 and P-521.
+    Generic,
 }
 
-const DIGESTS: [(&str, Hash); 4] = [
+/// The algorithms and keys that verification admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    profile: Profile,
+    legacy: bool,
+}
+
+const DIGESTS: [(&str, Hash); 5] = [
     ("http://www.w3.org/2000/09/xmldsig#sha1", Hash::Sha1),
+    ("http://www.w3.org/2001/04/xmldsig-more#sha224", Hash::Sha224),
     ("http://www.w3.org/2001/04/xmlenc#sha256", Hash::Sha256),
     ("http://www.w3.org/2001/04/xmldsig-more#sha384", Hash::Sha384),
     ("http://www.w3.org/2001/04/xmlenc#sha512", Hash::Sha512),
 ];
 
-const SIGNATURES: [(&str, Scheme, Hash); 10] = [
+const SIGNATURES: [(&str, Scheme, Hash); 13] = [
     ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", Scheme::RsaPkcs1, Hash::Sha256),
     ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha384", Scheme::RsaPkcs1, Hash::Sha384),
     ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha512", Scheme::RsaPkcs1, Hash::Sha512),
@@ -67,6 +79,9 @@ const SIGNATURES: [(&str, Scheme, Hash); 10] = [
     ("http://www.w3.org/2007/05/xmldsig-more#sha384-rsa-MGF1", Scheme::RsaPss, Hash::Sha384),
     ("http://www.w3.org/2007/05/xmldsig-more#sha512-rsa-MGF1", Scheme::RsaPss, Hash::Sha512),
     ("http://www.w3.org/2000/09/xmldsig#rsa-sha1", Scheme::RsaPkcs1, Hash::Sha1),
+    ("http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha1", Scheme::Ecdsa, Hash::Sha1),
+    ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha224", Scheme::RsaPkcs1, Hash::Sha224),
+    ("http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha224", Scheme::Ecdsa, Hash::Sha224),
 ];
 
 /// Canonical XML 1.0.
@@ -83,11 +98,12 @@ impl Hash {
         DIGESTS.iter().find(|known| known.0 == uri).map(|known| known.1)
     }
 
-    /// `sha1`, `sha256`, `sha384` or `sha512`.
+    /// `sha1`, `sha224`, `sha256`, `sha384` or `sha512`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sha1 => "sha1",
+            Self::Sha224 => "sha224",
             Self::Sha256 => "sha256",
             Self::Sha384 => "sha384",
             Self::Sha512 => "sha512",
@@ -99,6 +115,7 @@ impl Hash {
     pub const fn width(self) -> usize {
         match self {
             Self::Sha1 => 20,
+            Self::Sha224 => 28,
             Self::Sha256 => 32,
             Self::Sha384 => 48,
             Self::Sha512 => 64,
@@ -116,32 +133,63 @@ impl SignatureAlgorithm {
 }
 
 impl Policy {
-    /// The policy with or without SHA-1.
+    /// For vectors: SHA-256, SHA-384 and SHA-512; where SHA-1 is allowed, also RSA-SHA1 and SHA-1 digests, which is what
+    /// vectors of old look like.
     #[must_use]
-    pub const fn new(allow_sha1: bool) -> Self {
-        Self { allow_sha1 }
+    pub const fn assertion(allow_sha1: bool) -> Self {
+        Self { profile: Profile::Assertion, legacy: allow_sha1 }
+    }
+
+    /// For any signature: likewise; where SHA-1 is allowed, so is SHA-224, and either of them under ECDSA too.
+    #[must_use]
+    pub const fn generic(allow_sha1: bool) -> Self {
+        Self { profile: Profile::Generic, legacy: allow_sha1 }
+    }
+
+    /// Whose signatures it is for.
+    #[must_use]
+    pub const fn profile(self) -> Profile {
+        self.profile
     }
 
     pub(crate) fn admit_hash(self, hash: Option<Hash>) -> Result<Hash, Error> {
-        match hash {
-            None => Err(not_allowed("the digest algorithm is not one this verifier knows")),
-            Some(Hash::Sha1) if !self.allow_sha1 => {
-                Err(not_allowed("SHA-1 digests are refused by the policy"))
-            }
-            Some(hash) => Ok(hash),
+        let hash =
+            hash.ok_or(not_allowed("the digest algorithm is not one this verifier knows"))?;
+        if self.admits(hash) {
+            return Ok(hash);
         }
+        Err(not_allowed(match hash {
+            Hash::Sha1 => "SHA-1 digests are refused by the policy",
+            _ => "SHA-224 digests are refused by the policy",
+        }))
     }
 
-    pub(crate) fn admit(
-        self,
-        algorithm: Option<SignatureAlgorithm>,
-    ) -> Result<SignatureAlgorithm, Error> {
-        match algorithm {
-            None => Err(not_allowed("the signature algorithm is not one this verifier knows")),
-            Some(SignatureAlgorithm { hash: Hash::Sha1, .. }) if !self.allow_sha1 => {
-                Err(not_allowed("RSA-SHA1 signatures are refused by the policy"))
-            }
-            Some(algorithm) => Ok(algorithm),
+    /// The algorithm, where this policy has it.
+    ///
+    /// # Errors
+    /// [`SignatureFault::AlgorithmNotAllowed`] names the algorithm.
+    pub fn admit(self, algorithm: Option<SignatureAlgorithm>) -> Result<SignatureAlgorithm, Error> {
+        let algorithm = algorithm
+            .ok_or(not_allowed("the signature algorithm is not one this verifier knows"))?;
+        let SignatureAlgorithm { scheme, hash } = algorithm;
+        let is_for_profile =
+            self.profile == Profile::Generic || (scheme, hash) != (Scheme::Ecdsa, Hash::Sha1);
+        if self.admits(hash) && is_for_profile {
+            return Ok(algorithm);
+        }
+        Err(not_allowed(match (scheme, hash) {
+            (Scheme::Ecdsa, Hash::Sha1) => "ECDSA-SHA1 signatures are refused by the policy",
+            (_, Hash::Sha1) => "RSA-SHA1 signatures are refused by the policy",
+            (Scheme::Ecdsa, _) => "ECDSA-SHA224 signatures are refused by the policy",
+            _ => "RSA-SHA224 signatures are refused by the policy",
+        }))
+    }
+
+    fn admits(self, hash: Hash) -> bool {
+        match hash {
+            Hash::Sha1 => self.legacy,
+            Hash::Sha224 => self.legacy && self.profile == Profile::Generic,
+            Hash::Sha256 | Hash::Sha384 | Hash::Sha512 => true,
         }
     }
 }
@@ -181,12 +229,53 @@ mod tests {
         }
     }
 
+    /// What a policy refuses of a hash and of each scheme with it, by its detail.
+    fn refused(policy: Policy, hash: Hash) -> Vec<String> {
+        let schemes = [Scheme::Ecdsa, Scheme::RsaPkcs1];
+        let signatures = schemes
+            .map(|scheme| policy.admit(Some(SignatureAlgorithm { scheme, hash })).map(|_| ()));
+        let digest = policy.admit_hash(Some(hash)).map(|_| ());
+        let all = std::iter::once(digest).chain(signatures);
+        all.filter_map(|result| result.err().map(|error| error.to_string())).collect()
+    }
+
     #[test]
-    fn sha1_needs_a_policy_that_says_so() {
-        let legacy = SignatureAlgorithm::from_uri("http://www.w3.org/2000/09/xmldsig#rsa-sha1");
-        assert!(Policy::default().admit(legacy).is_err());
-        assert!(Policy::default().admit_hash(Some(Hash::Sha1)).is_err());
-        assert!(Policy::new(true).admit(legacy).is_ok());
-        assert!(Policy::new(true).admit_hash(Some(Hash::Sha1)).is_ok());
+    fn sha1_and_sha224_need_a_policy_that_says_so() {
+        for policy in [Policy::assertion(false), Policy::generic(false)] {
+            for (hash, name, words) in
+                [(Hash::Sha1, "SHA1", "SHA-1"), (Hash::Sha224, "SHA224", "SHA-224")]
+            {
+                let wanted = [
+                    format!("{words} digests are refused by the policy"),
+                    format!("ECDSA-{name} signatures are refused by the policy"),
+                    format!("RSA-{name} signatures are refused by the policy"),
+                ];
+                assert_eq!(refused(policy, hash), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_of_old_are_rsa_sha1_and_nothing_else() {
+        let policy = Policy::assertion(true);
+        assert_eq!(
+            refused(policy, Hash::Sha1),
+            ["ECDSA-SHA1 signatures are refused by the policy"]
+        );
+        assert_eq!(refused(policy, Hash::Sha224).len(), 3);
+        assert!(refused(Policy::generic(true), Hash::Sha1).is_empty());
+        assert!(refused(Policy::generic(true), Hash::Sha224).is_empty());
+    }
+
+    #[test]
+    fn every_policy_has_the_modern_algorithms() {
+        for policy in [Policy::assertion(false), Policy::generic(false)] {
+            for &(uri, ..) in SIGNATURES.iter().take(9) {
+                assert!(policy.admit(SignatureAlgorithm::from_uri(uri)).is_ok(), "{uri}");
+            }
+            for &(uri, _) in DIGESTS.iter().skip(2) {
+                assert!(policy.admit_hash(Hash::from_uri(uri)).is_ok(), "{uri}");
+            }
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! Hashing, and the trait that brings public-key mathematics in from outside.
 
 use sha1::Sha1;
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
 
-use crate::algorithms::{Hash, SignatureAlgorithm};
+use crate::algorithms::{Hash, Profile, SignatureAlgorithm};
 
 /// The hash of octets.
 #[must_use]
 pub fn digest(hash: Hash, octets: &[u8]) -> Vec<u8> {
     match hash {
         Hash::Sha1 => Sha1::digest(octets).to_vec(),
+        Hash::Sha224 => Sha224::digest(octets).to_vec(),
         Hash::Sha256 => Sha256::digest(octets).to_vec(),
         Hash::Sha384 => Sha384::digest(octets).to_vec(),
         Hash::Sha512 => Sha512::digest(octets).to_vec(),
@@ -27,8 +28,12 @@ pub trait PublicKeyVerifier: Sized {
     /// Load a DER SubjectPublicKeyInfo.
     ///
     /// # Errors
-    /// [`KeyRefused`] where it cannot be read, is of another kind, or is too small or too large.
-    fn from_spki(spki: &[u8], algorithm: SignatureAlgorithm) -> Result<Self, KeyRefused>;
+    /// [`KeyRefused`] where it cannot be read, is of another kind, or is not one of the profile's sizes or curves.
+    fn from_spki(
+        spki: &[u8],
+        algorithm: SignatureAlgorithm,
+        profile: Profile,
+    ) -> Result<Self, KeyRefused>;
 
     /// Check a signature over a digest; an ECDSA one is r‖s, and nothing else is accepted.
     ///

@@ -35,7 +35,7 @@ mod text;
 mod uri;
 mod verify;
 
-pub use algorithms::{C14N_10, C14N_EXCLUSIVE, Hash, Policy, Scheme, SignatureAlgorithm};
+pub use algorithms::{C14N_10, C14N_EXCLUSIVE, Hash, Policy, Profile, Scheme, SignatureAlgorithm};
 pub use assertion::{AssertionContent, PAGM};
 pub use c14n::{Canonicalization, Method};
 pub use digest::{KeyRefused, PublicKeyVerifier, SignatureMismatch, digest, sha256};

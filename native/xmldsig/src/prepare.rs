@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::algorithms::{Hash, SignatureAlgorithm};
+use crate::algorithms::{Hash, Policy, Profile, SignatureAlgorithm};
 use crate::assertion::AssertionContent;
 use crate::digest::{KeyRefused, PublicKeyVerifier, digest};
 use crate::error::Error;
@@ -42,15 +42,14 @@ impl<K: PublicKeyVerifier> SignatureProfile<K> {
         certificates: &[Vec<u8>],
     ) -> Result<Self, Error> {
         let refused = |detail: &str| Err(Error::Argument(detail.into()));
-        let algorithm = SignatureAlgorithm::from_uri(signature_algorithm);
-        let Some(algorithm) = algorithm.filter(|algorithm| algorithm.hash != Hash::Sha1) else {
+        let policy = Policy::assertion(false);
+        let Ok(algorithm) = policy.admit(SignatureAlgorithm::from_uri(signature_algorithm)) else {
             return refused("the signature algorithm is not one this appliance signs with");
         };
-        let Some(digest) = Hash::from_uri(digest_algorithm).filter(|&hash| hash != Hash::Sha1)
-        else {
+        let Ok(digest) = policy.admit_hash(Hash::from_uri(digest_algorithm)) else {
             return refused("the digest algorithm is not one this appliance signs with");
         };
-        let key = match K::from_spki(public_key, algorithm) {
+        let key = match K::from_spki(public_key, algorithm, Profile::Assertion) {
             Ok(key) => key,
             Err(KeyRefused::NotAllowed) => {
                 return refused(

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::algorithms::{Hash, Policy, SignatureAlgorithm};
+use crate::algorithms::{Hash, Policy, Profile, SignatureAlgorithm};
 use crate::c14n::Subset;
 use crate::digest::{KeyRefused, PublicKeyVerifier, digest};
 use crate::document::{Document, ElementId};
@@ -43,6 +43,7 @@ pub struct AdmittedSignature<'c> {
     claim: &'c SignatureClaim,
     algorithm: SignatureAlgorithm,
     digest: Hash,
+    profile: Profile,
 }
 
 /// The octets a signature covers: canonical, without the Signature.
@@ -118,6 +119,7 @@ impl SignatureClaim {
             claim: self,
             algorithm: policy.admit(algorithm)?,
             digest: policy.admit_hash(digest)?,
+            profile: policy.profile(),
         })
     }
 }
@@ -128,16 +130,17 @@ impl AdmittedSignature<'_> {
     /// # Errors
     /// [`Error::Signature`]: the key is unusable, the digest or the signature is wrong.
     pub fn verify<K: PublicKeyVerifier>(&self, spki: &[u8]) -> Result<VerifiedOctets, Error> {
-        let key = K::from_spki(spki, self.algorithm).map_err(|refused| match refused {
-            KeyRefused::NotAllowed => Error::signature(
-                SignatureFault::AlgorithmNotAllowed,
-                "the signer's key is not for this algorithm, or not of an allowed size",
-            ),
-            KeyRefused::Unreadable => Error::signature(
-                SignatureFault::CertificateInvalid,
-                "the signer's key cannot be read",
-            ),
-        })?;
+        let key =
+            K::from_spki(spki, self.algorithm, self.profile).map_err(|refused| match refused {
+                KeyRefused::NotAllowed => Error::signature(
+                    SignatureFault::AlgorithmNotAllowed,
+                    "the signer's key is not for this algorithm, or not of an allowed size",
+                ),
+                KeyRefused::Unreadable => Error::signature(
+                    SignatureFault::CertificateInvalid,
+                    "the signer's key cannot be read",
+                ),
+            })?;
         let octets = self.signed_octets()?;
         self.check_signature(&key)?;
         Ok(VerifiedOctets { octets })
