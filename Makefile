@@ -5,10 +5,11 @@ SHELL := /bin/bash
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 DEMO := demo
-NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -path native/fuzz -prune -o -name '*.rs' -print -o -name Cargo.toml -print)
+NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -path native/fuzz -prune -o -path native/pkcs11-shim -prune -o -name '*.rs' -print -o -name Cargo.toml -print)
+SHIM := Cargo.toml Cargo.lock $(shell find native/pkcs11-shim -name '*.rs' -o -name Cargo.toml)
 SECONDS := 60
 
-.PHONY: help prepare run serve test check cover fuzz bench wheel clean
+.PHONY: help prepare run serve test check shim cover fuzz bench wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -22,7 +23,7 @@ serve: prepare  ## the demo home, running until Ctrl-C
 	@test -d $(DEMO) || appliance init $(DEMO) --demo
 	@appliance serve --home $(DEMO)
 
-test: check  ## every check and test that CI runs
+test: check shim  ## every check and test that CI runs
 	cargo test --workspace --locked --quiet
 	pytest -m "not soak" --cov --cov-report=term:skip-covered
 
@@ -35,6 +36,8 @@ check: prepare  ## format, lint, types, layers
 	cargo fmt --all --check
 	cargo fmt --manifest-path native/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+shim: .venv/shim.stamp  ## build the PKCS#11 fault injector that tests and benchmarks put before a token
 
 fuzz:  ## fuzz the XML core: SECONDS=n for each target (60), TARGETS='reader verify' for some of them
 	@scripts/prepare.sh fuzz
@@ -57,4 +60,9 @@ system:
 .venv/native.stamp: $(NATIVE) | system
 	@echo "prepare: building the extension (release)"
 	@maturin develop --release --locked --quiet >.venv/native.log 2>&1 || { cat .venv/native.log; exit 1; }
+	@touch $@
+
+.venv/shim.stamp: $(SHIM) | .venv/native.stamp
+	@echo "prepare: building the fault injector (release)"
+	@cargo build --release --locked --quiet -p pkcs11-shim
 	@touch $@

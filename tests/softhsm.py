@@ -1,5 +1,6 @@
-"""A throw-away SoftHSM token with keys of each kind, real lanes on it, and a module that spies and misbehaves on demand."""
+"""A throw-away SoftHSM token with keys of each kind, bare or behind the shim, and real lanes on it."""
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -24,6 +25,7 @@ from hsm.provision.keygen import KeyPlan, generate_keys
 from hsm.provision.softhsm import SoftHsmToken, create_softhsm_token
 from hsm.report import LaneReady, LaneReport
 from hsm.settings import KeySettings, LaneSettings, TokenSettings
+from tests.shim import MODULE, Shim
 
 PIN = "624180"
 HASHES = {"sha256": SHA256(), "sha384": SHA384(), "sha512": SHA512()}
@@ -43,6 +45,12 @@ class SoftHsm:
     token: SoftHsmToken
     pin_file: Path
     keys: dict[str, KeySettings]
+
+    def behind(self, shim: Shim) -> "SoftHsm":
+        """The same token, reached through the shim."""
+        environment = self.token.environment | shim.environment
+        token = dataclasses.replace(self.token, module=MODULE, environment=environment)
+        return dataclasses.replace(self, token=token)
 
     def settings(self, state_directory: Path, pin_file: Path | None = None) -> TokenSettings:
         """Describe the token, with the right PIN unless another file is named."""

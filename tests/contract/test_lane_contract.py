@@ -24,6 +24,7 @@ from hsm.wire import (
     read_reply,
     write_frame,
 )
+from tests.shim import Shim
 from tests.softhsm import RunningLane, SoftHsm, run_lane, verifies
 
 pytestmark = pytest.mark.hsm
@@ -56,6 +57,17 @@ class Worker:
     def sign(self, *jobs: SignJob) -> list[bytes | SignFailure]:
         self.send(*jobs)
         return self.receive().results
+
+
+@pytest.fixture(scope="module", params=["bare", "behind the shim"])
+def softhsm(
+    request: pytest.FixtureRequest, softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory
+) -> SoftHsm:
+    """SoftHSM itself, and through the module that faults are injected with: an idle shim is not noticed."""
+    if request.param == "bare":
+        return softhsm
+    state = tmp_path_factory.mktemp("shim") / "state"
+    return softhsm.behind(Shim.before(softhsm.token.module, state))
 
 
 @pytest.fixture(scope="module")
