@@ -10,8 +10,8 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use xmldsig::{
-    AssertionContent, Canonicalization, Hash, KeyRefused, Limits, PreparedSignature,
-    Profile, PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch, SignatureProfile, read,
+    AssertionContent, Canonicalization, Hash, KeyRefused, Limits, PreparedSignature, Profile,
+    PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch, SignatureProfile, read,
     sha256,
 };
 
