@@ -1,0 +1,450 @@
+"""Lanes on a real token that fail: a wrong PIN, a dead or hanging lane, a key that is not its certificate's.
+
+Logins are counted where they happen, in a module between the lanes and SoftHSM.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from appliance.clock import SystemClock
+from appliance.signing.job import SigningJob
+from appliance.signing.queue import SigningQueue
+from appliance.signing.settings import QueueSettings
+from hsm.errors import HsmError
+from hsm.pin import PinGuard, PinVariable
+from hsm.process import HUNG, LaneProcess, start_lane
+from hsm.settings import LaneSettings
+from tests.homes import CommandLine
+from tests.service import make_demo_home, serve, wait_until
+from tests.softhsm import PIN, SoftHsm, verifies, write_pin
+from tests.spy import Spy
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+REFUSED = {"CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"}
+SESSION_LOST = 4
+
+
+def spied_lane(
+    softhsm: SoftHsm, spy: Spy, directory: Path, index: int = 0, **overrides: object
+) -> LaneSettings:
+    """Describe a lane that reaches the token through the spy."""
+    settings = softhsm.lane_settings(directory, index, **overrides)
+    return msgspec.structs.replace(settings, token=spy.watch(settings.token))
+
+
+def with_pin(settings: LaneSettings, pin: object) -> LaneSettings:
+    """Describe the same lane with another PIN source."""
+    return msgspec.structs.replace(settings, token=msgspec.structs.replace(settings.token, pin=pin))
+
+
+async def try_lane(settings: LaneSettings) -> str:
+    """Start a lane and end it; the code of why it did not start, or `ready`."""
+    try:
+        lane = await start_lane(settings)
+    except HsmError as error:
+        return error.finding.code
+    ended = await lane.stop()
+    assert ended is not None
+    return "ready"
+
+
+def try_lanes(*settings: LaneSettings) -> list[str]:
+    """Start lanes at the same moment."""
+
+    async def run() -> list[str]:
+        return await asyncio.gather(*map(try_lane, settings))
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def wrong(softhsm: SoftHsm, spy: Spy, short_path: Path) -> list[LaneSettings]:
+    """Two lanes of one token with the wrong PIN."""
+    pin_file = write_pin(short_path / "pin", "000000")
+    return [
+        msgspec.structs.replace(
+            spied_lane(softhsm, spy, short_path, index),
+            token=spy.watch(softhsm.settings(short_path, pin_file)),
+        )
+        for index in range(2)
+    ]
+
+
+def test_wrong_pin_is_tried_once_by_all_lanes(wrong: list[LaneSettings], spy: Spy) -> None:
+    """Of two lanes started together one asks the token; neither that other nor any later one ever does."""
+    codes = try_lanes(*wrong)
+    assert set(codes) == REFUSED
+    assert spy.logins == 1
+    assert set(try_lanes(*wrong)) == {"PIN_REFUSED_BEFORE"}
+    assert spy.logins == 1
+
+
+def test_a_changed_pin_source_is_tried(
+    wrong: list[LaneSettings], spy: Spy, short_path: Path
+) -> None:
+    """A PIN file written anew needs nobody's order: it is tried, and when right the refusal is forgotten."""
+    assert try_lanes(wrong[0]) == ["CKR_PIN_INCORRECT"]
+    write_pin(short_path / "pin", PIN)
+    assert try_lanes(*wrong) == ["ready", "ready"]
+    assert spy.logins == 3
+    with PinGuard.locked(short_path) as guard:
+        assert guard.refusals() == []
+
+
+def test_a_variable_needs_an_order(
+    wrong: list[LaneSettings], spy: Spy, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable shows no change: even the right PIN there waits for `resume`, which allows exactly one more try."""
+    lane = with_pin(wrong[0], PinVariable("LANE_PIN"))
+    monkeypatch.setenv("LANE_PIN", "000000")
+    assert try_lanes(lane) == ["CKR_PIN_INCORRECT"]
+    monkeypatch.setenv("LANE_PIN", PIN)
+    assert try_lanes(lane) == ["PIN_REFUSED_BEFORE"]
+    assert spy.logins == 1
+    with PinGuard.locked(short_path) as guard:
+        assert guard.resume("main")
+        assert not guard.resume("main")
+    assert try_lanes(lane) == ["ready"]
+    assert spy.logins == 2
+
+
+def test_a_lane_killed_while_asking_is_no_wrong_pin(
+    softhsm: SoftHsm, spy: Spy, short_path: Path
+) -> None:
+    """A record left by a login whose answer nobody learned binds only if the token itself says a PIN was wrong."""
+    lane = spied_lane(softhsm, spy, short_path)
+    assert try_lanes(lane) == ["ready"]
+    wrong_file = write_pin(short_path / "pin", "000000")
+    token = spy.watch(softhsm.settings(short_path, wrong_file))
+    assert try_lanes(msgspec.structs.replace(lane, token=token)) == ["CKR_PIN_INCORRECT"]
+    with PinGuard.locked(short_path) as guard:
+        [refusal] = guard.refusals()
+        assert (refusal.settled, refusal.code) == (True, "CKR_PIN_INCORRECT")
+        left = msgspec.structs.replace(refusal, settled=False, code="")
+        [record] = short_path.glob("pin-refused-*.json")
+        record.write_bytes(msgspec.json.encode(left))
+    assert try_lanes(msgspec.structs.replace(lane, token=token)) == ["PIN_REFUSED_BEFORE"]
+    assert spy.logins == 2
+    assert try_lanes(lane) == ["ready"], "another source is not bound by the record"
+
+
+@pytest.fixture
+def spied_home(spy: Spy, tmp_path: Path) -> Path:
+    """A demo home whose token is reached through the spy."""
+    home = make_demo_home(tmp_path)
+    config = home / "appliance.toml"
+    text = config.read_text()
+    [module] = [line for line in text.splitlines() if line.startswith("module = ")]
+    real = module.partition('"')[2].rstrip('"')
+    added = "".join(f'{name} = "{value}"\n' for name, value in spy.environment(real).items())
+    text = text.replace(module, f'module = "{spy.module}"')
+    config.write_text(text.replace("[token.environment]\n", f"[token.environment]\n{added}"))
+    return home
+
+
+def test_wrong_pin_binds_service_and_command_line(
+    spied_home: Path, spy: Spy, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The service tries a wrong PIN once; started again, and on the command line, it is not tried; `resume` allows one try."""
+    appliance = CommandLine(capsysbinary)
+    pin = (spied_home / "secrets" / "pin").read_text().strip()
+    write_pin(spied_home / "secrets" / "pin", "000000")
+    for expected in ("CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"):
+        with pytest.raises(AssertionError, match=expected), serve(spied_home):
+            pass
+        assert spy.logins == 1
+    issue = ("issue", "--home", spied_home, "--convention", "demo-client", "--pagm", "PAGM_GESTION")
+    for command in (
+        issue,
+        ("doctor", "--home", spied_home),
+        ("hsm", "list", "--home", spied_home),
+        ("hsm", "selftest", "--home", spied_home, "--count", "1"),
+    ):
+        ended = appliance(*command)
+        assert ended.code != 0, command
+        assert "PIN_REFUSED_BEFORE" in ended.stderr + ended.stdout.decode(), command
+        assert pin not in ended.stderr
+    assert spy.logins == 1
+    resumed = appliance("hsm", "resume", "--home", spied_home, "--token", "demo")
+    assert (resumed.code, b"may be tried again" in resumed.stdout) == (0, True)
+    assert "CKR_PIN_INCORRECT" in appliance(*issue).stderr
+    assert "PIN_REFUSED_BEFORE" in appliance(*issue).stderr
+    assert spy.logins == 2
+    write_pin(spied_home / "secrets" / "pin", pin)
+    assert appliance(*issue).code == 0
+
+
+def test_wrong_pin_after_the_start_is_tried_once(spied_home: Path, spy: Spy) -> None:
+    """A lane that must be replaced when the PIN has become wrong asks once and costs no request; the right PIN brings it back."""
+    pin_file = spied_home / "secrets" / "pin"
+    pin = pin_file.read_text().strip()
+    with serve(spied_home) as running:
+        assert spy.logins == 2
+        write_pin(pin_file, "000000")
+        first, _ = running.children("hsm.lane")
+        os.kill(first, signal.SIGKILL)
+        wait_until(
+            lambda: running.errors.read_text().count("PIN_REFUSED_BEFORE") >= 2,
+            30,
+            "two more tries",
+        )
+        assert spy.logins == 3
+        assert [running.issue().status for _ in range(20)] == [200] * 20
+        write_pin(pin_file, pin)
+        wait_until(lambda: len(running.children("hsm.lane")) == 2, 30, "the lane to come back")
+        assert pin not in running.errors.read_text()
+
+
+def test_lanes_killed_in_turn_cost_no_accepted_request(tmp_path: Path) -> None:
+    """Under load each lane is killed, and the next when the first is back: every request is answered with a vector."""
+    with serve(make_demo_home(tmp_path)) as running, ThreadPoolExecutor(6) as pool:
+        stop = threading.Event()
+
+        def issue_until_stopped() -> list[int]:
+            statuses = []
+            while not stop.is_set():
+                statuses.append(running.issue().status)
+            return statuses
+
+        clients = [pool.submit(issue_until_stopped) for _ in range(6)]
+        try:
+            for victim in running.children("hsm.lane"):
+                os.kill(victim, signal.SIGKILL)
+                wait_until(
+                    lambda victim=victim: is_replaced(running.children("hsm.lane"), victim),
+                    30,
+                    "the lane to be replaced",
+                )
+                answered = running.errors.read_text().count('"event":"child-restarted"')
+                wait_until(
+                    lambda answered=answered: (
+                        running.errors.read_text().count('"event":"child-restarted"') >= answered
+                    ),
+                    30,
+                    "the replacement to be ready",
+                )
+        finally:
+            stop.set()
+        statuses = [status for client in clients for status in client.result(60)]
+    assert statuses
+    assert set(statuses) == {200}
+
+
+def is_replaced(lanes: list[int], victim: int) -> bool:
+    """Whether two lanes run, the victim not among them."""
+    return len(lanes) == 2 and victim not in lanes
+
+
+def test_a_lane_that_loses_its_token_is_replaced(
+    softhsm: SoftHsm, spy: Spy, short_path: Path
+) -> None:
+    """A device error ends the lane with its status; the job it could not sign is signed by the next lane."""
+    settings = spied_lane(softhsm, spy, short_path)
+
+    async def run() -> None:
+        queue = SigningQueue(
+            {"main": [Path(settings.socket)]},
+            {"p-256": "main"},
+            QueueSettings(age=30.0),
+            SystemClock(),
+        )
+        lane = await start_lane(settings)
+        queue.start()
+        spy.answer(0x30)  # CKR_DEVICE_ERROR
+        digest = hashlib.sha256(b"signed").digest()
+        signing = asyncio.create_task(
+            queue.sign("p-256", "sha256", digest, time.monotonic() + 30.0)
+        )
+        assert await asyncio.wait_for(lane.wait(), 20) == SESSION_LOST
+        spy.behave()
+        replacement = await start_lane(settings)
+        assert verifies(softhsm.keys["p-256"].public_key, "sha256", digest, await signing)
+        await queue.aclose()
+        ended = await replacement.stop()
+        assert ended is not None
+        assert ended.signatures["p-256"] == 2  # the probe and the job
+
+    asyncio.run(run())
+
+
+def test_a_hanging_module_costs_its_lane_only(softhsm: SoftHsm, spy: Spy, short_path: Path) -> None:
+    """A call that does not return ends the lane at its deadline, and the other lane signs the job."""
+    hanging = spied_lane(softhsm, spy, short_path, 0, call_timeout=0.5)
+    sound = softhsm.lane_settings(short_path, 1)
+
+    async def run() -> None:
+        lanes = [await start_lane(hanging), await start_lane(sound)]
+        spy.hang()
+        queue = SigningQueue(
+            {"main": [Path(hanging.socket), Path(sound.socket)]},
+            {"p-256": "main"},
+            QueueSettings(age=30.0),
+            SystemClock(),
+        )
+        queue.start()
+        while queue.lanes_up()["main"] < 2:  # noqa: ASYNC110 - the queue has no event for it
+            await asyncio.sleep(0.01)
+        jobs = [
+            SigningJob(
+                "p-256", "sha256", hashlib.sha256(bytes([at])).digest(), time.monotonic() + 30
+            )
+            for at in range(20)
+        ]
+        results = await queue.sign_many(jobs)
+        for job, result in zip(jobs, results, strict=True):
+            assert isinstance(result, bytes), result
+            assert verifies(softhsm.keys["p-256"].public_key, "sha256", job.digest, result)
+        assert await asyncio.wait_for(lanes[0].wait(), 20) == HUNG
+        await queue.aclose()
+        assert await lanes[1].stop() is not None
+
+    asyncio.run(run())
+
+
+def test_a_lane_that_hangs_while_opening_is_named(
+    softhsm: SoftHsm, spy: Spy, short_path: Path
+) -> None:
+    """A module that does not return from the probe is given up at the deadline; nobody listens on the socket."""
+    spy.hang()
+    lane = spied_lane(softhsm, spy, short_path, call_timeout=0.3)
+    assert try_lanes(lane) == ["CALL_TIMEOUT"]
+    assert not Path(lane.socket).exists()
+
+
+def test_a_lane_killed_while_opening_is_named(softhsm: SoftHsm, short_path: Path) -> None:
+    """A lane that dies before it says anything is LANE_DIED, with its status and what to do."""
+    settings = softhsm.lane_settings(short_path)
+
+    async def run() -> None:
+        with (short_path / "hsm-open.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            starting = asyncio.create_task(start_lane(settings))
+            while not (pids := lanes_of(os.getpid())):  # noqa: ASYNC110 - a process of its own
+                await asyncio.sleep(0.01)
+            os.kill(pids[0], signal.SIGKILL)
+            with pytest.raises(HsmError, match="status -9") as raised:
+                await starting
+        assert raised.value.finding.code == "LANE_DIED"
+
+    asyncio.run(run())
+
+
+def test_a_lane_that_waits_too_long_is_named(softhsm: SoftHsm, short_path: Path) -> None:
+    """When another process keeps opening tokens, the lane gives up by name and says what to look for."""
+    settings = softhsm.lane_settings(short_path, open_timeout=0.4)
+    with (short_path / "hsm-open.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert try_lanes(settings)[0] in {"OPEN_BUSY", "CALL_TIMEOUT"}
+
+
+def test_starting_a_lane_can_be_cancelled(softhsm: SoftHsm, short_path: Path) -> None:
+    """A start that is cancelled leaves no process behind."""
+    settings = softhsm.lane_settings(short_path)
+
+    async def run() -> None:
+        with (short_path / "hsm-open.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            starting = asyncio.create_task(start_lane(settings))
+            while not lanes_of(os.getpid()):  # noqa: ASYNC110 - a process of its own
+                await asyncio.sleep(0.01)
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+        assert lanes_of(os.getpid()) == []
+
+    asyncio.run(run())
+
+
+def lanes_of(parent: int) -> list[int]:
+    """Process ids of the parent's lanes."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and b"hsm.lane" in command:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("module", "/nonexistent/module.so", "MODULE_NOT_LOADED"),
+        ("module", "/etc/hostname", "MODULE_NOT_LOADED"),
+        ("label", "absent", "TOKEN_NOT_FOUND"),
+    ],
+)
+def test_an_unusable_token_is_named(
+    softhsm: SoftHsm, short_path: Path, field: str, value: str, code: str
+) -> None:
+    """A module or token that is not there is named with what to do; no PIN is tried, nobody listens."""
+    settings = softhsm.lane_settings(short_path)
+    token = msgspec.structs.replace(settings.token, **{field: value})
+    assert try_lanes(msgspec.structs.replace(settings, token=token)) == [code]
+    assert not Path(settings.socket).exists()
+    assert list(short_path.glob("pin-refused-*")) == []
+
+
+def test_a_key_that_is_not_its_certificates_signs_nothing(
+    softhsm: SoftHsm, short_path: Path
+) -> None:
+    """A lane whose key does not match the configured public key never listens, whatever its other keys."""
+    mixed = {"rsa-2048": "rsa-4096", "rsa-4096": "rsa-4096", "p-256": "p-256"}
+    for keys in (mixed, {"p-256": "rsa-2048"}, {"rsa-2048": "p-256"}):
+        described = tuple(
+            msgspec.structs.replace(
+                softhsm.keys[name], public_key=softhsm.keys[certified].public_key
+            )
+            for name, certified in keys.items()
+        )
+        settings = softhsm.lane_settings(short_path, keys=described)
+        assert try_lanes(settings) == ["KEY_MISMATCH"]
+        assert not Path(settings.socket).exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [("id", "7f", "KEY_NOT_FOUND"), ("label", "other", "KEY_LABEL_MISMATCH")],
+)
+def test_a_key_that_is_not_there_is_named(
+    softhsm: SoftHsm, short_path: Path, field: str, value: str, code: str
+) -> None:
+    """A wrong CKA_ID or label keeps the lane from starting, by name."""
+    key = msgspec.structs.replace(softhsm.keys["p-256"], **{field: value})
+    assert try_lanes(softhsm.lane_settings(short_path, keys=(key,))) == [code]
+
+
+def test_without_a_certificate_the_token_is_taken_at_its_word(
+    softhsm: SoftHsm, short_path: Path
+) -> None:
+    """A key without configured public key proves itself with the one its token states, RSA and EC."""
+    keys = tuple(
+        msgspec.structs.replace(softhsm.keys[name], public_key=None)
+        for name in ("rsa-2048", "p-256")
+    )
+
+    async def run() -> LaneProcess:
+        lane = await start_lane(softhsm.lane_settings(short_path, keys=keys))
+        assert {fact.name: fact.public_key for fact in lane.ready.keys} == {
+            key.name: softhsm.keys[key.name].public_key for key in keys
+        }
+        lane.kill()
+        assert await lane.wait() == -signal.SIGKILL
+        assert await lane.stop() is None
+        return lane
+
+    assert asyncio.run(run()).pid > 0
