@@ -7,7 +7,7 @@ one directory: `appliance.toml`, `conventions/`, `secrets/`, `pki/`, `spool/` (t
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -20,36 +20,39 @@ from hsm.settings import KeySettings, TokenSettings
 CONFIG_FILE: Final = "appliance.toml"
 SOCKET_PATH_LIMIT: Final = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+"""How many of something there may be; with none of it nothing would work."""
+
 
 class ApiTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[api]`: the HTTP listener and its limits (CONTRACT 4)."""
 
     listen: str = "127.0.0.1:8440"
-    workers: int = 1
+    workers: Count = 1
     body_limit: Size = Size(10 * 1024**2)
     header_limit: Size = Size(32 * 1024)
-    header_fields: int = 100
+    header_fields: Count = 100
     head_timeout: Duration = Duration(10)
     keep_alive: Duration = Duration(75)
-    connections: int = 1000
-    connections_per_peer: int = 100
-    batch_limit: int = 1000
+    connections: Count = 1000
+    connections_per_peer: Count = 100
+    batch_limit: Count = 1000
     drain_timeout: Duration = Duration(10)
 
 
 class QueueTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[queue]`: the signing queue of each worker."""
 
-    jobs: int = 4096
+    jobs: Count = 4096
     age: Duration = Duration(2)
-    batch_jobs: int = 64
+    batch_jobs: Count = 64
     batch_age: Duration = Duration(0.001)
 
 
 class TraceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[trace]`: the spool of each worker."""
 
-    pending_entries: int = 8192
+    pending_entries: Count = 8192
     pending_age: Duration = Duration(2)
     segment: Size = Size(64 * 1024**2)
 
@@ -60,7 +63,7 @@ class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     module: Path
     label: str
-    lanes: int = 2
+    lanes: Count = 2
     pin_file: Path | None = None
     pin_env: str | None = None
     pin_credential: str | None = None
@@ -168,7 +171,7 @@ def load_config(root: Path) -> Config:
     _check_names(home, "key", [key.name for key in read.key])
     _check_names(home, "caller", [caller.name for caller in read.caller])
     keys = tuple(_check_key(home, key, at, tokens) for at, key in enumerate(read.key))
-    _check_api(home, read)
+    read_listen(str(home.config_file), read.api.listen)
     _check_callers(home, read.caller)
     return Config(home, read.api, read.queue, read.trace, read.log_level, tokens, keys, read.caller)
 
@@ -204,8 +207,6 @@ def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
     sources = [token.pin_file, token.pin_env, token.pin_credential]
     if sum(source is not None for source in sources) != 1:
         raise _refuse(home, f"token[{at}]", "exactly one of pin_file, pin_env, pin_credential")
-    if token.lanes < 1:
-        raise _refuse(home, f"token[{at}].lanes", "at least 1")
     longest = home.lane_socket(token.name, token.lanes)
     if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
         raise _refuse(
@@ -229,12 +230,6 @@ def _check_names(home: Home, table: str, names: list[str]) -> None:
     for at, name in enumerate(names):
         if name in names[:at]:
             raise _refuse(home, f"{table}[{at}].name", f"a name used once, `{name}` stands twice")
-
-
-def _check_api(home: Home, read: _File) -> None:
-    if read.api.workers < 1:
-        raise _refuse(home, "api.workers", "at least 1")
-    read_listen(str(home.config_file), read.api.listen)
 
 
 def read_listen(file: str, listen: str) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 import msgspec
+from msgspec import inspect
 
 from appliance.errors import ConfigurationError
 
@@ -70,7 +71,7 @@ def read_toml(file: Path, kind: type[Table]) -> Table:
     except msgspec.ValidationError as exc:
         found = _AT_PATH.fullmatch(str(exc))
         key, what = (found["key"], found["what"]) if found else ("", str(exc))
-        raise ConfigurationError(str(file), key, _say_expected(what)) from exc
+        raise ConfigurationError(str(file), key, _say_expected(what, kind, key)) from exc
 
 
 def _read_custom(kind: type, value: object) -> object:
@@ -87,8 +88,11 @@ def _read_custom(kind: type, value: object) -> object:
     return reader(value)
 
 
-def _say_expected(what: str) -> str:
+def _say_expected(what: str, kind: type, key: str) -> str:
     """Turn msgspec's sentence into the end of ours, which already says `expected`."""
+    choice = re.fullmatch(r"Invalid enum value '(.*)'", what, re.DOTALL)
+    if choice:
+        return f"{_list_choices(kind, key)}, got `{choice[1]}`"
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
     if unknown:
         return f"no key `{unknown[1]}` here (unknown key; check the spelling)"
@@ -96,6 +100,19 @@ def _say_expected(what: str) -> str:
     if missing:
         return f"a key `{missing[1]}` (it is missing)"
     return what.removeprefix("Expected ")
+
+
+def _list_choices(kind: type, key: str) -> str:
+    """Name the values that a key takes; msgspec names only the one that it does not."""
+    found = inspect.type_info(kind)
+    for step in key.split("."):
+        name, bracket, _ = step.partition("[")
+        if isinstance(found, inspect.StructType):
+            found = next(field.type for field in found.fields if field.encode_name == name)
+        if bracket and isinstance(found, inspect.VarTupleType):
+            found = found.item_type
+    values = found.values if isinstance(found, inspect.LiteralType) else ()
+    return "one of " + ", ".join(f"`{value}`" for value in values)
 
 
 def _read_quantity(text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
