@@ -12,12 +12,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from appliance.cli import c14n, convention, doctor, hsm, init, issue, serve, trace, verify
+from appliance.cli import c14n, convention, doctor, dsig, hsm, init, issue, serve, trace, verify
 from appliance.cli.output import Exit, Output
 from appliance.errors import ApplianceError, HsmUnavailable, Reason
 from hsm.errors import HsmError
 
-_COMMANDS = (init, serve, doctor, issue, verify, c14n, trace, hsm, convention)
+_COMMANDS = (init, serve, doctor, issue, verify, c14n, dsig, trace, hsm, convention)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from appliance.native._native import (
     prepare,
     prepare_batch,
     verify_digest,
+    verify_signature,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "prepare",
     "prepare_batch",
     "verify_digest",
+    "verify_signature",
 ]

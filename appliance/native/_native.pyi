@@ -25,6 +25,7 @@ __all__ = [
     "prepare",
     "prepare_batch",
     "verify_digest",
+    "verify_signature",
 ]
 
 C14N_10: Final[str]
@@ -249,16 +250,22 @@ class SignatureClaim:
         """`A` (URI is `#ID`) or `B` (URI is empty) of DOMAIN 2.4."""
 
     def verify(
-        self, trust: Callable[[list[bytes]], bytes], *, allow_sha1: bool = False
+        self,
+        trust: Callable[[list[bytes]], bytes],
+        *,
+        allow_sha1: bool = False,
+        allow_variant_b: bool = False,
     ) -> VerifiedOctets:
         """Check algorithms, ask `trust` for the signer's key, check the digest, then the signature.
 
         Args:
             trust: receives the certificates, returns a DER SubjectPublicKeyInfo or raises; it never decides the signature.
             allow_sha1: accept RSA-SHA1 and SHA-1 digests (legacy conventions only).
+            allow_variant_b: accept an empty URI (legacy conventions only).
 
         Raises:
-            SignatureRefused: `algorithm-not-allowed`, `certificate-invalid`, `digest-mismatch` or `signature-invalid`.
+            SignatureRefused: `algorithm-not-allowed`, `signature-profile` (variant B), `certificate-invalid`,
+                `digest-mismatch` or `signature-invalid`.
             Exception: whatever `trust` raises passes through unchanged.
         """
 
@@ -325,4 +332,24 @@ def verify_digest(
     Raises:
         SignatureRefused: it does not verify.
         ValueError: unknown algorithm or unusable key.
+    """
+
+def verify_signature(
+    octets: bytes, public_key: bytes, *, allow_sha1: bool = False, limits: Limits | None = None
+) -> bytes:
+    """Verify the one signature of a document with a pinned key, and return the canonical octets it covers, nothing else.
+
+    The generic profile, behind `appliance dsig verify`: one Reference to an element by ID, or to the document with
+    enveloped-signature; P-521 and RSA keys from 1024 bits too. The appliance itself verifies by `SignatureClaim`.
+
+    Args:
+        octets: the document.
+        public_key: DER SubjectPublicKeyInfo; KeyInfo is never looked at.
+        allow_sha1: accept SHA-1 and SHA-224, in digests, under RSA PKCS#1 v1.5 and under ECDSA.
+        limits: bounds of the reader.
+
+    Raises:
+        XmlRefused: the octets cannot be read.
+        SignatureRefused: `signature-missing`, `several-signatures`, `signature-profile`, `algorithm-not-allowed`,
+            `certificate-invalid` (the key), `digest-mismatch` or `signature-invalid`.
     """

@@ -190,10 +190,9 @@ class SignerInquiry:
         Raises:
             VectorRefused: the first check that fails, from `algorithms` to `signature-value`.
         """
+        legacy = any(convention.allow_sha1 for convention in self._asked)
         try:
-            return self._claim.verify(
-                self._ask, allow_sha1=any(convention.allow_sha1 for convention in self._asked)
-            )
+            return self._claim.verify(self._ask, allow_sha1=legacy, allow_variant_b=legacy)
         except SignatureRefused as exc:
             raise VectorRefused(Reason(exc.reason), str(exc)) from exc
 

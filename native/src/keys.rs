@@ -1,7 +1,10 @@
 //! Public-key mathematics for the core, by AWS-LC; what AWS-LC does not offer is in [`crate::rsa`].
 //!
 //! RSA keys have 2048 to 8192 bits; PKCS#1 v1.5 takes them from 1024 on in the generic profile, and under SHA-1, which only a
-//! legacy policy reaches. ECDSA is on P-256 and P-384, in the generic profile on P-521 too; its signatures are r‖s.
+//! legacy policy reaches. ECDSA is on P-256 and P-384, in the generic profile on P-521 too; its signatures are r‖s, each
+//! as wide as the order, but for one known defect of others on P-521.
+
+use std::borrow::Cow;
 
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
@@ -18,8 +21,13 @@ use crate::rsa::{Pkcs1Key, RsaNumbers, only};
 /// A public key loaded for one algorithm.
 #[derive(Debug)]
 pub(crate) enum PublicKey {
-    /// With the hash that AWS-LC's algorithm object insists on.
-    AwsLc(ParsedPublicKey, &'static digest::Algorithm),
+    AwsLc {
+        key: ParsedPublicKey,
+        /// The hash that AWS-LC's algorithm object insists on.
+        hash: &'static digest::Algorithm,
+        /// Octets to which a shorter r‖s is widened, 0 for none.
+        widened_to: usize,
+    },
     Pkcs1(Pkcs1Key),
 }
 
@@ -43,7 +51,9 @@ impl PublicKeyVerifier for PublicKey {
         }
         let loaded = match algorithm.scheme {
             Scheme::Ecdsa => match profile {
-                Profile::Generic => Self::load(spki, &[P256, P384, P521]),
+                Profile::Generic => {
+                    Self::load(spki, &[P256, P384]).or_else(|| Self::load_p521(spki))
+                }
                 _ => Self::load(spki, &[P256, P384]),
             },
             _ => Self::load_rsa(spki, algorithm, profile),
@@ -53,8 +63,11 @@ impl PublicKeyVerifier for PublicKey {
 
     fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureMismatch> {
         let verified = match self {
-            Self::AwsLc(key, hash) => fitted(digest, hash)
-                .is_some_and(|digest| key.verify_digest_sig(&digest, signature).is_ok()),
+            Self::AwsLc { key, hash, widened_to } => {
+                let signature = widened(signature, *widened_to);
+                fitted(digest, hash)
+                    .is_some_and(|digest| key.verify_digest_sig(&digest, &signature).is_ok())
+            }
             Self::Pkcs1(key) => key.verifies(digest, signature),
         };
         if verified { Ok(()) } else { Err(SignatureMismatch::new()) }
@@ -65,8 +78,16 @@ impl PublicKey {
     /// The key for the first of these suites that it is for.
     fn load(spki: &[u8], suites: &[Suite]) -> Option<Self> {
         suites.iter().find_map(|&(suite, hash)| {
-            Some(Self::AwsLc(ParsedPublicKey::new(suite, spki).ok()?, hash))
+            let key = ParsedPublicKey::new(suite, spki).ok()?;
+            Some(Self::AwsLc { key, hash, widened_to: 0 })
         })
+    }
+
+    /// On this curve one number in two has a leading octet of zero, and Java once left it out where both have one.
+    fn load_p521(spki: &[u8]) -> Option<Self> {
+        let (suite, hash) = P521;
+        let key = ParsedPublicKey::new(suite, spki).ok()?;
+        Some(Self::AwsLc { key, hash, widened_to: 132 })
     }
 
     fn load_rsa(spki: &[u8], algorithm: SignatureAlgorithm, profile: Profile) -> Option<Self> {
@@ -152,6 +173,15 @@ fn rsa_suite(algorithm: SignatureAlgorithm, is_small: bool) -> Option<Suite> {
         }
         _ => return None,
     })
+}
+
+/// r‖s with both numbers so wide that together they fill `width`; as it came where it is not the next shorter one.
+fn widened(signature: &[u8], width: usize) -> Cow<'_, [u8]> {
+    if signature.len() + 2 != width {
+        return Cow::Borrowed(signature);
+    }
+    let (r, s) = signature.split_at(signature.len() / 2);
+    Cow::Owned([&[0], r, &[0], s].concat())
 }
 
 /// A digest as `hash` would have made it. FIPS 186-5, 6.4.2: ECDSA takes the leftmost bits of the digest, as many as the

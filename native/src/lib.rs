@@ -1,6 +1,7 @@
 //! The binding: converts, releases the interpreter, converts back. No logic and no policy lives here.
 
 mod error;
+mod generic;
 mod issue;
 mod keys;
 mod receive;
@@ -12,6 +13,8 @@ mod xml;
 mod _native {
     #[pymodule_export]
     use crate::error::{AlreadySpliced, SignatureRefused, StructureRefused, XmlRefused};
+    #[pymodule_export]
+    use crate::generic::verify_signature;
     #[pymodule_export]
     use crate::issue::{
         AssertionContent, PreparedSignature, SignatureProfile, SignedAssertion, prepare,

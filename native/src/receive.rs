@@ -133,14 +133,17 @@ impl SignatureClaim {
     }
 
     /// Check algorithms, ask `trust` for the signer's key, check the digest, then the signature.
-    #[pyo3(signature = (trust, *, allow_sha1 = false))]
+    #[pyo3(signature = (trust, *, allow_sha1 = false, allow_variant_b = false))]
     fn verify(
         &self,
         py: Python<'_>,
         trust: &Bound<'_, PyAny>,
         allow_sha1: bool,
+        allow_variant_b: bool,
     ) -> PyResult<VerifiedOctets> {
-        let admitted = self.0.admit(Policy::assertion(allow_sha1)).map_err(Failure::from)?;
+        let policy = Policy::assertion(allow_sha1);
+        let policy = if allow_variant_b { policy.with_variant_b() } else { policy };
+        let admitted = self.0.admit(policy).map_err(Failure::from)?;
         let spki: Vec<u8> = trust.call1((self.certificates(py),))?.extract()?;
         let verified = py.detach(|| admitted.verify::<PublicKey>(&spki));
         Ok(VerifiedOctets(verified.map_err(Failure::from)?))

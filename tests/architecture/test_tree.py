@@ -47,6 +47,16 @@ def test_verified_stages_need_the_extension() -> None:
             kind()
 
 
+def test_only_the_command_line_verifies_by_the_generic_profile() -> None:
+    """What the appliance accepts as a vector went through the assertion profile: nothing else names the other one."""
+    naming = {
+        file.relative_to(ROOT).as_posix()
+        for file in MODULES
+        if "verify_signature" in file.read_text() and file.parts[-2] != "native"
+    }
+    assert naming == {"appliance/cli/dsig.py"}
+
+
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_modules_and_functions_stay_readable(file: Path) -> None:
     """A module has a docstring and at most 500 lines, a function at most 60."""

@@ -55,6 +55,15 @@ def registry(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return make_partner(tmp_path_factory.mktemp("partner"), pki)
 
 
+@pytest.fixture(scope="module")
+def registries(
+    pki: Pki, registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Registry]:
+    """By variant: the convention of today, and one that says legacy, which B needs."""
+    legacy = make_partner(tmp_path_factory.mktemp("variant-b"), pki, allow_sha1=True)
+    return {"A": registry, "B": legacy}
+
+
 def verdict(octets: bytes, registry: Registry, at: datetime = NOW, **restrict: str) -> Verdict:
     """Judge a message."""
     return verdict_of(judge(Question(octets, **restrict), registry, at))
@@ -143,6 +152,13 @@ def test_variant_b_in_soap(legacy: Pki, legacy_registry: Registry, version: str)
     assert accepted.vector.not_before == datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
 
+def test_variant_b_is_legacy(pki: Pki, registries: dict[str, Registry]) -> None:
+    """An empty Reference, whatever its hash, is accepted only where the convention says legacy."""
+    message = make_vector(Signing(pki.leaf, "B"))
+    assert fault(message, registries["A"]) == (FAILED_CHECK, "signature-profile")
+    assert verdict(message, registries["B"]).accepted is not None
+
+
 def test_unsigned(registry: Registry) -> None:
     """No Signature."""
     assert fault(make_unsigned(), registry) == (FAILED_CHECK, "signature-missing")
@@ -229,11 +245,15 @@ def test_id_that_is_not_a_uuid(legacy: Pki, legacy_registry: Registry, assertion
 )
 @pytest.mark.parametrize("variant", ["A", "B"])
 def test_dates(
-    pki: Pki, registry: Registry, variant: str, dates: dict[str, str | None], reason: str
+    pki: Pki,
+    registries: dict[str, Registry],
+    variant: str,
+    dates: dict[str, str | None],
+    reason: str,
 ) -> None:
     """Not yet valid, expired (both beyond the skew), no time zone, missing, unreadable."""
     message = make_vector(Signing(pki.leaf, variant), **dates)
-    assert fault(message, registry) == ("vi:InvalidVI", reason)
+    assert fault(message, registries[variant]) == ("vi:InvalidVI", reason)
 
 
 def test_validity_period_is_half_open_with_skew(pki: Pki, registry: Registry) -> None:
@@ -248,10 +268,10 @@ def test_validity_period_is_half_open_with_skew(pki: Pki, registry: Registry) ->
 
 
 @pytest.mark.parametrize("variant", ["A", "B"])
-def test_other_audience(pki: Pki, registry: Registry, variant: str) -> None:
+def test_other_audience(pki: Pki, registries: dict[str, Registry], variant: str) -> None:
     """Audience is compared exactly; a slash more is another service."""
     message = make_vector(Signing(pki.leaf, variant), audiences=(f"{AUDIENCE}/",))
-    assert fault(message, registry) == ("vi:InvalidService", "audience-mismatch")
+    assert fault(message, registries[variant]) == ("vi:InvalidService", "audience-mismatch")
 
 
 @pytest.mark.parametrize(
@@ -266,26 +286,30 @@ def test_other_audience(pki: Pki, registry: Registry, variant: str) -> None:
     ids=["unknown", "empty", "blank", "in-a-comment", "absent"],
 )
 @pytest.mark.parametrize("variant", ["A", "B"])
-def test_level(pki: Pki, registry: Registry, variant: str, fields: dict[str, object]) -> None:
+def test_level(
+    pki: Pki, registries: dict[str, Registry], variant: str, fields: dict[str, object]
+) -> None:
     """An unknown or empty level, or a whole AuthnStatement inside a comment."""
     message = make_vector(Signing(pki.leaf, variant), **fields)
-    assert fault(message, registry) == ("vi:InvalidAuthLevel", "level-mismatch")
+    assert fault(message, registries[variant]) == ("vi:InvalidAuthLevel", "level-mismatch")
 
 
 @pytest.mark.parametrize(
     ("pagms", "reason"),
     [((), "pagm-absent"), (("",), "pagm-absent"), (("INCONNU",), "pagm-unknown")],
 )
-def test_pagms(pki: Pki, registry: Registry, pagms: tuple[str, ...], reason: str) -> None:
+def test_pagms(
+    pki: Pki, registries: dict[str, Registry], pagms: tuple[str, ...], reason: str
+) -> None:
     """No PAGM value, and only PAGMs that the convention does not know."""
     message = make_vector(Signing(pki.leaf, "B"), pagms=pagms)
-    assert fault(message, registry) == ("vi:InvalidPagm", reason)
+    assert fault(message, registries["B"]) == ("vi:InvalidPagm", reason)
 
 
-def test_issuer_without_convention(pki: Pki, registry: Registry) -> None:
+def test_issuer_without_convention(pki: Pki, registries: dict[str, Registry]) -> None:
     """An issuer nobody has a convention with, signed by somebody we trust."""
     message = make_vector(Signing(pki.leaf, "B"), issuer="urn:interops:inconnu")
-    assert fault(message, registry) == ("vi:InvalidIssuer", "issuer-unknown")
+    assert fault(message, registries["B"]) == ("vi:InvalidIssuer", "issuer-unknown")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_contract_names_are_there() -> None:
     """The commands of the contract that exist so far are found under their names."""
     names = {parser.prog.removeprefix("appliance ") for parser in parsers(build_parser())}
     assert names >= {
-        *("init", "serve", "doctor", "issue", "verify", "c14n", "hsm list", "hsm selftest", "hsm resume"),
+        *("init", "serve", "doctor", "issue", "verify", "c14n", "dsig verify", "hsm list", "hsm selftest", "hsm resume"),
         *("trace tail", "trace search", "trace show"),
         *("convention list", "convention show", "convention check"),
     }  # fmt: skip

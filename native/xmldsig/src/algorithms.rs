@@ -58,6 +58,7 @@ pub enum Profile {
 pub struct Policy {
     profile: Profile,
     legacy: bool,
+    variant_b: bool,
 }
 
 const DIGESTS: [(&str, Hash); 5] = [
@@ -137,19 +138,29 @@ impl Policy {
     /// vectors of old look like.
     #[must_use]
     pub const fn assertion(allow_sha1: bool) -> Self {
-        Self { profile: Profile::Assertion, legacy: allow_sha1 }
+        Self { profile: Profile::Assertion, legacy: allow_sha1, variant_b: false }
+    }
+
+    /// With [`crate::Variant::B`], the other legacy of vectors.
+    #[must_use]
+    pub const fn with_variant_b(self) -> Self {
+        Self { variant_b: true, ..self }
     }
 
     /// For any signature: likewise; where SHA-1 is allowed, so is SHA-224, and either of them under ECDSA too.
     #[must_use]
     pub const fn generic(allow_sha1: bool) -> Self {
-        Self { profile: Profile::Generic, legacy: allow_sha1 }
+        Self { profile: Profile::Generic, legacy: allow_sha1, variant_b: false }
     }
 
     /// Whose signatures it is for.
     #[must_use]
     pub const fn profile(self) -> Profile {
         self.profile
+    }
+
+    pub(crate) const fn admits_variant_b(self) -> bool {
+        self.variant_b
     }
 
     pub(crate) fn admit_hash(self, hash: Option<Hash>) -> Result<Hash, Error> {

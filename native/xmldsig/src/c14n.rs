@@ -47,6 +47,8 @@ pub(crate) enum Subset {
         element: ElementId,
         signature: ElementId,
     },
+    /// The document without an element that is not its root, likewise.
+    Without(ElementId),
 }
 
 impl Canonicalization {
@@ -63,6 +65,14 @@ impl Canonicalization {
         self.inclusive_prefixes = prefixes.map(octets).collect();
         self.inclusive_prefixes.sort_unstable();
         self
+    }
+
+    pub(crate) const fn is_exclusive(&self) -> bool {
+        matches!(self.method, Method::Exclusive)
+    }
+
+    pub(crate) fn without_comments(self) -> Self {
+        Self { comments: false, ..self }
     }
 }
 
@@ -92,7 +102,9 @@ impl Document<'_> {
             Subset::Document => (Self::ROOT, None),
             Subset::Element(element) => (element, None),
             Subset::Enveloping { element, signature } => (element, Some(signature)),
+            Subset::Without(signature) => (Self::ROOT, Some(signature)),
         };
+        let whole = matches!(subset, Subset::Document | Subset::Without(_));
         let mut canonicalizer = Canonicalizer {
             document: self,
             canonicalization,
@@ -105,11 +117,11 @@ impl Document<'_> {
         };
         let root = self.element(apex);
         let (first, last) = (root.first_node, root.last_node);
-        if subset == Subset::Document {
+        if whole {
             canonicalizer.around(0, first, false)?;
         }
         canonicalizer.inside(first, last, skipped)?;
-        if subset == Subset::Document {
+        if whole {
             canonicalizer.around(last + 1, narrow(self.nodes.len()), true)?;
         }
         Ok(canonicalizer.output.finish())

@@ -286,6 +286,12 @@ impl Document<'_> {
         self.children(id).find(|&child| self.is_element(child, namespace, local))
     }
 
+    /// Whether an element is another, or stands somewhere in it.
+    pub(crate) fn contains(&self, around: ElementId, inside: ElementId) -> bool {
+        let (around, inside) = (self.element(around), self.element(inside));
+        around.first_node <= inside.first_node && inside.last_node <= around.last_node
+    }
+
     /// All character data under an element, comments and instructions skipped.
     pub(crate) fn text(&self, id: ElementId) -> String {
         let mut value = Vec::new();

@@ -1,13 +1,14 @@
 //! `SignedInfo`: written for our own signatures, read strictly from those of others.
 //!
-//! Reading accepts one shape only: CanonicalizationMethod, SignatureMethod, one Reference to the whole assertion with the
-//! enveloped-signature transform and at most exclusive canonicalization after it. Everything else XMLDSig allows
-//! (external references, XPath, XSLT, several references, manifests, HMAC lengths) is refused.
+//! Reading accepts CanonicalizationMethod, SignatureMethod and one Reference within the document, in that order and nothing
+//! else. Of a vector the Reference has the enveloped-signature transform, then exclusive canonicalization or nothing; of any
+//! other signature it has at most the two, in that order, with any canonicalization this crate knows. Everything else
+//! XMLDSig allows (external references, `XPointer`, XPath, XSLT, several references, HMAC lengths) is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::algorithms::{C14N_10, C14N_EXCLUSIVE, ENVELOPED};
+use crate::algorithms::{C14N_10, C14N_EXCLUSIVE, ENVELOPED, Profile};
 use crate::c14n::{Canonicalization, Method};
 use crate::characters::is_space;
 use crate::document::{Document, ElementId, Node};
@@ -26,13 +27,19 @@ pub(crate) struct SignedInfo {
 pub(crate) struct Reference {
     /// None: `URI=""`, the whole document.
     pub(crate) id: Option<String>,
+    /// The enveloped-signature transform comes first.
+    pub(crate) enveloped: bool,
     pub(crate) canonicalization: Canonicalization,
     pub(crate) digest_method: String,
     pub(crate) digest_value: String,
 }
 
 impl SignedInfo {
-    pub(crate) fn read(document: &Document<'_>, signed_info: ElementId) -> Result<Self, Error> {
+    pub(crate) fn read(
+        document: &Document<'_>,
+        signed_info: ElementId,
+        profile: Profile,
+    ) -> Result<Self, Error> {
         let [canonicalization, method, reference] = ds_children(
             document,
             signed_info,
@@ -40,19 +47,14 @@ impl SignedInfo {
             "SignedInfo is not one method of each kind and one Reference",
         )?;
         let uri = algorithm(document, canonicalization)?;
-        let canonicalization = if uri == C14N_10 {
-            check_empty(document, canonicalization)?;
-            Canonicalization::new(Method::Inclusive, false)
-        } else if uri == C14N_EXCLUSIVE {
-            exclusive(document, canonicalization)?
-        } else {
+        if profile == Profile::Assertion && uri != C14N_10 && uri != C14N_EXCLUSIVE {
             return Err(Error::profile("SignedInfo is canonicalized in a way outside the profile"));
-        };
+        }
         check_empty(document, method)?;
         Ok(Self {
-            canonicalization,
+            canonicalization: read_canonicalization(document, canonicalization, &uri)?,
             signature_method: algorithm(document, method)?,
-            reference: Reference::read(document, reference)?,
+            reference: Reference::read(document, reference, profile)?,
         })
     }
 
@@ -95,35 +97,53 @@ pub(crate) fn write_inside(methods: &Methods, id: &str, digest: &[u8], octets: &
 }
 
 impl Reference {
-    fn read(document: &Document<'_>, reference: ElementId) -> Result<Self, Error> {
-        let [transforms, method, value] = ds_children(
-            document,
-            reference,
-            ["Transforms", "DigestMethod", "DigestValue"],
-            "Reference is not Transforms, DigestMethod and DigestValue",
-        )?;
+    fn read(
+        document: &Document<'_>,
+        reference: ElementId,
+        profile: Profile,
+    ) -> Result<Self, Error> {
+        let rule = "Reference is not Transforms, DigestMethod and DigestValue";
+        let (transforms, [method, value]) = match *element_content(document, reference)?.as_slice()
+        {
+            [transforms, method, value] => (Some(transforms), [method, value]),
+            [method, value] if profile == Profile::Generic => (None, [method, value]),
+            _ => return Err(Error::profile(rule)),
+        };
+        let named = transforms.is_none_or(|id| document.is_element(id, DS, "Transforms"))
+            && document.is_element(method, DS, "DigestMethod")
+            && document.is_element(value, DS, "DigestValue");
+        if !named {
+            return Err(Error::profile(rule));
+        }
         let uri =
             document.attribute(reference, "URI").ok_or(Error::profile("Reference has no URI"))?;
         let id = match uri.strip_prefix('#') {
             Some(id) if !id.is_empty() => Some(id.to_owned()),
             None if uri.is_empty() => None,
-            _ => return Err(Error::profile("Reference leads outside the assertion")),
+            _ => return Err(Error::profile("Reference leads outside the document")),
         };
         check_empty(document, method)?;
+        let (enveloped, canonicalization) = match transforms {
+            Some(transforms) => read_transforms(document, transforms, profile)?,
+            None => (false, Canonicalization::new(Method::Inclusive, false)),
+        };
         Ok(Self {
             id,
-            canonicalization: read_transforms(document, transforms)?,
+            enveloped,
+            canonicalization,
             digest_method: algorithm(document, method)?,
             digest_value: leaf_text(document, value)?,
         })
     }
 }
 
-/// Enveloped-signature, then exclusive canonicalization or nothing (XMLDSig 4.4.3.2: then Canonical XML 1.0).
+/// Enveloped-signature, then a canonicalization or nothing (XMLDSig 4.4.3.2: then Canonical XML 1.0). Neither may stand
+/// twice, and no octets are parsed again. Whether there is an enveloped-signature transform, and the canonicalization.
 fn read_transforms(
     document: &Document<'_>,
     transforms: ElementId,
-) -> Result<Canonicalization, Error> {
+    profile: Profile,
+) -> Result<(bool, Canonicalization), Error> {
     let mut steps = Vec::new();
     for step in element_content(document, transforms)? {
         if !document.is_element(step, DS, "Transform") || steps.len() == 2 {
@@ -131,28 +151,45 @@ fn read_transforms(
         }
         steps.push((step, algorithm(document, step)?));
     }
-    let Some(((first, uri), rest)) = steps.split_first() else {
-        return Err(Error::profile("the enveloped-signature transform is missing"));
+    let (enveloped, rest) = match steps.as_slice() {
+        [(first, uri), rest @ ..] if uri == ENVELOPED => {
+            check_empty(document, *first)?;
+            (true, rest)
+        }
+        [_, ..] if profile == Profile::Assertion => {
+            return Err(Error::profile("the first transform is not enveloped-signature"));
+        }
+        [] => return Err(Error::profile("Transforms holds no transform")),
+        rest => (false, rest),
     };
-    if uri != ENVELOPED {
-        return Err(Error::profile("the first transform is not enveloped-signature"));
-    }
-    check_empty(document, *first)?;
-    match rest.first() {
-        None => Ok(Canonicalization::new(Method::Inclusive, false)),
-        Some((second, uri)) if uri == C14N_EXCLUSIVE => exclusive(document, *second),
-        Some(_) => Err(Error::profile("the second transform is not exclusive canonicalization")),
-    }
+    let canonicalization = match rest {
+        [] => Canonicalization::new(Method::Inclusive, false),
+        [(_, uri)] if profile == Profile::Assertion && uri != C14N_EXCLUSIVE => {
+            return Err(Error::profile("the second transform is not exclusive canonicalization"));
+        }
+        [(step, uri)] => read_canonicalization(document, *step, uri)?,
+        _ => return Err(Error::profile("a transform stands where none may")),
+    };
+    // XMLDSig 4.4.3.3: a same-document reference that is no XPointer has no comments, whatever the transform keeps.
+    Ok((enveloped, canonicalization.without_comments()))
 }
 
-/// Exclusive canonicalization with the PrefixList its element may hold.
-fn exclusive(document: &Document<'_>, method: ElementId) -> Result<Canonicalization, Error> {
-    let canonicalization = Canonicalization::new(Method::Exclusive, false);
+/// The canonicalization with this URI, and the PrefixList that the exclusive one may hold.
+fn read_canonicalization(
+    document: &Document<'_>,
+    method: ElementId,
+    uri: &str,
+) -> Result<Canonicalization, Error> {
+    let canonicalization = Canonicalization::from_uri(uri)
+        .ok_or(Error::profile("a transform or canonicalization is not one this verifier knows"))?;
     let parameters = element_content(document, method)?;
     let Some((&parameter, rest)) = parameters.split_first() else {
         return Ok(canonicalization);
     };
-    if !document.is_element(parameter, EXC_C14N, "InclusiveNamespaces") || !rest.is_empty() {
+    if !canonicalization.is_exclusive()
+        || !document.is_element(parameter, EXC_C14N, "InclusiveNamespaces")
+        || !rest.is_empty()
+    {
         return Err(Error::profile("canonicalization has a parameter outside the profile"));
     }
     check_empty(document, parameter)?;
