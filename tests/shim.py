@@ -11,6 +11,13 @@ _BUILT = Path(__file__).parents[1] / "target" / "release"
 MODULE = _BUILT / "libpkcs11_shim.so"
 PROGRAM = _BUILT / "pkcs11-shim"
 
+NULL_PUBLIC_KEY = bytes.fromhex(
+    "3059301306072a8648ce3d020106082a8648ce3d03010703420004"
+    "7f5cd62a0d2a79dbe36d2d651a005a2ef403128e0379ddbb525ce7686298ae15"
+    "f03e581a5cb2a516ef95904197290004fa1dae42dfdde6598ebcaf5895e02854"
+)
+"""DER SubjectPublicKeyInfo of the key of null mode, as its README has it."""
+
 Calls = str | Iterable[str]
 """`C_Sign`, several of them, or `*` for every call."""
 
@@ -28,6 +35,11 @@ class Shim:
     def before(cls, module: Path, state: Path) -> "Shim":
         """Stand in front of a real module."""
         return cls(state, "module", str(module))
+
+    @classmethod
+    def null(cls, state: Path, label: str, *keys: str) -> "Shim":
+        """Be a token that signs P-256 at almost no cost, with a published key under each of the names `LABEL:ID`."""
+        return cls(state, "null", label, *keys)
 
     @property
     def environment(self) -> dict[str, str]:

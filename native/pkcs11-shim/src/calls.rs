@@ -69,6 +69,12 @@ macro_rules! functions {
             $($name: Some(entry::$name)),*
         };
 
+        /// A list with no function in it: what a module that is written here starts from.
+        pub(crate) const EMPTY: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
+            version: CK_VERSION { major: 2, minor: 40 },
+            $($name: None),*
+        };
+
         #[expect(non_snake_case, reason = "the standard's own names")]
         mod entry {
             use super::*;

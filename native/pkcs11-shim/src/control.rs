@@ -3,19 +3,20 @@
 //! Owns the words. Promises that a command either has its whole effect, on every process that uses the state, before it returns,
 //! or none; refuses words it does not know with a sentence that says what to write instead.
 
-use core::fmt::Write;
-use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use crate::call_set::CallSet;
 use crate::calls::Call;
-use crate::codes::{read_code, write_code};
+use crate::codes::read_code;
+use crate::effect::Effect;
 use crate::permits::PERMITS;
-use crate::rules::{CERTAIN, CallSet, Effect, FOREVER, RULES, Rule};
-use crate::settings::Settings;
+use crate::rules::{CERTAIN, FOREVER, RULES, Rule};
+use crate::settings::{NullKey, NullSettings, Settings};
 use crate::state::Shared;
+use crate::status::write_status;
 
 /// What `pkcs11-shim --help` prints.
 pub const HELP: &str = "\
@@ -24,6 +25,8 @@ pkcs11-shim STATE COMMAND …
 A program uses the shim by loading libpkcs11_shim.so as its PKCS#11 module with PKCS11_SHIM_STATE=STATE in its environment.
 
   create module PATH           make STATE, with the real module of this path behind the shim
+  create null LABEL KEY…       … with no module but a token of this label that signs P-256 at almost no cost, for measurements
+                               only: its key is published and ANYONE CAN FORGE ITS SIGNATURES; KEY is LABEL:ID, ID in hexadecimal
   fail CALLS CODE [HOW OFTEN]  answer with CKR_… or 0x…; the module behind is not asked
   hang CALLS [for DURATION] [HOW OFTEN]
                                keep the call until then, or until the rule is cleared; then it goes on
@@ -41,6 +44,9 @@ HOW OFTEN  [times N] [chance P]: N calls (default: until cleared), each met with
 DURATION   250us, 5ms, 2s
 ";
 
+/// Octets of a token's label.
+const LABEL_OCTETS: usize = 32;
+
 /// Carries out one command on the state file at `path`; returns what there is to print.
 ///
 /// # Errors
@@ -48,15 +54,32 @@ DURATION   250us, 5ms, 2s
 /// One sentence that says what is wrong and what to change.
 pub fn run(path: &Path, words: &[&str]) -> Result<String, String> {
     if let ["create", words @ ..] = words {
-        let ["module", module] = words else {
-            return Err("`create` wants `module PATH`".to_owned());
-        };
-        Shared::create(path, &Settings::Module(PathBuf::from(module)))?;
+        Shared::create(path, &read_settings(words)?)?;
         return Ok(String::new());
     }
     let (_, shared) = Shared::open(path)?;
     let _turn = lock(path)?;
     change(shared, words)
+}
+
+fn read_settings(words: &[&str]) -> Result<Settings, String> {
+    match words {
+        ["module", path] => Ok(Settings::Module(PathBuf::from(path))),
+        ["null", label, keys @ ..] => {
+            if label.len() > LABEL_OCTETS || label.contains(char::is_control) {
+                return Err(format!(
+                    "`{label}` should be a token's label: at most {LABEL_OCTETS} octets"
+                ));
+            }
+            let keys = keys.iter().map(|key| {
+                NullKey::read(key)
+                    .ok_or_else(|| format!("`{key}` should be LABEL:ID, ID in hexadecimal"))
+            });
+            let keys = keys.collect::<Result<Vec<_>, _>>()?;
+            Ok(Settings::Null(NullSettings { label: (*label).to_owned(), keys }))
+        }
+        _ => Err("`create` wants `module PATH` or `null LABEL KEY…`".to_owned()),
+    }
 }
 
 fn change(shared: &Shared, words: &[&str]) -> Result<String, String> {
@@ -186,63 +209,6 @@ fn read_duration(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| format!("`{text}` should be a duration such as 250us, 5ms or 2s"))
 }
 
-fn write_status(shared: &Shared) -> String {
-    let mut text = String::new();
-    let (limit, held, peak, waits) = shared.permits.read();
-    let _ = write!(
-        text,
-        "{{\"absent\": {}, \"drops\": {}",
-        shared.is_absent(),
-        shared.epoch.load(SeqCst)
-    );
-    let _ = write!(
-        text,
-        ", \"limit\": {limit}, \"held\": {held}, \"peak\": {peak}, \"waits\": {waits}"
-    );
-    text.push_str(", \"rules\": [");
-    for (place, (number, rule, hits)) in shared.rules().enumerate() {
-        let separator = if place == 0 { "" } else { ", " };
-        let left = if rule.times == FOREVER { "null".to_owned() } else { rule.times.to_string() };
-        let effect = write_effect(rule.effect);
-        let _ = write!(
-            text,
-            "{separator}{{\"rule\": {number}, \"effect\": \"{effect}\", \"left\": {left}, \"hits\": {hits}}}"
-        );
-    }
-    text.push_str("], \"calls\": {");
-    for (place, call) in Call::ALL.into_iter().enumerate() {
-        let separator = if place == 0 { "" } else { ", " };
-        let counters = shared.counters(call);
-        let [entered, injected, hung, done] =
-            [&counters.entered, &counters.injected, &counters.hung, &counters.done]
-                .map(|counter| counter.load(SeqCst));
-        let _ = write!(
-            text,
-            "{separator}\"{}\": {{\"entered\": {entered}, \"injected\": {injected}, \"hung\": {hung}, \"done\": {done}}}",
-            call.name()
-        );
-    }
-    text.push_str("}}");
-    text
-}
-
-fn write_effect(effect: Effect) -> String {
-    match effect {
-        Effect::Fail(code) => format!("fail {}", write_code(code)),
-        Effect::Hang(None) => "hang".to_owned(),
-        Effect::Hang(Some(duration)) => format!("hang for {}", write_duration(duration)),
-        Effect::Fixed(delay) => format!("delay fixed {}", write_duration(delay)),
-        Effect::Uniform(low, high) => {
-            format!("delay uniform {} {}", write_duration(low), write_duration(high))
-        }
-        Effect::Exponential(mean) => format!("delay exponential {}", write_duration(mean)),
-    }
-}
-
-fn write_duration(duration: Duration) -> String {
-    format!("{}us", duration.as_micros())
-}
-
 /// Waits for the turn of this program among those that change the state; it ends when the file is dropped.
 fn lock(path: &Path) -> Result<File, String> {
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -256,9 +222,11 @@ fn lock(path: &Path) -> Result<File, String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::atomic::Ordering::SeqCst;
 
     use super::*;
     use crate::state::tests::make_state;
+    use crate::status::write_effect;
 
     fn say(path: &Path, line: &str) -> Result<String, String> {
         run(path, &line.split(' ').collect::<Vec<_>>())
@@ -325,6 +293,9 @@ mod tests {
             "remove it",
             "create",
             "create module",
+            "create null",
+            "create null token key",
+            "create null a-label-that-is-too-long-for-a-token key:01",
         ] {
             assert!(say(&path, line).is_err(), "{line}");
         }

@@ -16,8 +16,9 @@ use cryptoki_sys::{
 };
 
 use crate::calls::{Call, Reach};
+use crate::effect::Effect;
 use crate::module;
-use crate::rules::Effect;
+use crate::null;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::state::Shared;
@@ -49,6 +50,7 @@ impl Shim {
         let (settings, shared) = Shared::open(&path)?;
         let functions = match settings {
             Settings::Module(path) => module::load(&path)?,
+            Settings::Null(settings) => null::install(settings),
         };
         Ok(Self::new(shared, functions))
     }
@@ -140,8 +142,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::call_set::CallSet;
     use crate::calls::LIST;
-    use crate::rules::{CERTAIN, CallSet, FOREVER, Rule};
+    use crate::rules::{CERTAIN, FOREVER, Rule};
     use crate::state::tests::make_state;
 
     fn make_shim(name: &str) -> Shim {

@@ -12,17 +12,21 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("pkcs11-shim wants 64-bit Linux: futexes, /proc, and CK_ULONG of 64 bits");
 
+mod call_set;
 mod calls;
 mod codes;
 pub mod control;
+mod effect;
 mod gate;
 mod hooks;
 mod module;
+mod null;
 mod permits;
 mod rules;
 mod sessions;
 mod settings;
 mod state;
+mod status;
 
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV};
 

@@ -7,8 +7,8 @@ use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::{fs, process};
 
+use crate::call_set::{CallSet, SharedCallSet};
 use crate::calls::Call;
-use crate::rules::{CallSet, SharedCallSet};
 
 /// The highest limit.
 pub(crate) const PERMITS: usize = 256;

@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use core::time::Duration;
 use std::thread;
 
+use crate::call_set::{CallSet, SharedCallSet};
 use crate::calls::Call;
+use crate::effect::{Effect, HANG, NOTHING};
 
 /// How many rules hold at the same time.
 pub(crate) const RULES: usize = 64;
@@ -21,61 +23,6 @@ pub(crate) const CERTAIN: u32 = 1_000_000;
 
 /// How often a call that is kept waiting looks whether it may go on.
 const PATIENCE: Duration = Duration::from_millis(1);
-
-/// A set of calls, one bit each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct CallSet(u128);
-
-impl CallSet {
-    pub(crate) const EMPTY: Self = Self(0);
-
-    /// Every call.
-    pub(crate) fn all() -> Self {
-        Call::ALL.into_iter().fold(Self::EMPTY, Self::with)
-    }
-
-    pub(crate) const fn with(self, call: Call) -> Self {
-        Self(self.0 | 1 << call.number())
-    }
-
-    pub(crate) const fn contains(self, call: Call) -> bool {
-        self.0 >> call.number() & 1 == 1
-    }
-}
-
-/// A set of calls in shared memory.
-#[repr(C)]
-pub(crate) struct SharedCallSet([AtomicU64; 2]);
-
-impl SharedCallSet {
-    pub(crate) fn store(&self, calls: CallSet) {
-        let [low, high] = &self.0;
-        let octets = calls.0.to_le_bytes();
-        let (first, second) = octets.split_at(8);
-        low.store(first.iter().rev().fold(0, |sum, octet| sum << 8 | u64::from(*octet)), SeqCst);
-        high.store(second.iter().rev().fold(0, |sum, octet| sum << 8 | u64::from(*octet)), SeqCst);
-    }
-
-    pub(crate) fn load(&self) -> CallSet {
-        let [low, high] = &self.0;
-        CallSet(u128::from(high.load(SeqCst)) << 64 | u128::from(low.load(SeqCst)))
-    }
-}
-
-/// What a rule does to a call it meets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Effect {
-    /// Answers with this code; the module behind never sees the call.
-    Fail(u64),
-    /// Keeps it for so long, or until the rule is cleared; then it goes on.
-    Hang(Option<Duration>),
-    /// Takes so long.
-    Fixed(Duration),
-    /// Takes between so long and so long.
-    Uniform(Duration, Duration),
-    /// Takes so long on average, distributed exponentially.
-    Exponential(Duration),
-}
 
 /// A rule as it is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +52,7 @@ impl Slot {
     /// Puts a rule in; a call that the slot's earlier rule keeps waiting goes on. Writers take turns (`control`).
     pub(crate) fn arm(&self, rule: Rule) {
         let generation = self.retire();
-        let (kind, first, second) = write_effect(rule.effect);
+        let (kind, first, second) = rule.effect.write();
         self.calls.store(rule.calls);
         self.kind.store(kind, SeqCst);
         self.first.store(first, SeqCst);
@@ -173,17 +120,7 @@ impl Slot {
     }
 
     fn effect(&self) -> Option<Effect> {
-        let first = self.first.load(SeqCst);
-        let second = self.second.load(SeqCst);
-        let duration = Duration::from_nanos(first);
-        match self.kind.load(SeqCst) {
-            FAIL => Some(Effect::Fail(first)),
-            HANG => Some(Effect::Hang((first != u64::MAX).then_some(duration))),
-            FIXED => Some(Effect::Fixed(duration)),
-            UNIFORM => Some(Effect::Uniform(duration, Duration::from_nanos(second))),
-            EXPONENTIAL => Some(Effect::Exponential(duration)),
-            _ => None,
-        }
+        Effect::read(self.kind.load(SeqCst), self.first.load(SeqCst), self.second.load(SeqCst))
     }
 }
 
@@ -206,52 +143,8 @@ impl Met<'_> {
     }
 }
 
-const NOTHING: u32 = 0;
-const FAIL: u32 = 1;
-const HANG: u32 = 2;
-const FIXED: u32 = 3;
-const UNIFORM: u32 = 4;
-const EXPONENTIAL: u32 = 5;
-
 fn left(ticket: u64) -> u32 {
     u32::try_from(ticket & u64::from(u32::MAX)).unwrap_or(0)
-}
-
-fn write_effect(effect: Effect) -> (u32, u64, u64) {
-    match effect {
-        Effect::Fail(code) => (FAIL, code, 0),
-        Effect::Hang(None) => (HANG, u64::MAX, 0),
-        Effect::Hang(Some(duration)) => (HANG, nanoseconds(duration), 0),
-        Effect::Fixed(duration) => (FIXED, nanoseconds(duration), 0),
-        Effect::Uniform(low, high) => (UNIFORM, nanoseconds(low), nanoseconds(high)),
-        Effect::Exponential(mean) => (EXPONENTIAL, nanoseconds(mean), 0),
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1)
-}
-
-impl Effect {
-    const fn is_delay(self) -> bool {
-        matches!(self, Self::Fixed(_) | Self::Uniform(..) | Self::Exponential(_))
-    }
-
-    /// How long a call is delayed; `draw` gives a random number.
-    pub(crate) fn delay(self, mut draw: impl FnMut() -> u64) -> Duration {
-        match self {
-            Self::Fail(_) | Self::Hang(_) => Duration::ZERO,
-            Self::Fixed(duration) => duration,
-            Self::Uniform(low, high) => low + high.saturating_sub(low).mul_f64(fraction(draw())),
-            Self::Exponential(mean) => mean.mul_f64(-fraction(draw()).ln()),
-        }
-    }
-}
-
-/// A random number, more than 0 and at most 1.
-fn fraction(draw: u64) -> f64 {
-    let upper = u32::try_from(draw >> 32).unwrap_or(u32::MAX);
-    (f64::from(upper) + 1.0) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]
@@ -265,7 +158,7 @@ mod tests {
         Slot {
             ticket: zero(),
             hits: zero(),
-            calls: SharedCallSet([zero(), zero()]),
+            calls: SharedCallSet::empty(),
             first: zero(),
             second: zero(),
             kind: AtomicU32::new(0),
@@ -366,21 +259,5 @@ mod tests {
             slot.arm(Rule { effect, ..rule(3, 7) });
             assert_eq!(slot.read(), Some((Rule { effect, ..rule(3, 7) }, 0)));
         }
-    }
-
-    #[test]
-    fn delays_keep_their_bounds_and_their_mean() {
-        let (low, high) = (Duration::from_millis(1), Duration::from_millis(9));
-        let uniform = Effect::Uniform(low, high);
-        assert!(uniform.delay(|| 0) >= low);
-        assert_eq!(uniform.delay(|| u64::MAX), high);
-        assert_eq!(Effect::Fixed(low).delay(never), low);
-        let exponential = Effect::Exponential(low);
-        assert_eq!(exponential.delay(|| u64::MAX), Duration::ZERO);
-        let steps: u32 = 1000;
-        let step = u64::MAX / u64::from(steps);
-        let sum: Duration =
-            (0..steps).map(|at| exponential.delay(|| step * u64::from(at) + step / 2)).sum();
-        assert!((sum / steps).abs_diff(low) < Duration::from_micros(10));
     }
 }

@@ -65,8 +65,9 @@ impl Shared {
         let mut file = File::options().read(true).write(true).open(path).map_err(say)?;
         let mut text = vec![0; SETTINGS_OCTETS];
         file.read_exact(&mut text).map_err(say)?;
-        let settings =
-            Settings::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let settings = Settings::read(&text).ok_or_else(|| {
+            format!("{}: no state file of this version; create it anew", path.display())
+        })?;
         if file.metadata().map_err(say)?.len() != octets(SETTINGS_OCTETS + size_of::<Self>()) {
             return Err(format!("{}: written by another version; create it anew", path.display()));
         }
@@ -178,8 +179,10 @@ pub(crate) mod tests {
     use std::{env, process};
 
     use super::*;
+    use crate::call_set::CallSet;
     use crate::calls::Call;
-    use crate::rules::{CERTAIN, CallSet, Effect, FOREVER};
+    use crate::effect::Effect;
+    use crate::rules::{CERTAIN, FOREVER};
 
     /// A state file of its own for one test; `name` is unique among the tests.
     pub(crate) fn make_state(name: &str) -> (PathBuf, &'static Shared) {
