@@ -1,6 +1,6 @@
 """Lanes on a real token that fail: a wrong PIN, a dead or hanging lane, a key that is not its certificate's.
 
-Logins are counted where they happen, in a module between the lanes and SoftHSM.
+Logins are counted where they happen, in the shim between the lanes and SoftHSM.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from hsm.process import HUNG, LaneProcess, start_lane
 from hsm.settings import LaneSettings
 from tests.homes import CommandLine
 from tests.service import make_demo_home, serve, wait_until
+from tests.shim import MODULE, Shim
 from tests.softhsm import PIN, SoftHsm, verifies, write_pin
-from tests.spy import Spy
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -35,12 +35,15 @@ REFUSED = {"CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"}
 SESSION_LOST = 4
 
 
-def spied_lane(
-    softhsm: SoftHsm, spy: Spy, directory: Path, index: int = 0, **overrides: object
-) -> LaneSettings:
-    """Describe a lane that reaches the token through the spy."""
-    settings = softhsm.lane_settings(directory, index, **overrides)
-    return msgspec.structs.replace(settings, token=spy.watch(settings.token))
+@pytest.fixture
+def shim(softhsm: SoftHsm, tmp_path: Path) -> Shim:
+    """What stands between the lanes and SoftHSM: counts, and fails on command."""
+    return Shim.before(softhsm.token.module, tmp_path / "shim")
+
+
+def logins(shim: Shim) -> int:
+    """How often any process asked the token to log in."""
+    return shim.count("C_Login", "entered")
 
 
 def with_pin(settings: LaneSettings, pin: object) -> LaneSettings:
@@ -69,41 +72,36 @@ def try_lanes(*settings: LaneSettings) -> list[str]:
 
 
 @pytest.fixture
-def wrong(softhsm: SoftHsm, spy: Spy, short_path: Path) -> list[LaneSettings]:
+def wrong(softhsm: SoftHsm, shim: Shim, short_path: Path) -> list[LaneSettings]:
     """Two lanes of one token with the wrong PIN."""
     pin_file = write_pin(short_path / "pin", "000000")
-    return [
-        msgspec.structs.replace(
-            spied_lane(softhsm, spy, short_path, index),
-            token=spy.watch(softhsm.settings(short_path, pin_file)),
-        )
-        for index in range(2)
-    ]
+    token = softhsm.behind(shim).settings(short_path, pin_file)
+    return [softhsm.lane_settings(short_path, index, token=token) for index in range(2)]
 
 
-def test_wrong_pin_is_tried_once_by_all_lanes(wrong: list[LaneSettings], spy: Spy) -> None:
+def test_wrong_pin_is_tried_once_by_all_lanes(wrong: list[LaneSettings], shim: Shim) -> None:
     """Of two lanes started together one asks the token; neither that other nor any later one ever does."""
     codes = try_lanes(*wrong)
     assert set(codes) == REFUSED
-    assert spy.logins == 1
+    assert logins(shim) == 1
     assert set(try_lanes(*wrong)) == {"PIN_REFUSED_BEFORE"}
-    assert spy.logins == 1
+    assert logins(shim) == 1
 
 
 def test_a_changed_pin_source_is_tried(
-    wrong: list[LaneSettings], spy: Spy, short_path: Path
+    wrong: list[LaneSettings], shim: Shim, short_path: Path
 ) -> None:
     """A PIN file written anew needs nobody's order: it is tried, and when right the refusal is forgotten."""
     assert try_lanes(wrong[0]) == ["CKR_PIN_INCORRECT"]
     write_pin(short_path / "pin", PIN)
     assert try_lanes(*wrong) == ["ready", "ready"]
-    assert spy.logins == 3
+    assert logins(shim) == 3
     with PinGuard.locked(short_path) as guard:
         assert guard.refusals() == []
 
 
 def test_a_variable_needs_an_order(
-    wrong: list[LaneSettings], spy: Spy, short_path: Path, monkeypatch: pytest.MonkeyPatch
+    wrong: list[LaneSettings], shim: Shim, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A variable shows no change: even the right PIN there waits for `resume`, which allows exactly one more try."""
     lane = with_pin(wrong[0], PinVariable("LANE_PIN"))
@@ -111,22 +109,22 @@ def test_a_variable_needs_an_order(
     assert try_lanes(lane) == ["CKR_PIN_INCORRECT"]
     monkeypatch.setenv("LANE_PIN", PIN)
     assert try_lanes(lane) == ["PIN_REFUSED_BEFORE"]
-    assert spy.logins == 1
+    assert logins(shim) == 1
     with PinGuard.locked(short_path) as guard:
         assert guard.resume("main")
         assert not guard.resume("main")
     assert try_lanes(lane) == ["ready"]
-    assert spy.logins == 2
+    assert logins(shim) == 2
 
 
 def test_a_lane_killed_while_asking_is_no_wrong_pin(
-    softhsm: SoftHsm, spy: Spy, short_path: Path
+    softhsm: SoftHsm, shim: Shim, short_path: Path
 ) -> None:
     """A record left by a login whose answer nobody learned binds only if the token itself says a PIN was wrong."""
-    lane = spied_lane(softhsm, spy, short_path)
+    lane = softhsm.behind(shim).lane_settings(short_path)
     assert try_lanes(lane) == ["ready"]
     wrong_file = write_pin(short_path / "pin", "000000")
-    token = spy.watch(softhsm.settings(short_path, wrong_file))
+    token = softhsm.behind(shim).settings(short_path, wrong_file)
     assert try_lanes(msgspec.structs.replace(lane, token=token)) == ["CKR_PIN_INCORRECT"]
     with PinGuard.locked(short_path) as guard:
         [refusal] = guard.refusals()
@@ -135,62 +133,69 @@ def test_a_lane_killed_while_asking_is_no_wrong_pin(
         [record] = short_path.glob("pin-refused-*.json")
         record.write_bytes(msgspec.json.encode(left))
     assert try_lanes(msgspec.structs.replace(lane, token=token)) == ["PIN_REFUSED_BEFORE"]
-    assert spy.logins == 2
+    assert logins(shim) == 2
     assert try_lanes(lane) == ["ready"], "another source is not bound by the record"
 
 
 @pytest.fixture
-def spied_home(spy: Spy, tmp_path: Path) -> Path:
-    """A demo home whose token is reached through the spy."""
+def shimmed_home(shim: Shim, tmp_path: Path) -> Path:
+    """A demo home whose token is reached through the shim."""
     home = make_demo_home(tmp_path)
     config = home / "appliance.toml"
     text = config.read_text()
     [module] = [line for line in text.splitlines() if line.startswith("module = ")]
-    real = module.partition('"')[2].rstrip('"')
-    added = "".join(f'{name} = "{value}"\n' for name, value in spy.environment(real).items())
-    text = text.replace(module, f'module = "{spy.module}"')
+    added = "".join(f'{name} = "{value}"\n' for name, value in shim.environment.items())
+    text = text.replace(module, f'module = "{MODULE}"')
     config.write_text(text.replace("[token.environment]\n", f"[token.environment]\n{added}"))
     return home
 
 
 def test_wrong_pin_binds_service_and_command_line(
-    spied_home: Path, spy: Spy, capsysbinary: pytest.CaptureFixture[bytes]
+    shimmed_home: Path, shim: Shim, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """The service tries a wrong PIN once; started again, and on the command line, it is not tried; `resume` allows one try."""
     appliance = CommandLine(capsysbinary)
-    pin = (spied_home / "secrets" / "pin").read_text().strip()
-    write_pin(spied_home / "secrets" / "pin", "000000")
+    pin = (shimmed_home / "secrets" / "pin").read_text().strip()
+    write_pin(shimmed_home / "secrets" / "pin", "000000")
     for expected in ("CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"):
-        with pytest.raises(AssertionError, match=expected), serve(spied_home):
+        with pytest.raises(AssertionError, match=expected), serve(shimmed_home):
             pass
-        assert spy.logins == 1
-    issue = ("issue", "--home", spied_home, "--convention", "demo-client", "--pagm", "PAGM_GESTION")
+        assert logins(shim) == 1
+    issue = (
+        "issue",
+        "--home",
+        shimmed_home,
+        "--convention",
+        "demo-client",
+        "--pagm",
+        "PAGM_GESTION",
+    )
     for command in (
         issue,
-        ("doctor", "--home", spied_home),
-        ("hsm", "list", "--home", spied_home),
-        ("hsm", "selftest", "--home", spied_home, "--count", "1"),
+        ("doctor", "--home", shimmed_home),
+        ("hsm", "list", "--home", shimmed_home),
+        ("hsm", "selftest", "--home", shimmed_home, "--count", "1"),
     ):
         ended = appliance(*command)
         assert ended.code != 0, command
         assert "PIN_REFUSED_BEFORE" in ended.stderr + ended.stdout.decode(), command
         assert pin not in ended.stderr
-    assert spy.logins == 1
-    resumed = appliance("hsm", "resume", "--home", spied_home, "--token", "demo")
+    assert logins(shim) == 1
+    resumed = appliance("hsm", "resume", "--home", shimmed_home, "--token", "demo")
     assert (resumed.code, b"may be tried again" in resumed.stdout) == (0, True)
     assert "CKR_PIN_INCORRECT" in appliance(*issue).stderr
     assert "PIN_REFUSED_BEFORE" in appliance(*issue).stderr
-    assert spy.logins == 2
-    write_pin(spied_home / "secrets" / "pin", pin)
+    assert logins(shim) == 2
+    write_pin(shimmed_home / "secrets" / "pin", pin)
     assert appliance(*issue).code == 0
 
 
-def test_wrong_pin_after_the_start_is_tried_once(spied_home: Path, spy: Spy) -> None:
+def test_wrong_pin_after_the_start_is_tried_once(shimmed_home: Path, shim: Shim) -> None:
     """A lane that must be replaced when the PIN has become wrong asks once and costs no request; the right PIN brings it back."""
-    pin_file = spied_home / "secrets" / "pin"
+    pin_file = shimmed_home / "secrets" / "pin"
     pin = pin_file.read_text().strip()
-    with serve(spied_home) as running:
-        assert spy.logins == 2
+    with serve(shimmed_home) as running:
+        assert logins(shim) == 2
         write_pin(pin_file, "000000")
         first, _ = running.children("hsm.lane")
         os.kill(first, signal.SIGKILL)
@@ -199,7 +204,7 @@ def test_wrong_pin_after_the_start_is_tried_once(spied_home: Path, spy: Spy) -> 
             30,
             "two more tries",
         )
-        assert spy.logins == 3
+        assert logins(shim) == 3
         assert [running.issue().status for _ in range(20)] == [200] * 20
         write_pin(pin_file, pin)
         wait_until(lambda: len(running.children("hsm.lane")) == 2, 30, "the lane to come back")
@@ -247,10 +252,10 @@ def is_replaced(lanes: list[int], victim: int) -> bool:
 
 
 def test_a_lane_that_loses_its_token_is_replaced(
-    softhsm: SoftHsm, spy: Spy, short_path: Path
+    softhsm: SoftHsm, shim: Shim, short_path: Path
 ) -> None:
     """A device error ends the lane with its status; the job it could not sign is signed by the next lane."""
-    settings = spied_lane(softhsm, spy, short_path)
+    settings = softhsm.behind(shim).lane_settings(short_path)
 
     async def run() -> None:
         queue = SigningQueue(
@@ -261,13 +266,13 @@ def test_a_lane_that_loses_its_token_is_replaced(
         )
         lane = await start_lane(settings)
         queue.start()
-        spy.answer(0x30)  # CKR_DEVICE_ERROR
+        shim.fail("C_Sign", "CKR_DEVICE_ERROR")
         digest = hashlib.sha256(b"signed").digest()
         signing = asyncio.create_task(
             queue.sign("p-256", "sha256", digest, time.monotonic() + 30.0)
         )
         assert await asyncio.wait_for(lane.wait(), 20) == SESSION_LOST
-        spy.behave()
+        shim.clear()
         replacement = await start_lane(settings)
         assert verifies(softhsm.keys["p-256"].public_key, "sha256", digest, await signing)
         await queue.aclose()
@@ -278,14 +283,16 @@ def test_a_lane_that_loses_its_token_is_replaced(
     asyncio.run(run())
 
 
-def test_a_hanging_module_costs_its_lane_only(softhsm: SoftHsm, spy: Spy, short_path: Path) -> None:
+def test_a_hanging_module_costs_its_lane_only(
+    softhsm: SoftHsm, shim: Shim, short_path: Path
+) -> None:
     """A call that does not return ends the lane at its deadline, and the other lane signs the job."""
-    hanging = spied_lane(softhsm, spy, short_path, 0, call_timeout=0.5)
+    hanging = softhsm.behind(shim).lane_settings(short_path, 0, call_timeout=0.5)
     sound = softhsm.lane_settings(short_path, 1)
 
     async def run() -> None:
         lanes = [await start_lane(hanging), await start_lane(sound)]
-        spy.hang()
+        shim.hang("C_Sign")
         queue = SigningQueue(
             {"main": [Path(hanging.socket), Path(sound.socket)]},
             {"p-256": "main"},
@@ -313,11 +320,11 @@ def test_a_hanging_module_costs_its_lane_only(softhsm: SoftHsm, spy: Spy, short_
 
 
 def test_a_lane_that_hangs_while_opening_is_named(
-    softhsm: SoftHsm, spy: Spy, short_path: Path
+    softhsm: SoftHsm, shim: Shim, short_path: Path
 ) -> None:
     """A module that does not return from the probe is given up at the deadline; nobody listens on the socket."""
-    spy.hang()
-    lane = spied_lane(softhsm, spy, short_path, call_timeout=0.3)
+    shim.hang("C_Sign")
+    lane = softhsm.behind(shim).lane_settings(short_path, call_timeout=0.3)
     assert try_lanes(lane) == ["CALL_TIMEOUT"]
     assert not Path(lane.socket).exists()
 
