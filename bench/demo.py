@@ -202,7 +202,8 @@ def _show_refusals(service: _Service, vector: _Answer) -> None:
 
 def _count_checks(verdict: _Answer) -> str:
     outcomes = Counter(check["outcome"] for check in verdict["checks"])
-    return ", ".join(f"{count} checks {outcome}" for outcome, count in outcomes.items())
+    told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    return f"{len(verdict['checks'])} checks: {told}"
 
 
 def _issue_batch(service: _Service) -> None:
