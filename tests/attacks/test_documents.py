@@ -21,6 +21,7 @@ from appliance.operations.verify import verdict_of
 from tests.messages import SOAP, WSSE, Statement, make_unsigned, wrap
 from tests.partners import make_partner
 from tests.pki import NOW, make_pki
+from tests.service import RunningService
 from tests.softhsm import wait_for
 
 # What the reader says to each specimen; None where it is well-formed XML, though nothing that we take.
@@ -279,3 +280,29 @@ def test_a_namespace_decides_not_a_prefix() -> None:
     assert native.locate(other_security).fault == "security-header-missing"
     assert native.locate(other_saml).fault == "assertion-missing"
     assert native.locate(assertion.replace(SAML, b"urn:evil")).kind == "other"
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("octets", "status", "reason"),
+    [
+        (b"", 400, "malformed-xml"),
+        (b"<a><b></a>", 400, "malformed-xml"),
+        (b"\xff\xfe<", 400, "malformed-xml"),
+        (b"<a>&xxe;</a>", 400, "malformed-xml"),
+        (b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>", 400, "dtd-forbidden"),
+        (b"<a>" * 101 + b"</a>" * 101, 400, "xml-limit"),
+        (b"<a>" * 3_000_000, 400, "xml-limit"),
+        (b"<a" + b"".join(b" a%d=''" % n for n in range(257)) + b"/>", 400, "xml-limit"),
+        (b"<a>" + b" " * 10 * 1024 * 1024 + b"</a>", 413, "body-too-large"),
+    ],
+    ids=["empty", "unbalanced", "utf-16", "entity", "dtd", "depth", "bomb", "attributes", "octets"],
+)
+def test_the_service_refuses_by_name(
+    service: RunningService, octets: bytes, status: int, reason: str
+) -> None:
+    """Over HTTP each of them is the contract's error, and the service goes on."""
+    answer = service.verify(octets)
+    assert (answer.status, answer.json["error"]["reason"]) == (status, reason)
+    assert service.issue().status == 200
