@@ -6,14 +6,16 @@ from typing import Final
 from appliance.cli.input import read_input
 from appliance.cli.output import Exit, Output
 from appliance.errors import MalformedRequest, Reason
-from appliance.native import C14N_10, C14N_EXCLUSIVE, Limits, XmlRefused, c14n
+from appliance.native import C14N_10, C14N_11, C14N_EXCLUSIVE, Limits, XmlRefused, c14n
 
 _LARGEST: Final = 64 * 1024**2
 _WITH_COMMENTS: Final = {
     C14N_EXCLUSIVE: f"{C14N_EXCLUSIVE}WithComments",
     C14N_10: f"{C14N_10}#WithComments",
+    C14N_11: f"{C14N_11}#WithComments",
 }
 """Each algorithm with its sibling that keeps comments."""
+_KNOWN: Final = ", ".join(_WITH_COMMENTS)
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,16 +33,20 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--algorithm",
         metavar="URI",
         default=C14N_EXCLUSIVE,
-        help=f"{' or '.join(_WITH_COMMENTS)} (default: the first)",
+        help=f"{_KNOWN}, each also as #WithComments (default: the first)",
     )
     command.add_argument(
         "--inclusive-prefixes",
         metavar='"a b"',
         default="",
-        help="prefixes that exclusive canonicalization treats as inclusive (#default: none)",
+        help="prefixes that exclusive canonicalization treats as inclusive; #default is the default namespace",
     )
     command.add_argument("--with-comments", action="store_true", help="keep comments")
-    command.add_argument("--id", metavar="ID", help="canonicalize the element with this ID")
+    command.add_argument(
+        "--id",
+        metavar="ID",
+        help="canonicalize the element with this ID, Id, AssertionID, wsu:Id or xml:id",
+    )
     command.set_defaults(run=run)
 
 
@@ -49,7 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output()
     algorithm: str = arguments.algorithm
     if algorithm not in {*_WITH_COMMENTS, *_WITH_COMMENTS.values()}:
-        output.say(f"unknown algorithm {algorithm}; choose {' or '.join(_WITH_COMMENTS)}")
+        output.say(f"unknown algorithm {algorithm}; choose one of {_KNOWN}")
+        return Exit.USAGE
+    prefixes: list[str] = arguments.inclusive_prefixes.split()
+    if prefixes and not algorithm.startswith(C14N_EXCLUSIVE):
+        output.say(f"--inclusive-prefixes is for {C14N_EXCLUSIVE}; leave it out")
         return Exit.USAGE
     if arguments.with_comments:
         algorithm = _WITH_COMMENTS.get(algorithm, algorithm)
@@ -57,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         canonical = c14n(
             read_input(arguments.file, _LARGEST),
             algorithm,
-            inclusive_prefixes=arguments.inclusive_prefixes.split(),
+            inclusive_prefixes=prefixes,
             id=arguments.id,
             limits=Limits(octets=_LARGEST),
         )

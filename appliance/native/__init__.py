@@ -2,6 +2,7 @@
 
 from appliance.native._native import (
     C14N_10,
+    C14N_11,
     C14N_EXCLUSIVE,
     AlreadySpliced,
     AssertionContent,
@@ -27,6 +28,7 @@ from appliance.native._native import (
 
 __all__ = [
     "C14N_10",
+    "C14N_11",
     "C14N_EXCLUSIVE",
     "AlreadySpliced",
     "AssertionContent",

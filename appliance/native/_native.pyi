@@ -5,6 +5,7 @@ from typing import Final, final
 
 __all__ = [
     "C14N_10",
+    "C14N_11",
     "C14N_EXCLUSIVE",
     "AlreadySpliced",
     "AssertionContent",
@@ -30,6 +31,8 @@ __all__ = [
 
 C14N_10: Final[str]
 """http://www.w3.org/TR/2001/REC-xml-c14n-20010315; each of these has a `#WithComments` sibling the functions also take."""
+C14N_11: Final[str]
+"""http://www.w3.org/2006/12/xml-c14n11"""
 C14N_EXCLUSIVE: Final[str]
 """http://www.w3.org/2001/10/xml-exc-c14n#"""
 

@@ -31,5 +31,7 @@ mod _native {
     #[pymodule_export]
     const C14N_10: &str = xmldsig::C14N_10;
     #[pymodule_export]
+    const C14N_11: &str = xmldsig::C14N_11;
+    #[pymodule_export]
     const C14N_EXCLUSIVE: &str = xmldsig::C14N_EXCLUSIVE;
 }

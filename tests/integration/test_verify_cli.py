@@ -15,6 +15,7 @@ from tests.pki import Pki, make_pki
 
 AT = ("--at", "2026-03-02T11:00:00+01:00")
 INCLUSIVE = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+INCLUSIVE_11 = "http://www.w3.org/2006/12/xml-c14n11"
 DOCUMENT = (
     b'<?xml version="1.0"?>\n<!-- before --><a:r xmlns:b="urn:b" xmlns:a="urn:a" z="1" a:y="2"><!--in-->'
     b'<a:e ID="x1"  b="1"/>\r\n<f xmlns="urn:f" Id="x2">t &gt; &#xD;</f></a:r>'
@@ -202,7 +203,7 @@ def test_a_broken_convention_is_named(
 
 
 @pytest.mark.parametrize("with_comments", [False, True])
-@pytest.mark.parametrize("algorithm", [None, EXCLUSIVE, INCLUSIVE])
+@pytest.mark.parametrize("algorithm", [None, EXCLUSIVE, INCLUSIVE, INCLUSIVE_11])
 def test_c14n_equals_libxml2(
     appliance: CommandLine, tmp_path: Path, algorithm: str | None, *, with_comments: bool
 ) -> None:
@@ -212,7 +213,7 @@ def test_c14n_equals_libxml2(
     expected = etree.tostring(
         etree.fromstring(DOCUMENT).getroottree(),
         method="c14n",
-        exclusive=algorithm != INCLUSIVE,
+        exclusive=algorithm not in {INCLUSIVE, INCLUSIVE_11},
         with_comments=with_comments,
     )
     chosen = () if algorithm is None else ("--algorithm", algorithm)
@@ -235,6 +236,11 @@ def test_c14n_of_one_element(appliance: CommandLine, tmp_path: Path) -> None:
     assert appliance("c14n", "--id", "x2", file).stdout == (
         b'<f xmlns="urn:f" Id="x2">t &gt; &#xD;</f>'
     )
+    file.write_bytes(b'<a xml:id="n" xml:base="b/"><c Id="x" xml:base="../d"/></a>')
+    version_1_0 = appliance("c14n", "--id", "x", "--algorithm", INCLUSIVE, file)
+    assert version_1_0.stdout == b'<c Id="x" xml:base="../d" xml:id="n"></c>'
+    version_1_1 = appliance("c14n", "--id", "x", "--algorithm", INCLUSIVE_11, file)
+    assert version_1_1.stdout == b'<c Id="x" xml:base="d"></c>'
 
 
 @pytest.mark.parametrize(
@@ -243,10 +249,11 @@ def test_c14n_of_one_element(appliance: CommandLine, tmp_path: Path) -> None:
         (b"<a/>", ("--id", "x"), "x"),
         (b'<a ID="x"><b Id="x"/></a>', ("--id", "x"), "x"),
         (b"<a/>", ("--algorithm", "urn:other"), EXCLUSIVE),
+        (b"<a/>", ("--algorithm", INCLUSIVE, "--inclusive-prefixes", "a"), "leave it out"),
         (b"<a>", (), "malformed-xml"),
         (b"<!DOCTYPE a><a/>", (), "dtd-forbidden"),
     ],
-    ids=["no-id", "duplicate-id", "algorithm", "malformed", "dtd"],
+    ids=["no-id", "duplicate-id", "algorithm", "prefixes", "malformed", "dtd"],
 )
 def test_c14n_refuses(
     appliance: CommandLine,

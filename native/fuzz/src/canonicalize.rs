@@ -9,8 +9,8 @@ const IDS: [&str; 3] = ["i", "j", "k"];
 /// The PrefixList; the seeds and the dictionary use these prefixes.
 const PREFIXES: [&str; 3] = ["#default", "a", "b"];
 
-/// The forms of one thing: Canonical XML 1.0, exclusive, and exclusive with a PrefixList.
-type Forms = [Vec<u8>; 3];
+/// The forms of one thing: Canonical XML 1.0, exclusive, exclusive with a PrefixList, and Canonical XML 1.1.
+type Forms = [Vec<u8>; 4];
 
 /// Check one input.
 pub fn check(octets: &[u8]) {
@@ -21,18 +21,24 @@ pub fn check(octets: &[u8]) {
     let (Some(commented), Some(plain)) = (&commented, &plain) else {
         return assert_eq!(commented, plain, "a form exists with or without comments only");
     };
-    let [all, visible, listed] = commented;
+    let [all, visible, listed, all11] = commented;
+    assert_eq!((all, &plain[0]), (all11, &plain[3]), "a document has two inclusive forms");
     // Canonical XML keeps every declaration, the exclusive forms keep less and less of them.
-    check_forms(all, [all, visible, listed], plain.each_ref());
-    check_forms(listed, [listed, visible, listed], [&plain[2], &plain[1], &plain[2]]);
-    check_forms(visible, [visible; 3], [&plain[1]; 3]);
+    check_forms(all, commented.each_ref(), plain.each_ref());
+    let [_, visible_plain, listed_plain, _] = plain.each_ref();
+    check_forms(
+        listed,
+        [listed, visible, listed, listed],
+        [listed_plain, visible_plain, listed_plain, listed_plain],
+    );
+    check_forms(visible, [visible; 4], [visible_plain; 4]);
     for id in IDS {
         check_element(&document, &reread(all), id);
     }
 }
 
 /// A document in canonical form has these forms, with comments and without.
-fn check_forms(canonical: &[u8], commented: [&Vec<u8>; 3], plain: [&Vec<u8>; 3]) {
+fn check_forms(canonical: &[u8], commented: [&Vec<u8>; 4], plain: [&Vec<u8>; 4]) {
     let document = reread(canonical);
     for (comments, wanted) in [(true, commented), (false, plain)] {
         let found = forms(&document, comments, None).expect("a canonical form has all forms");
@@ -58,6 +64,7 @@ fn forms(document: &Document<'_>, comments: bool, id: Option<&str>) -> Option<Fo
         Canonicalization::new(Method::Inclusive, comments),
         exclusive.clone(),
         exclusive.with_inclusive_prefixes(PREFIXES.into_iter()),
+        Canonicalization::new(Method::Inclusive11, comments),
     ]
     .map(|form| match document.canonicalize(&form, id) {
         Ok(canonical) => Some(canonical),
@@ -66,8 +73,10 @@ fn forms(document: &Document<'_>, comments: bool, id: Option<&str>) -> Option<Fo
         Err(error) => panic!("{error}"),
     });
     match forms {
-        [Some(all), Some(visible), Some(listed)] => Some([all, visible, listed]),
-        [None, None, None] => None,
+        [Some(all), Some(visible), Some(listed), Some(all11)] => {
+            Some([all, visible, listed, all11])
+        }
+        [None, None, None, None] => None,
         some => panic!("one form exists and another does not: {some:?}"),
     }
 }

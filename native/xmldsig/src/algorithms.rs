@@ -87,9 +87,12 @@ const SIGNATURES: [(&str, Scheme, Hash); 13] = [
 
 /// Canonical XML 1.0.
 pub const C14N_10: &str = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315";
+/// Canonical XML 1.1.
+pub const C14N_11: &str = "http://www.w3.org/2006/12/xml-c14n11";
 /// Exclusive XML Canonicalization 1.0.
 pub const C14N_EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
 const C14N_10_COMMENTS: &str = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315#WithComments";
+const C14N_11_COMMENTS: &str = "http://www.w3.org/2006/12/xml-c14n11#WithComments";
 const C14N_EXCLUSIVE_COMMENTS: &str = "http://www.w3.org/2001/10/xml-exc-c14n#WithComments";
 
 impl Hash {
@@ -212,6 +215,8 @@ impl Canonicalization {
         match uri {
             C14N_10 => Some(Self::new(Method::Inclusive, false)),
             C14N_10_COMMENTS => Some(Self::new(Method::Inclusive, true)),
+            C14N_11 => Some(Self::new(Method::Inclusive11, false)),
+            C14N_11_COMMENTS => Some(Self::new(Method::Inclusive11, true)),
             C14N_EXCLUSIVE => Some(Self::new(Method::Exclusive, false)),
             C14N_EXCLUSIVE_COMMENTS => Some(Self::new(Method::Exclusive, true)),
             _ => None,

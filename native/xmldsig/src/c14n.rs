@@ -1,19 +1,20 @@
-//! Canonical XML 1.0 and Exclusive XML Canonicalization 1.0, of a document or of one element.
+//! Canonical XML 1.0 and 1.1 and Exclusive XML Canonicalization 1.0, of a document or of one element.
 //!
 //! One walk over the tape. What the source already writes canonically is copied in runs, so that a document in canonical
 //! form costs a copy; everything else is rebuilt piece by piece. A namespace that is a relative URI cannot be
 //! canonicalized (Canonical XML 1.0, 1.3) and is refused.
 
+mod inherit;
 mod output;
 
-use std::collections::HashSet;
-
+use self::inherit::Inherited;
 use self::output::Output;
 use crate::characters::is_space;
 use crate::document::{
     Attribute, DeclarationId, Document, Element, ElementId, Name, Node, Piece, Span, narrow, wide,
 };
 use crate::error::Error;
+use crate::namespaces::XML;
 use crate::text;
 use crate::uri::is_absolute;
 
@@ -25,6 +26,8 @@ pub enum Method {
     Exclusive,
     /// Canonical XML 1.0: all in scope.
     Inclusive,
+    /// Canonical XML 1.1: likewise; an element takes over other attributes of its ancestors than in 1.0.
+    Inclusive11,
 }
 
 /// One canonicalization algorithm with its parameters.
@@ -58,7 +61,8 @@ impl Canonicalization {
         Self { method, comments, inclusive_prefixes: Vec::new() }
     }
 
-    /// The InclusiveNamespaces PrefixList of exclusive canonicalization, `#default` for the default namespace.
+    /// The InclusiveNamespaces PrefixList of exclusive canonicalization, `#default` for the default namespace; the others
+    /// keep every prefix anyway.
     #[must_use]
     pub fn with_inclusive_prefixes<'p>(mut self, prefixes: impl Iterator<Item = &'p str>) -> Self {
         let octets = |prefix: &str| if prefix == "#default" { "" } else { prefix }.into();
@@ -213,14 +217,17 @@ impl Canonicalizer<'_> {
         self.marks.push(self.rendered.len());
         self.fresh.clear();
         self.collect(id, element)?;
-        let apart = id == self.apex && self.canonicalization.method == Method::Inclusive;
-        let imported = if apart { self.imported(element) } else { Vec::new() };
+        let inherited = if id == self.apex {
+            Inherited::of(self.document, element, self.canonicalization.method)
+        } else {
+            Inherited::default()
+        };
         let writes_its_own = self.fresh.len() == usize::from(element.declaration_count)
             && self.fresh.iter().all(|id| id.0 >= element.first_declaration);
-        if element.verbatim && writes_its_own && imported.is_empty() {
+        if element.verbatim && writes_its_own && inherited.is_empty() {
             self.output.copy(element.tag());
         } else {
-            self.write_start(element, imported);
+            self.write_start(element, &inherited);
         }
         self.rendered.extend_from_slice(&self.fresh);
         Ok(())
@@ -331,45 +338,48 @@ impl Canonicalizer<'_> {
         }
     }
 
-    /// Canonical XML 1.0, 2.4: an element without its ancestors takes over their `xml:` attributes.
-    fn imported(&self, element: &Element) -> Vec<Attribute> {
-        let document = self.document;
-        let xml_attributes = |element| {
-            let attributes = document.attributes(element).iter();
-            attributes.filter(|attribute| attribute.name.binding == DeclarationId::XML)
-        };
-        let local = |attribute: &Attribute| attribute.name.local(&document.source);
-        let mut nearer: HashSet<&[u8]> = xml_attributes(element).map(local).collect();
-        let mut found = Vec::new();
-        let mut next = element.parent;
-        while let Some(ancestor) = next.map(|id| document.element(id)) {
-            let farther = xml_attributes(ancestor);
-            found.extend(farther.filter(|attribute| nearer.insert(local(attribute))));
-            next = ancestor.parent;
-        }
-        found
-    }
-
-    fn write_start(&mut self, element: &Element, imported: Vec<Attribute>) {
+    fn write_start(&mut self, element: &Element, inherited: &Inherited) {
         let document = self.document;
         self.output.write(b"<");
         self.output.copy(element.name.span());
         for &id in &self.fresh {
             write_declaration(document, id, &mut self.output);
         }
-        if imported.is_empty() {
+        if inherited.is_empty() {
             document.attributes(element).iter().for_each(|one| self.write_attribute(one));
         } else {
-            let mut all = imported;
-            all.extend_from_slice(document.attributes(element));
-            let uri = |one: &Attribute| document.uri(one.name.binding);
-            let local = |one: &Attribute| one.name.local(&document.source);
-            all.sort_by_cached_key(|one| (uri(one).to_vec(), local(one).to_vec()));
-            for one in &all {
-                self.write_attribute(one);
-            }
+            self.write_with(element, inherited);
         }
         self.output.write(b">");
+    }
+
+    /// The attributes of an element and those it inherits, in canonical order.
+    fn write_with(&mut self, element: &Element, inherited: &Inherited) {
+        let document = self.document;
+        let uri = |one: &Attribute| document.uri(one.name.binding);
+        let local = |one: &Attribute| one.name.local(&document.source);
+        let is_replaced = |one: &Attribute| {
+            inherited.base.is_some()
+                && one.name.binding == DeclarationId::XML
+                && local(one) == b"base"
+        };
+        let own = document.attributes(element).iter().filter(|one| !is_replaced(one));
+        let mut all: Vec<&Attribute> = own.chain(&inherited.attributes).collect();
+        all.sort_by_cached_key(|one| (uri(one), local(one)));
+        let base = inherited.base.as_deref().filter(|base| !base.is_empty());
+        let place = all.partition_point(|one| (uri(one), local(one)) < (XML.as_bytes(), b"base"));
+        let (before, behind) = all.split_at(place);
+        for one in before {
+            self.write_attribute(one);
+        }
+        if let Some(base) = base {
+            self.output.write(b" xml:base=\"");
+            text::write_attribute(base.as_bytes(), self.output.buffer());
+            self.output.write(b"\"");
+        }
+        for one in behind {
+            self.write_attribute(one);
+        }
     }
 
     fn write_attribute(&mut self, attribute: &Attribute) {
@@ -419,3 +429,6 @@ fn write_declaration(document: &Document<'_>, id: DeclarationId, output: &mut Ou
     text::write_attribute(document.uri(id), output.buffer());
     output.write(b"\"");
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,9 @@ mod text;
 mod uri;
 mod verify;
 
-pub use algorithms::{C14N_10, C14N_EXCLUSIVE, Hash, Policy, Profile, Scheme, SignatureAlgorithm};
+pub use algorithms::{
+    C14N_10, C14N_11, C14N_EXCLUSIVE, Hash, Policy, Profile, Scheme, SignatureAlgorithm,
+};
 pub use assertion::{AssertionContent, PAGM};
 pub use c14n::{Canonicalization, Method};
 pub use digest::{KeyRefused, PublicKeyVerifier, SignatureMismatch, digest, sha256};

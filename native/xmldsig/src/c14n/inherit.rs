@@ -1,0 +1,87 @@
+//! What an element without its ancestors takes over from them: attributes of the XML namespace, as each version says.
+
+use std::collections::HashSet;
+
+use super::Method;
+use crate::document::{Attribute, DeclarationId, Document, Element};
+use crate::uri::join;
+
+/// What the start tag of the apex writes beyond its own attributes.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    pub(super) attributes: Vec<Attribute>,
+    /// In the place of the element's own `xml:base`, if any; an empty one is not written.
+    pub(super) base: Option<String>,
+}
+
+impl Inherited {
+    /// Cost: one pass over the attributes of the ancestors; in version 1.1 one join for each `xml:base` of them.
+    pub(super) fn of(document: &Document<'_>, element: &Element, method: Method) -> Self {
+        match method {
+            Method::Exclusive => Self::default(),
+            // Canonical XML 1.0, 2.4: all of them, the nearest of each name.
+            Method::Inclusive => {
+                Self { attributes: nearest(document, element, |_| true), base: None }
+            }
+            // Canonical XML 1.1, 2.4: xml:lang and xml:space so, xml:base joined, and no other.
+            Method::Inclusive11 => {
+                let is_simple = |local: &[u8]| matches!(local, b"lang" | b"space");
+                Self {
+                    attributes: nearest(document, element, is_simple),
+                    base: joined_base(document, element),
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.attributes.is_empty() && self.base.is_none()
+    }
+}
+
+/// Those of the ancestors that the element does not have, of each name the nearest.
+fn nearest(
+    document: &Document<'_>,
+    element: &Element,
+    is_inherited: impl Fn(&[u8]) -> bool,
+) -> Vec<Attribute> {
+    let local = |attribute: Attribute| attribute.name.local(&document.source);
+    let mut nearer: HashSet<&[u8]> = xml_attributes(document, element).map(local).collect();
+    let farther = ancestors(document, element).flat_map(|one| xml_attributes(document, one));
+    farther
+        .filter(|attribute| is_inherited(local(*attribute)) && nearer.insert(local(*attribute)))
+        .collect()
+}
+
+/// Canonical XML 1.1, 2.4, `xml:base` fixup: the values from the element outwards, each resolved against the next. None where
+/// no ancestor has one.
+fn joined_base(document: &Document<'_>, element: &Element) -> Option<String> {
+    let base_of = |element| {
+        let mut attributes = xml_attributes(document, element);
+        let base = attributes.find(|one| one.name.local(&document.source) == b"base")?;
+        Some(document.value(&base))
+    };
+    let mut farther = ancestors(document, element).filter_map(base_of);
+    let nearest = farther.next()?;
+    let inner = match base_of(element) {
+        Some(own) => join(&nearest, &own),
+        None => nearest,
+    };
+    Some(farther.fold(inner, |inner, base| join(&base, &inner)))
+}
+
+fn ancestors<'d>(
+    document: &'d Document<'_>,
+    element: &Element,
+) -> impl Iterator<Item = &'d Element> {
+    let parent = |element: &Element| element.parent.map(|id| document.element(id));
+    std::iter::successors(parent(element), move |&element| parent(element))
+}
+
+fn xml_attributes<'d>(
+    document: &'d Document<'_>,
+    element: &Element,
+) -> impl Iterator<Item = Attribute> + use<'d> {
+    let attributes = document.attributes(element).iter().copied();
+    attributes.filter(|attribute| attribute.name.binding == DeclarationId::XML)
+}
