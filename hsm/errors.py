@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Kind = Literal["request", "session", "object", "login", "device", "capacity", "human"]
-"""Who has to act: the caller (`request`), the lane by being replaced (`session`, `object`, `login`, `device`), time
-(`capacity`), or a person (`human`). Only `request` and `human` are never retried."""
+"""Who has to act, and what is done (tests/fault/test_ckr_classes.py goes through it code by code):
+
+* `request`, the caller: the job is refused, never retried, and counted.
+* `session`, the lane: it opens its session anew, in place; the job is retried once on another lane.
+* `object`, the lane: it looks for the key again, has it prove itself, and retries the job once.
+* `login`, the lane: it opens its session anew with one login, and retries the job once.
+* `device`, time: the lane ends; when it was the last, the token's circuit opens and one lane probes until the token is back.
+* `capacity`, time: the job is refused as pushback; lanes that found no room are tried again, seldom.
+* `human`, a person: the lane ends and the circuit stays open until somebody has acted.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Owns the look. Promises to go through the same PIN guard, key checks and proof a
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import pkcs11
@@ -16,9 +15,8 @@ from hsm.child import run_child, write_answer
 from hsm.ckr import translate
 from hsm.errors import Finding, HsmError
 from hsm.keys import find_key, is_extractable, read_bits
-from hsm.pin import PinGuard
 from hsm.probe import prove_key
-from hsm.session import open_session, read_serial
+from hsm.session import lock_opening, open_session, read_serial
 from hsm.settings import KeySettings, TokenSettings
 
 
@@ -79,7 +77,7 @@ def read_inventory(
 
 
 def _look(request: InventoryRequest) -> Inventory:
-    with PinGuard.locked(Path(request.token.state_directory)) as guard:
+    with lock_opening(request.token) as guard:
         session = open_session(request.token, guard)
     try:
         stored = tuple(

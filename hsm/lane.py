@@ -17,14 +17,14 @@ from typing import Final
 import msgspec
 
 from hsm.child import FAILED
-from hsm.errors import HsmError
-from hsm.keys import find_key
-from hsm.pin import PinGuard
+from hsm.deadline import call_deadline
+from hsm.errors import Finding, HsmError
+from hsm.opened import OpenToken
 from hsm.report import LaneEnded, LaneFailed, LaneReady, LaneReport
 from hsm.serve import FrameServer
-from hsm.session import close_session, open_session, read_serial
+from hsm.session import close_session
 from hsm.settings import LaneSettings
-from hsm.signer import FrameSigner, call_deadline
+from hsm.signer import FrameSigner
 
 SESSION_LOST: Final = 4
 """Exit status of a lane whose session no longer works."""
@@ -42,19 +42,20 @@ def main() -> int:
         signal.SIGALRM, signal.SIG_DFL
     )  # the call deadline ends the process, whatever the parent ignored
     settings = _read_settings()
+    token = OpenToken(settings)
     try:
-        with call_deadline(settings.open_timeout):
-            signer, serial = _open(settings)
+        token.open()
     except HsmError as error:
         _report(LaneFailed(error.target, error.finding))
         return FAILED
-    server = FrameServer(_listen(settings), signer, serial, settings.allowed_uids)
+    signer = FrameSigner(token, settings.call_timeout)
+    server = FrameServer(_listen(settings), signer, token.serial, settings.allowed_uids)
     stop_signal = _StopSignal(server)
     _watch_parent(server)
-    _report(LaneReady(serial, signer.facts(), os.getpid()))
+    _report(LaneReady(token.serial, signer.facts(), os.getpid()))
     server.run()
     stop_signal.disarm()
-    _report(LaneEnded({key.name: key.signatures for key in signer.facts()}))
+    _report(LaneEnded(signer.counts(), _finding_of(signer.broken)))
     return _close(settings, signer)
 
 
@@ -67,17 +68,6 @@ def _read_settings() -> LaneSettings:
             sys.exit("hsm.lane: wants its settings as one line of JSON on standard input")
         line += octets
     return msgspec.json.decode(bytes(line), type=LaneSettings)
-
-
-def _open(settings: LaneSettings) -> tuple[FrameSigner, str]:
-    """Log in, find the keys and prove them, while no other lane of this home does."""
-    token = settings.token
-    with PinGuard.locked(Path(token.state_directory), settings.open_timeout) as guard:
-        session = open_session(token, guard)
-        keys = [find_key(session, key, token.target) for key in settings.keys]
-        signer = FrameSigner(keys, settings.call_timeout)
-        signer.prove()
-        return signer, read_serial(session.token)
 
 
 def _listen(settings: LaneSettings) -> socket.socket:
@@ -123,9 +113,15 @@ def _watch_parent(server: FrameServer) -> None:
     server.watch(_STDIN, lambda: None if os.read(_STDIN, 1024) else server.stop())
 
 
+def _finding_of(broken: HsmError | None) -> Finding | None:
+    return None if broken is None else broken.finding
+
+
 def _close(settings: LaneSettings, signer: FrameSigner) -> int:
     if signer.broken is not None:
-        return SESSION_LOST  # a module in this state may hang in C_Finalize
+        # A module in this state may hang when the interpreter lets go of it: the timer ends that too.
+        signal.setitimer(signal.ITIMER_REAL, settings.call_timeout)
+        return SESSION_LOST
     Path(settings.socket).unlink(missing_ok=True)
     with call_deadline(settings.call_timeout):
         close_session(settings.token)

@@ -5,6 +5,7 @@ restart, nor from the command line, until its source changes or a person resumes
 """
 
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ import msgspec
 
 from hsm.errors import PIN_CODES, Finding, HsmError, Target
 
-_LOCK_FILE: Final = "hsm-open.lock"
 _LOCK_POLL: Final = 0.02
 _PIN_LIMIT: Final = 1024
 
@@ -112,17 +112,19 @@ class PinGuard:
 
     @classmethod
     @contextmanager
-    def locked(cls, directory: Path, wait: float = 30.0) -> "Iterator[PinGuard]":
-        """Hold the lock of the state directory; waits at most `wait` seconds for whoever holds it.
+    def locked(cls, directory: Path, wait: float = 30.0, module: str = "") -> "Iterator[PinGuard]":
+        """Hold the lock of the state directory and module; waits at most `wait` seconds for whoever holds it.
 
         Opening is serial because a refused PIN must be known before the next lane tries, and because SoftHSM's file store
-        answers CKR_GENERAL_ERROR when sessions are opened at the same instant.
+        answers CKR_GENERAL_ERROR when sessions are opened at the same instant. It is serial per module (`module` names it with
+        its environment), so that a driver that hangs does not keep the tokens of another one closed.
 
         Raises:
             HsmError: OPEN_BUSY: another process held the lock all the time.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        name = f"hsm-open-{hashlib.sha256(module.encode()).hexdigest()[:16]}.lock"
+        descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             _lock(descriptor, directory, wait)
             yield cls(directory)

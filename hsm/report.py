@@ -22,9 +22,15 @@ class LaneFailed(msgspec.Struct, frozen=True, tag_field="lane", tag="failed"):
 
 
 class LaneEnded(msgspec.Struct, frozen=True, tag_field="lane", tag="ended"):
-    """The lane stops; how many signatures it has made, per key, probes included."""
+    """The lane stops.
+
+    Attributes:
+        signatures: how many it has made, per key, proofs included.
+        finding: why it can sign no longer; None when it was told to stop.
+    """
 
     signatures: dict[str, int]
+    finding: Finding | None = None
 
 
 LaneReport = LaneReady | LaneFailed | LaneEnded

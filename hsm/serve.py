@@ -1,7 +1,8 @@
 """The socket side of a lane: accepts peers, reads their frames, has them signed one at a time, writes the answers.
 
 Owns the loop of a lane's only thread. Promises that a peer is known by its uid before anything it sends is read, that peers take
-turns frame by frame, and that a peer which does not read its answers delays only itself. Refuses by name, then closes.
+turns frame by frame, that a peer which does not read its answers delays only itself, and that a lost session is mended between two
+frames. Refuses by name, then closes.
 """
 
 import os
@@ -22,6 +23,7 @@ from hsm.wire import (
     Hello,
     Refused,
     Reply,
+    Request,
     SignFrame,
     read_request,
     write_frame,
@@ -43,7 +45,7 @@ class _Peer:
     def __init__(self, channel: socket.socket) -> None:
         self.channel: Final = channel
         self.reader: Final = FrameReader()
-        self.frames: Final[deque[SignFrame]] = deque()
+        self.frames: Final[deque[Request]] = deque()
         self.unsent = b""
 
 
@@ -78,8 +80,7 @@ class FrameServer:
             for key, _ in self._selector.select(0 if waiting else None):
                 key.data()
             self._serve_round(waiting)
-        for peer in list(self._peers.values()):
-            self._part(peer)
+        self._dismiss()
         self._listener.close()
         self._selector.close()
 
@@ -88,7 +89,25 @@ class FrameServer:
             if self._is_stopping:
                 return
             if peer.channel.fileno() in self._peers:
-                self._send(peer, self._signer.sign(peer.frames.popleft()))
+                self._serve(peer, peer.frames.popleft())
+            if self._signer.must_mend:
+                self._signer.mend()
+
+    def _serve(self, peer: _Peer, request: Request) -> None:
+        if isinstance(request, SignFrame):
+            self._send(peer, self._signer.sign(request))
+        else:
+            self._signer.doubt()
+
+    def _dismiss(self) -> None:
+        """Let go of every peer, telling it why when it is the session that has ended."""
+        broken = self._signer.broken
+        for peer in list(self._peers.values()):
+            if broken is not None and not peer.unsent:
+                finding = broken.finding
+                self._refuse(peer, Refused(finding.code, str(broken), finding.kind))
+            else:
+                self._part(peer)
 
     def _accept(self) -> None:
         try:
@@ -101,9 +120,13 @@ class FrameServer:
         self._selector.register(channel, _READABLE, lambda: self._receive(peer))
         uid = read_peer_uid(channel)
         if uid not in self._uids:
-            self._refuse(peer, "PEER_NOT_ALLOWED", f"this lane does not sign for uid {uid}")
+            self._refuse(
+                peer, Refused("PEER_NOT_ALLOWED", f"this lane does not sign for uid {uid}")
+            )
         elif len(self._peers) > PEER_LIMIT:
-            self._refuse(peer, "TOO_MANY_PEERS", f"this lane takes {PEER_LIMIT} connections")
+            self._refuse(
+                peer, Refused("TOO_MANY_PEERS", f"this lane takes {PEER_LIMIT} connections")
+            )
         else:
             self._send(peer, Hello(self._serial, self._signer.facts(), os.getpid()))
 
@@ -121,17 +144,21 @@ class FrameServer:
             for payload in peer.reader.feed(octets):
                 peer.frames.append(read_request(payload))
         except FrameTooLarge as exc:
-            self._refuse(peer, "FRAME_TOO_LARGE", str(exc))
+            self._refuse(peer, Refused("FRAME_TOO_LARGE", str(exc)))
         except msgspec.DecodeError:
-            self._refuse(peer, "FRAME_MALFORMED", "the frame is no request to sign")
+            self._refuse(peer, Refused("FRAME_MALFORMED", "the frame is no request to sign"))
         else:
             self._check_window(peer)
 
     def _check_window(self, peer: _Peer) -> None:
         if len(peer.frames) > WINDOW_LIMIT:
-            self._refuse(peer, "TOO_MANY_FRAMES", f"at most {WINDOW_LIMIT} frames may wait")
-        elif any(len(frame.jobs) > JOB_LIMIT for frame in peer.frames):
-            self._refuse(peer, "TOO_MANY_JOBS", f"a frame holds at most {JOB_LIMIT} jobs")
+            self._refuse(
+                peer, Refused("TOO_MANY_FRAMES", f"at most {WINDOW_LIMIT} frames may wait")
+            )
+        elif any(
+            isinstance(each, SignFrame) and len(each.jobs) > JOB_LIMIT for each in peer.frames
+        ):
+            self._refuse(peer, Refused("TOO_MANY_JOBS", f"a frame holds at most {JOB_LIMIT} jobs"))
 
     def _send(self, peer: _Peer, reply: Reply) -> None:
         octets = write_frame(reply)
@@ -159,9 +186,9 @@ class FrameServer:
         if not peer.unsent:
             self._selector.modify(peer.channel, _READABLE, lambda: self._receive(peer))
 
-    def _refuse(self, peer: _Peer, code: str, detail: str) -> None:
+    def _refuse(self, peer: _Peer, refused: Refused) -> None:
         peer.frames.clear()
-        self._send(peer, Refused(code, detail))
+        self._send(peer, refused)
         if peer.channel.fileno() in self._peers:
             self._part(peer)
 

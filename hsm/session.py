@@ -4,6 +4,9 @@ Owns opening and closing. Promises that C_Login is reached only through the PIN 
 login of every session of the process, and a process has only this one; closing the module ends both.
 """
 
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 import pkcs11
 
 from hsm.ckr import translate
@@ -11,6 +14,15 @@ from hsm.errors import Target
 from hsm.module import find_token
 from hsm.pin import PinGuard
 from hsm.settings import TokenSettings
+
+
+def lock_opening(settings: TokenSettings, wait: float = 30.0) -> AbstractContextManager[PinGuard]:
+    """Hold the right to open the token (`PinGuard.locked`).
+
+    Raises:
+        HsmError: OPEN_BUSY.
+    """
+    return PinGuard.locked(Path(settings.state_directory), wait, settings.module_id)
 
 
 def open_session(

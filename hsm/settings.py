@@ -30,6 +30,11 @@ class TokenSettings(msgspec.Struct, frozen=True):
         """What errors name."""
         return Target(self.module, self.name)
 
+    @property
+    def module_id(self) -> str:
+        """The module with its environment: tokens that share both are opened one after the other."""
+        return "\0".join([self.module, *map("=".join, sorted(self.environment.items()))])
+
 
 class KeySettings(msgspec.Struct, frozen=True):
     """A KeyRef as a lane knows it.
@@ -54,7 +59,7 @@ class LaneSettings(msgspec.Struct, frozen=True):
         socket: path of the unix socket it will listen on once it can sign.
         allowed_uids: whom it signs for (SO_PEERCRED).
         index: which lane of the token it is.
-        call_timeout: seconds one call into the module may take before the process is ended.
+        call_timeout: seconds one call into the module, or opening the session anew, may take before the process is ended.
         open_timeout: seconds the lane may take to become ready.
     """
 
@@ -63,5 +68,5 @@ class LaneSettings(msgspec.Struct, frozen=True):
     socket: str
     allowed_uids: tuple[int, ...]
     index: int = 0
-    call_timeout: float = 5.0
-    open_timeout: float = 30.0
+    call_timeout: float = 0.5
+    open_timeout: float = 10.0

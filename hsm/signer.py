@@ -1,37 +1,25 @@
 """Signs frames with the keys of one session; knows nothing of sockets.
 
-Owns the key table, the count of signatures per key and the call deadline. Promises one result per job, in order, and no HSM time
-for a job whose deadline has passed; once the session has failed, refuses everything until the process is replaced.
+Owns what is done about each kind of failure (`hsm.errors.Kind`), the count of signatures per key and the call deadline. Promises one
+result per job, in order, and no HSM time for a job whose deadline has passed; that a job is tried twice here only where the failure
+was the key's handle or the login; and that once the session has failed everything is refused until `mend` has had the keys prove
+themselves again. `broken` means that only another process can.
 """
 
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Final
 
+from hsm.ckr import UNSURE
+from hsm.deadline import call_deadline
 from hsm.errors import HsmError
 from hsm.keys import SigningKey
 from hsm.mechanism import sign_digest
-from hsm.probe import prove_key
+from hsm.opened import OpenToken
 from hsm.wire import KeyFacts, KeyUse, SignedFrame, SignFailure, SignFrame, SignJob
 
-_SURVIVABLE: Final = frozenset({"request", "capacity"})
 _UNUSED: Final = KeyUse(0, 0.0)
-
-
-@contextmanager
-def call_deadline(seconds: float) -> Iterator[None]:
-    """Let the kernel end this process (SIGALRM) if the body takes longer.
-
-    A PKCS#11 call that hangs cannot be cancelled and holds the only thread; the process is the unit of replacement.
-    """
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class FrameSigner:
@@ -39,31 +27,34 @@ class FrameSigner:
 
     Attributes:
         broken: the failure after which only a new process helps, if there was one.
+        reopened: how often the session was opened anew.
     """
 
-    def __init__(self, keys: Iterable[SigningKey], call_timeout: float) -> None:
-        self._keys: Final = {key.name: key for key in keys}
+    def __init__(self, token: OpenToken, call_timeout: float) -> None:
+        self._token: Final = token
         self._call_timeout: Final = call_timeout
         self._signatures: Final[Counter[str]] = Counter()
+        self._lost: SignFailure | None = None
         self.broken: HsmError | None = None
+        self.reopened = 0
 
-    def prove(self) -> None:
-        """Prove every key (DESIGN invariant 10).
-
-        Raises:
-            HsmError: a key does not sign, or is not the one it should be.
-        """
-        for key in self._keys.values():
-            with call_deadline(self._call_timeout):
-                prove_key(key)
-            self._signatures[key.name] += 1
+    @property
+    def must_mend(self) -> bool:
+        """Whether the session is lost and `mend` is due."""
+        return self._lost is not None and self.broken is None
 
     def facts(self) -> list[KeyFacts]:
-        """Describe the keys and how often each has signed."""
+        """Describe the keys and how often each has signed, proofs included."""
+        counts = self.counts()
         return [
-            KeyFacts(key.name, key.kind, key.bits, key.public_key, self._signatures[key.name])
-            for key in self._keys.values()
+            KeyFacts(key.name, key.kind, key.bits, key.public_key, counts[key.name])
+            for key in self._token.keys.values()
         ]
+
+    def counts(self) -> dict[str, int]:
+        """How many signatures each key has made in this process, proofs included."""
+        proofs = self._token.proofs
+        return {name: proofs[name] + self._signatures[name] for name in proofs}
 
     def sign(self, frame: SignFrame) -> SignedFrame:
         """Sign every job of the frame that can be signed."""
@@ -74,27 +65,69 @@ class FrameSigner:
             self._signatures[key] += use.signatures
         return SignedFrame(frame.batch, results, uses)
 
+    def doubt(self) -> None:
+        """Take note that a signature did not verify: nothing is signed before `mend` has proven every key again."""
+        detail = "a signature did not verify with the certificate; the lane proves its keys anew"
+        self._lost = SignFailure("SIGNATURE_DOUBTED", "session", detail)
+
+    def mend(self) -> None:
+        """Open the session anew and have every key prove itself; a failure is kept in `broken`."""
+        try:
+            self._token.reopen()
+        except HsmError as error:
+            self.broken = error
+        else:
+            self.reopened += 1
+            self._lost = None
+
     def _sign_one(self, job: SignJob, uses: dict[str, KeyUse]) -> bytes | SignFailure:
+        if self._lost is not None:
+            return self._lost
         started = time.monotonic()
-        if self.broken is not None:
-            return _describe(self.broken)
         if started > job.deadline:
             return SignFailure("DEADLINE_PASSED", "expired", "the lane reached it too late")
-        key = self._keys.get(job.key)
+        key = self._token.keys.get(job.key)
         if key is None:
             return SignFailure("KEY_UNKNOWN", "request", f"this lane has no key `{job.key}`")
         signal.setitimer(signal.ITIMER_REAL, self._call_timeout)
         try:
             signature = sign_digest(key, job.hash_name, job.digest)
         except HsmError as error:
-            if error.finding.kind not in _SURVIVABLE:
-                self.broken = error
-            return _describe(error)
+            second = self._try_again(job, error)
+            if isinstance(second, SignFailure):
+                return second
+            signature = second
         before = uses.get(job.key, _UNUSED)
         seconds = before.seconds + time.monotonic() - started
         uses[job.key] = KeyUse(before.signatures + 1, seconds)
         return signature
 
+    def _try_again(self, job: SignJob, error: HsmError) -> bytes | SignFailure:
+        """Do what the failure's kind asks for, and sign the job once more where that may have helped."""
+        if error.finding.kind not in {"object", "login"}:
+            return self._give_up(error)
+        try:
+            return sign_digest(self._recover(job.key, error), job.hash_name, job.digest)
+        except HsmError as again:
+            return self._give_up(again)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, self._call_timeout)
 
-def _describe(error: HsmError) -> SignFailure:
-    return SignFailure(error.finding.code, error.finding.kind, str(error))
+    def _recover(self, name: str, error: HsmError) -> SigningKey:
+        if error.finding.kind == "object":
+            return self._token.find_again(name)
+        self._token.reopen()
+        self.reopened += 1
+        return self._token.keys[name]
+
+    def _give_up(self, error: HsmError) -> SignFailure:
+        """Describe a failure, and remember what it means for the jobs that follow."""
+        finding = error.finding
+        if finding.kind in {"request", "capacity"}:
+            return SignFailure(finding.code, finding.kind, str(error))
+        if finding.code in UNSURE or finding.kind in {"session", "object", "login"}:
+            self._lost = SignFailure(finding.code, "session", str(error))
+        else:
+            self._lost = SignFailure(finding.code, finding.kind, str(error))
+            self.broken = error
+        return self._lost

@@ -1,7 +1,8 @@
 """What workers and lanes say to each other over a unix stream socket.
 
 Owns the frames: four octets of length (big-endian), then msgpack of one tagged, array-like Struct. Promises bounded frames and
-does no input or output itself. The lane speaks first (`Hello`, or `Refused` and closes); then each `SignFrame` has one `SignedFrame`.
+does no input or output itself. The lane speaks first (`Hello`, or `Refused` and closes); then each `SignFrame` has one `SignedFrame`,
+in order, and a `Prove` has no answer. A lane that can sign no longer says why in a last `Refused`.
 """
 
 from typing import Final, Literal
@@ -50,6 +51,13 @@ class SignFrame(msgspec.Struct, frozen=True, array_like=True, tag="sign"):
     jobs: list[SignJob]
 
 
+class Prove(msgspec.Struct, frozen=True, array_like=True, tag="prove"):
+    """Worker to lane: a signature did not verify; open the session anew and prove every key before signing again."""
+
+
+Request = SignFrame | Prove
+
+
 class KeyUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How many signatures a key has made, and the seconds inside the module they took."""
 
@@ -93,10 +101,15 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
-    """Lane to worker, last: why the connection ends."""
+    """Lane to worker, last: why the connection ends.
+
+    Attributes:
+        kind: who has to act, when the lane itself can sign no longer; None when it is the peer that is refused.
+    """
 
     code: str
     detail: str
+    kind: Kind | None = None
 
 
 Reply = Hello | SignedFrame | Refused
@@ -137,21 +150,21 @@ class FrameReader:
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_request_decoder: Final = msgspec.msgpack.Decoder(SignFrame)
+_request_decoder: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 
 
-def write_frame(message: SignFrame | Reply) -> bytes:
+def write_frame(message: Request | Reply) -> bytes:
     """Write one message with its length in front."""
     payload = _encoder.encode(message)
     return len(payload).to_bytes(_HEADER, "big") + payload
 
 
-def read_request(payload: bytes) -> SignFrame:
+def read_request(payload: bytes) -> Request:
     """Read what a worker sent.
 
     Raises:
-        msgspec.DecodeError: it is no `SignFrame`.
+        msgspec.DecodeError: it is none of the requests.
     """
     return _request_decoder.decode(payload)
 

@@ -6,7 +6,6 @@ the calling process never loads the module. Refuses to touch an existing key.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -18,8 +17,7 @@ from hsm.child import run_child, write_answer
 from hsm.ckr import translate
 from hsm.errors import Finding, HsmError, Target
 from hsm.keys import read_public_key
-from hsm.pin import PinGuard
-from hsm.session import open_session
+from hsm.session import lock_opening, open_session
 from hsm.settings import TokenSettings
 
 KeyProfile = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
@@ -74,7 +72,7 @@ def generate_keys(token: TokenSettings, plans: Sequence[KeyPlan]) -> list[Genera
 
 
 def _generate_all(request: KeygenRequest) -> list[GeneratedKey]:
-    with PinGuard.locked(Path(request.token.state_directory)) as guard:
+    with lock_opening(request.token) as guard:
         session = open_session(request.token, guard, is_writable=True)
         return [_generate(session, plan, request.token.target) for plan in request.plans]
 

@@ -1,9 +1,6 @@
 """What a lane promises to whoever speaks its protocol; each test talks to a real lane on a real token over its socket."""
 
-import hashlib
 import os
-import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,49 +11,18 @@ from hsm.serve import WINDOW_LIMIT
 from hsm.wire import (
     FRAME_LIMIT,
     JOB_LIMIT,
-    FrameReader,
     Hello,
     Refused,
-    SignedFrame,
     SignFailure,
     SignFrame,
     SignJob,
-    read_reply,
     write_frame,
 )
+from tests.lane_peer import TIMEOUT, Peer, make_job
 from tests.shim import Shim
 from tests.softhsm import RunningLane, SoftHsm, run_lane, verifies
 
 pytestmark = pytest.mark.hsm
-
-_TIMEOUT = 10.0
-
-
-class Worker:
-    """A plain, blocking peer of a lane."""
-
-    def __init__(self, lane: Path) -> None:
-        self.channel = socket.socket(socket.AF_UNIX)
-        self.channel.settimeout(_TIMEOUT)
-        self.channel.connect(str(lane))
-        self._reader = FrameReader()
-        self._replies = []
-
-    def send(self, *jobs: SignJob, batch: int = 1) -> None:
-        self.channel.sendall(write_frame(SignFrame(batch, list(jobs))))
-
-    def receive(self) -> Hello | SignedFrame | Refused | None:
-        """Return the next reply; None when the lane has closed."""
-        while not self._replies:
-            octets = self.channel.recv(65536)
-            if not octets:
-                return None
-            self._replies += [read_reply(payload) for payload in self._reader.feed(octets)]
-        return self._replies.pop(0)
-
-    def sign(self, *jobs: SignJob) -> list[bytes | SignFailure]:
-        self.send(*jobs)
-        return self.receive().results
 
 
 @pytest.fixture(scope="module", params=["bare", "behind the shim"])
@@ -78,7 +44,7 @@ def lane(softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
-Connect = Callable[[RunningLane], Worker]
+Connect = Callable[[RunningLane], Peer]
 
 
 @pytest.fixture
@@ -86,8 +52,8 @@ def connect() -> Iterator[Connect]:
     """Makes peers, and closes them."""
     with ExitStack() as stack:
 
-        def make(lane: RunningLane) -> Worker:
-            peer = Worker(lane.socket)
+        def make(lane: RunningLane) -> Peer:
+            peer = Peer(lane.socket)
             stack.callback(peer.channel.close)
             return peer
 
@@ -95,23 +61,16 @@ def connect() -> Iterator[Connect]:
 
 
 @pytest.fixture
-def worker(lane: RunningLane, connect: Connect) -> Worker:
+def worker(lane: RunningLane, connect: Connect) -> Peer:
     """A peer that has been greeted."""
     peer = connect(lane)
     assert isinstance(peer.receive(), Hello)
     return peer
 
 
-def make_job(key: str = "p-256", hash_name: str = "sha256", **overrides: object) -> SignJob:
-    """Build a job that a lane would sign."""
-    digest = hashlib.new(hash_name, os.urandom(8)).digest()
-    fields = {"key": key, "hash_name": hash_name, "digest": digest}
-    return SignJob(**(fields | {"deadline": time.monotonic() + _TIMEOUT} | overrides))
-
-
 @pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
 @pytest.mark.parametrize("key", ["rsa-2048", "rsa-4096", "p-256"])
-def test_signature_verifies(softhsm: SoftHsm, worker: Worker, key: str, hash_name: str) -> None:
+def test_signature_verifies(softhsm: SoftHsm, worker: Peer, key: str, hash_name: str) -> None:
     """Every kind of key signs with every hash, and `cryptography` accepts the signature."""
     job = make_job(key, hash_name)
     [signature] = worker.sign(job)
@@ -132,9 +91,7 @@ def test_lane_introduces_itself(softhsm: SoftHsm, lane: RunningLane, connect: Co
     }
 
 
-def test_signatures_are_counted_per_key(
-    lane: RunningLane, worker: Worker, connect: Connect
-) -> None:
+def test_signatures_are_counted_per_key(lane: RunningLane, worker: Peer, connect: Connect) -> None:
     """A signature raises the count of its key by one, and no other."""
     before = {key.name: key.signatures for key in connect(lane).receive().keys}
     worker.sign(make_job("p-256"), make_job("p-256"), make_job("rsa-2048"), make_job("absent"))
@@ -146,16 +103,16 @@ def test_signatures_are_counted_per_key(
     }
 
 
-def test_answer_says_what_it_took(worker: Worker) -> None:
+def test_answer_says_what_it_took(worker: Peer) -> None:
     """The answer carries, per key, how many signatures were made and how long the module took."""
     worker.send(make_job("p-256"), make_job("rsa-2048"), make_job("p-256"), batch=7)
     signed = worker.receive()
     assert signed.batch == 7
     assert {key: use.signatures for key, use in signed.uses.items()} == {"p-256": 2, "rsa-2048": 1}
-    assert all(0 < use.seconds < _TIMEOUT for use in signed.uses.values())
+    assert all(0 < use.seconds < TIMEOUT for use in signed.uses.values())
 
 
-def test_results_keep_the_order_of_the_jobs(softhsm: SoftHsm, worker: Worker) -> None:
+def test_results_keep_the_order_of_the_jobs(softhsm: SoftHsm, worker: Peer) -> None:
     """Each result belongs to the job at its place, failures included."""
     jobs = [make_job("p-256"), make_job("absent"), make_job("rsa-2048"), make_job("p-256")]
     results = worker.sign(*jobs)
@@ -179,7 +136,7 @@ def test_results_keep_the_order_of_the_jobs(softhsm: SoftHsm, worker: Worker) ->
     ],
 )
 def test_job_is_refused_by_name(
-    worker: Worker, overrides: dict[str, object], code: str, kind: str
+    worker: Peer, overrides: dict[str, object], code: str, kind: str
 ) -> None:
     """A lane is no oracle: it signs digests of known hashes with known keys in time, and says why not otherwise."""
     refused, signed = worker.sign(
@@ -206,7 +163,7 @@ def test_job_is_refused_by_name(
     ],
 )
 def test_peer_is_refused_by_name(
-    lane: RunningLane, worker: Worker, connect: Connect, octets: bytes, code: str
+    lane: RunningLane, worker: Peer, connect: Connect, octets: bytes, code: str
 ) -> None:
     """A peer that breaks the protocol is told why and cut off; the lane goes on for others."""
     worker.channel.sendall(octets)
@@ -228,7 +185,7 @@ def test_foreign_uid_is_refused(softhsm: SoftHsm, short_path: Path, connect: Con
         assert stranger.receive() is None
 
 
-def test_request_in_pieces_is_signed(worker: Worker) -> None:
+def test_request_in_pieces_is_signed(worker: Peer) -> None:
     """A frame may arrive octet by octet, with others served in between."""
     octets = write_frame(SignFrame(9, [make_job()]))
     for at in range(len(octets)):

@@ -1,0 +1,266 @@
+"""Every code of the calls we use has a class, and a lane does what its class asks for (`hsm.errors.Kind`)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pkcs11
+import pytest
+
+from hsm.ckr import _NUMBERS, KINDS, UNSURE, translate
+from hsm.errors import PIN_CODES, HsmError, Target
+from hsm.inventory import read_inventory
+from hsm.lane import SESSION_LOST
+from hsm.process import HUNG
+from hsm.settings import TokenSettings
+from hsm.wire import Hello, Refused, SignFailure
+from tests.lane_peer import Peer, make_job
+from tests.shim import Shim
+from tests.softhsm import RunningLane, SoftHsm, run_lane, verifies
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+# No call of a signature gives these: C_SignInit answered with them would be another code's test again.
+OPENING = PIN_CODES | {"CKR_PIN_TOO_WEAK", "CKR_TOKEN_WRITE_PROTECTED"}
+# The shim knows the names of PKCS#11 2.40; the rest are told to it as numbers.
+SPELLED = {code: f"0x{number:x}" for number, code in _NUMBERS.items()}
+CODES = {code: kind for code, kind in KINDS.items() if code.startswith("CKR_")}
+
+
+def codes_of(*kinds: str) -> list[str]:
+    """The codes of these classes that a lane may meet while it signs."""
+    return sorted(
+        code
+        for code, kind in CODES.items()
+        if kind in kinds and code not in OPENING and code not in UNSURE
+    )
+
+
+@dataclass
+class Bench:
+    """A lane behind the shim, and a peer that it has greeted."""
+
+    softhsm: SoftHsm
+    shim: Shim
+    lane: RunningLane
+    peer: Peer
+
+    def signs(self) -> bool:
+        """Ask for a signature and verify it."""
+        job = make_job()
+        [signature] = self.peer.sign(job)
+        public_key = self.softhsm.keys["p-256"].public_key
+        return verifies(public_key, "sha256", job.digest, signature)
+
+    def counts(self) -> dict[str, int]:
+        """How often the calls that tell the classes apart have succeeded."""
+        calls = self.shim.status()["calls"]
+        names = ("C_Initialize", "C_OpenSession", "C_Login", "C_FindObjectsInit")
+        return {name: calls[name]["done"] for name in names}
+
+    def counts_since(self, before: dict[str, int]) -> dict[str, int]:
+        """What has been added."""
+        return {name: count - before[name] for name, count in self.counts().items()}
+
+
+@contextmanager
+def set_up(softhsm: SoftHsm, directory: Path, call_timeout: float = 5.0) -> Iterator[Bench]:
+    """Run a lane with one key behind a shim of its own."""
+    shim = Shim.before(softhsm.token.module, directory / "shim")
+    settings = softhsm.behind(shim).lane_settings(
+        directory,
+        keys=(softhsm.keys["p-256"],),
+        call_timeout=call_timeout,
+    )
+    with run_lane(settings) as lane, ExitStack() as stack:
+        peer = Peer(lane.socket)
+        stack.callback(peer.channel.close)
+        assert isinstance(peer.receive(), Hello)
+        yield Bench(softhsm, shim, lane, peer)
+
+
+@pytest.fixture(scope="module")
+def shared(softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A lane that must outlive every failure of its tests."""
+    with set_up(softhsm, tmp_path_factory.mktemp("c")) as bench:
+        yield bench
+
+
+@pytest.fixture
+def bench(shared: Bench) -> Iterator[Bench]:
+    """The shared lane, with no fault left over."""
+    yield shared
+    shared.shim.clear()
+
+
+@pytest.fixture
+def doomed(softhsm: SoftHsm, short_path: Path) -> Iterator[Bench]:
+    """A lane of the test's own."""
+    with set_up(softhsm, short_path) as bench:
+        yield bench
+
+
+@pytest.mark.parametrize("code", codes_of("request", "capacity"))
+def test_refused_job_costs_nothing_else(bench: Bench, code: str) -> None:
+    """`request` and `capacity`: the job is refused by its code, the session stays, the next job is signed."""
+    before = bench.counts()
+    bench.shim.fail("C_SignInit", SPELLED.get(code, code), times=1)
+    [failure] = bench.peer.sign(make_job())
+    assert isinstance(failure, SignFailure)
+    assert (failure.code, failure.kind) == (code, CODES[code])
+    assert code in failure.detail
+    assert bench.signs()
+    assert not any(bench.counts_since(before).values())
+
+
+@pytest.mark.parametrize("code", [*codes_of("session"), *sorted(UNSURE)])
+def test_lost_session_is_opened_anew(bench: Bench, code: str) -> None:
+    """`session`: the rest of the frame goes elsewhere, the session is opened anew with one login, and the lane signs on."""
+    before = bench.counts()
+    bench.shim.fail("C_Sign", SPELLED.get(code, code), times=1)
+    failures = bench.peer.sign(make_job(), make_job())
+    assert [(failure.code, failure.kind) for failure in failures] == [(code, "session")] * 2
+    assert bench.signs()
+    since = bench.counts_since(before)
+    assert (since["C_Initialize"], since["C_OpenSession"], since["C_Login"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("code", codes_of("object"))
+def test_lost_object_is_found_again(bench: Bench, code: str) -> None:
+    """`object`: the key is looked for again in the same session and proves itself; the job is signed after all."""
+    before = bench.counts()
+    bench.shim.fail("C_SignInit", SPELLED.get(code, code), times=1)
+    assert bench.signs()
+    since = bench.counts_since(before)
+    assert since["C_FindObjectsInit"] > 0
+    assert since["C_OpenSession"] == since["C_Login"] == 0
+
+
+@pytest.mark.parametrize("code", codes_of("login"))
+def test_lost_login_is_had_again_once(bench: Bench, code: str) -> None:
+    """`login`: one login in a session opened anew; the job is signed after all."""
+    before = bench.counts()
+    bench.shim.fail("C_SignInit", SPELLED.get(code, code), times=1)
+    assert bench.signs()
+    assert bench.counts_since(before)["C_Login"] == 1
+
+
+@pytest.mark.parametrize("code", codes_of("device", "human"))
+def test_lane_ends_where_only_another_process_helps(doomed: Bench, code: str) -> None:
+    """`device` and `human`: the job fails by its code, the lane says why it ends, and ends."""
+    doomed.shim.fail("C_SignInit", SPELLED.get(code, code))
+    failures = doomed.peer.sign(make_job(), make_job())
+    assert {(failure.code, failure.kind) for failure in failures} == {(code, CODES[code])}
+    refused = doomed.peer.receive()
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.kind) == (code, CODES[code])
+    assert doomed.lane.process.wait(10) == SESSION_LOST
+
+
+@pytest.mark.parametrize("code", ["CKR_SESSION_HANDLE_INVALID", "CKR_GENERAL_ERROR"])
+def test_lane_ends_when_opening_anew_does_not_help(doomed: Bench, code: str) -> None:
+    """A failure that comes again in the new session, while its keys prove themselves, ends the lane with it."""
+    doomed.shim.fail("C_SignInit", SPELLED.get(code, code))
+    [failure] = doomed.peer.sign(make_job())
+    assert failure.kind == "session"
+    refused = doomed.peer.receive()
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.kind) == (code, CODES[code])
+
+
+def test_dropped_sessions_cost_one_frame(bench: Bench) -> None:
+    """When the token drops every session the lane has its keys prove themselves in a new one."""
+    bench.shim.drop_sessions()
+    [failure] = bench.peer.sign(make_job())
+    assert failure.kind == "session"
+    assert bench.signs()
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "found", "kind"),
+    [
+        ("C_Initialize", "CKR_CANT_LOCK", "CKR_CANT_LOCK", "device"),
+        ("C_Initialize", "CKR_HOST_MEMORY", "CKR_HOST_MEMORY", "capacity"),
+        ("C_GetSlotList", "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_CRYPTOKI_NOT_INITIALIZED", "device"),
+        ("C_GetTokenInfo", "CKR_DEVICE_REMOVED", "CKR_DEVICE_REMOVED", "device"),
+        ("C_GetTokenInfo", "CKR_TOKEN_NOT_PRESENT", "TOKEN_NOT_FOUND", "device"),
+        ("C_OpenSession", "CKR_SESSION_COUNT", "CKR_SESSION_COUNT", "capacity"),
+        ("C_OpenSession", "CKR_SLOT_ID_INVALID", "CKR_SLOT_ID_INVALID", "device"),
+        ("C_FindObjectsInit", "CKR_SESSION_CLOSED", "CKR_SESSION_CLOSED", "session"),
+        ("C_GetAttributeValue", "CKR_OBJECT_HANDLE_INVALID", "CKR_OBJECT_HANDLE_INVALID", "object"),
+        ("C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED", "CKR_KEY_FUNCTION_NOT_PERMITTED", "request"),
+        ("C_Sign", "0x80001234", "CKR_0x80001234", "device"),
+    ],
+)  # fmt: skip
+def test_opening_fails_by_name(
+    softhsm: SoftHsm, tmp_path: Path, call: str, code: str, found: str, kind: str
+) -> None:
+    """Whatever call of the opening fails, the finding names code and class, and says what to do."""
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    shim.fail(call, code)
+    error = open_and_fail(softhsm, softhsm.behind(shim).settings(tmp_path))
+    assert (error.code, error.kind) == (found, kind)
+    assert error.cause
+    assert error.next_step
+
+
+@pytest.mark.parametrize("code", sorted(PIN_CODES))
+def test_refused_pin_is_tried_once(softhsm: SoftHsm, tmp_path: Path, code: str) -> None:
+    """Each code by which a token refuses a PIN waits for a person: the second opening does not ask the token."""
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    shim.fail("C_Login", code)
+    settings = softhsm.behind(shim).settings(tmp_path)
+    error = open_and_fail(softhsm, settings)
+    assert (error.code, error.kind) == (code, "human")
+    error = open_and_fail(softhsm, settings)
+    assert (error.code, error.kind) == ("PIN_REFUSED_BEFORE", "human")
+    assert code in error.cause
+    assert shim.count("C_Login", "entered") == 1
+
+
+def open_and_fail(softhsm: SoftHsm, settings: TokenSettings) -> object:
+    """Open the token as a lane would and return what it fails with."""
+    try:
+        inventory = read_inventory(settings, [softhsm.keys["p-256"]])
+    except HsmError as error:
+        return error.finding
+    [check] = inventory.checks
+    assert check.finding is not None
+    return check.finding
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda: pkcs11.PKCS11Error("Unmapped error code 0x68"), "CKR_KEY_FUNCTION_NOT_PERMITTED"),
+        (lambda: pkcs11.PKCS11Error("Unmapped error code 0x80000001"), "CKR_0x80000001"),
+        (lambda: pkcs11.PKCS11Error("something else"), "CKR_GENERAL_ERROR"),
+    ],
+)
+def test_code_without_an_exception_of_its_own(
+    make: Callable[[], pkcs11.PKCS11Error], code: str
+) -> None:
+    """A code that python-pkcs11 leaves as a number or as words is named all the same; an unknown one is the device's."""
+    finding = translate(make(), Target("module", "token")).finding
+    assert finding.code == code
+    assert finding.kind == KINDS.get(code, "device")
+
+
+def test_hung_call_ends_the_lane(softhsm: SoftHsm, short_path: Path) -> None:
+    """A call that does not return ends the lane at its call deadline; its peer sees the connection end."""
+    with set_up(softhsm, short_path, call_timeout=0.3) as hung:
+        hung.shim.hang("C_Sign")
+        hung.peer.send(make_job())
+        assert hung.peer.receive() is None
+        assert hung.lane.process.wait(10) == HUNG
+
+
+def test_hang_while_opening_anew_ends_the_lane(softhsm: SoftHsm, short_path: Path) -> None:
+    """A lost session whose opening hangs is given up at the call deadline: a new lane is the better cure."""
+    with set_up(softhsm, short_path, call_timeout=0.5) as hung:
+        hung.shim.hang("C_Login")
+        hung.shim.fail("C_Sign", "CKR_SESSION_CLOSED", times=1)
+        [failure] = hung.peer.sign(make_job())
+        assert failure.kind == "session"
+        assert hung.lane.process.wait(10) == HUNG
