@@ -32,7 +32,8 @@ MECHANISMS: Final = ("rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384")
 _PATIENCE: Final = 60.0
 
 _Process = subprocess.Popen[bytes]
-_Place = tuple[TokenSettings, KeySettings]
+Place = tuple[TokenSettings, KeySettings]
+"""A token and a key in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Ceiling:
 
     Attributes:
         rate: signatures per second of all lanes together.
+        cpu_seconds: CPU of the measuring processes per signature.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Ceiling:
     lanes: int
     seconds: float
     rate: float
+    cpu_seconds: float
 
 
 def measure_ceiling(
@@ -69,7 +72,8 @@ def measure_ceiling(
             for process in processes
         ]
     rate = sum(count.signatures / count.seconds for count in counts)
-    return Ceiling(key.name, counts[0].mechanism, lanes, seconds, rate)
+    cpu = sum(count.cpu_seconds for count in counts) / sum(count.signatures for count in counts)
+    return Ceiling(key.name, counts[0].mechanism, lanes, seconds, rate, cpu)
 
 
 def measure_home_ceiling(home: Path, key: str, lanes: int = 2, seconds: float = 2.0) -> Ceiling:
@@ -85,6 +89,14 @@ def measure_home_ceiling(home: Path, key: str, lanes: int = 2, seconds: float = 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench ceiling`."""
+    add_place_arguments(parser)
+    parser.add_argument("--lanes", type=read_lanes, default=(1, 2), help="such as 1,2 (default)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement (default 2)")
+    parser.add_argument("--json", action="store_true", help="print a JSON list of results")
+
+
+def add_place_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where token and keys come from."""
     parser.add_argument("--home", type=Path, help="take token and keys from a home …")
     parser.add_argument("--key", help="… only this [[key]]")
     parser.add_argument("--module", help="or name them: path of the PKCS#11 library")
@@ -92,15 +104,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pin-file", type=Path, help="readable by its owner only")
     parser.add_argument("--key-label", help="only keys with this label")
     parser.add_argument("--mechanism", choices=MECHANISMS, help="only keys of this kind")
-    parser.add_argument("--lanes", type=_read_lanes, default=(1, 2), help="such as 1,2 (default)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement (default 2)")
-    parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 1 when no key fits what was asked."""
-    with ExitStack() as stack:
-        places = _choose(arguments, stack)
+    with choose_places(arguments) as places:
         results = [
             measure_ceiling(token, key, lanes, arguments.seconds)
             for token, key in places
@@ -113,7 +121,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if results else 1
 
 
-def _choose(arguments: argparse.Namespace, stack: ExitStack) -> list[_Place]:
+@contextmanager
+def choose_places(arguments: argparse.Namespace) -> Iterator[list[Place]]:
+    """Yield the tokens and keys that `add_place_arguments` name.
+
+    Raises:
+        ConfigurationError: neither a home nor a whole token is named.
+    """
+    with ExitStack() as stack:
+        yield _choose(arguments, stack)
+
+
+def _choose(arguments: argparse.Namespace, stack: ExitStack) -> list[Place]:
     if arguments.home is not None:
         places = _keys_of_home(arguments.home, arguments.key)
     elif None in {arguments.module, arguments.token_label, arguments.pin_file}:
@@ -129,16 +148,16 @@ def _choose(arguments: argparse.Namespace, stack: ExitStack) -> list[_Place]:
     return [place for place in places if _read_mechanism(*place) == arguments.mechanism]
 
 
-def _keys_of_home(home: Path, name: str | None) -> list[_Place]:
+def _keys_of_home(home: Path, name: str | None) -> list[Place]:
     config = load_config(home)
     tokens = {token.name: token_settings(config, token) for token in config.tokens}
     keys = [key for key in config.keys if name in {None, key.name}]
     if not keys:
         raise ConfigurationError(str(config.home.config_file), "key", f"a [[key]] named `{name}`")
-    return [(tokens[key.token], key_settings(key, None)) for key in keys]
+    return [(tokens[name], key_settings(key, None)) for key in keys for name in key.tokens]
 
 
-def _keys_of_token(token: TokenSettings, label: str | None) -> list[_Place]:
+def _keys_of_token(token: TokenSettings, label: str | None) -> list[Place]:
     return [
         (token, KeySettings(stored.label, stored.label, stored.id))
         for stored in read_inventory(token).stored
@@ -151,7 +170,8 @@ def _read_mechanism(token: TokenSettings, key: KeySettings) -> str:
     return f"{'rsa' if stored.kind == 'rsa' else 'p'}-{stored.bits}"
 
 
-def _read_lanes(text: str) -> tuple[int, ...]:
+def read_lanes(text: str) -> tuple[int, ...]:
+    """Read numbers of lanes, such as `1,2`."""
     lanes = tuple(int(part) for part in text.split(","))
     if min(lanes) < 1:
         raise argparse.ArgumentTypeError("numbers of lanes, such as 1,2")

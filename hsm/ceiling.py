@@ -6,7 +6,6 @@ proven, waits for one more line so that several start together, signs in a tight
 
 import sys
 import time
-from pathlib import Path
 
 import msgspec
 
@@ -14,10 +13,9 @@ from hsm.child import FAILED
 from hsm.errors import HsmError
 from hsm.keys import SigningKey, find_key
 from hsm.mechanism import write_payload
-from hsm.pin import PinGuard
 from hsm.probe import prove_key
 from hsm.report import LaneFailed
-from hsm.session import open_session
+from hsm.session import lock_opening, open_session
 from hsm.settings import KeySettings, TokenSettings
 
 
@@ -35,6 +33,7 @@ class CeilingCount(msgspec.Struct, frozen=True):
     mechanism: str
     signatures: int
     seconds: float
+    cpu_seconds: float
 
 
 def main() -> int:
@@ -52,7 +51,7 @@ def main() -> int:
 
 
 def _open(request: CeilingRequest) -> SigningKey:
-    with PinGuard.locked(Path(request.token.state_directory)) as guard:
+    with lock_opening(request.token) as guard:
         session = open_session(request.token, guard)
         key = find_key(session, request.key, request.token.target)
         prove_key(key)
@@ -63,13 +62,14 @@ def _count(key: SigningKey, seconds: float) -> CeilingCount:
     payload, mechanism = write_payload(key, "sha256", bytes(32))
     sign = key.handle.sign
     signatures = 0
+    cpu = time.process_time()
     begun = now = time.monotonic()
     while now - begun < seconds:
         sign(payload, mechanism=mechanism)
         signatures += 1
         now = time.monotonic()
     family = "rsa" if key.kind == "rsa" else "p"
-    return CeilingCount(f"{family}-{key.bits}", signatures, now - begun)
+    return CeilingCount(f"{family}-{key.bits}", signatures, now - begun, time.process_time() - cpu)
 
 
 def _say(line: bytes) -> None:
