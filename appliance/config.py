@@ -68,17 +68,27 @@ class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pin_env: str | None = None
     pin_credential: str | None = None
     environment: dict[str, str] = {}
-    call_timeout: Duration = Duration(5)
+    call_timeout: Duration = Duration(0.5)
+    open_timeout: Duration = Duration(10)
 
 
 class KeyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[[key]]`: a KeyRef: where the private key is, and the certificate chain that speaks for it (PEM, leaf first)."""
+    """`[[key]]`: a KeyRef: where the private key is, and the certificate chain that speaks for it (PEM, leaf first).
+
+    Attributes:
+        token: the token that holds it, or the list of those that hold the same key under the same label and CKA_ID.
+    """
 
     name: str
-    token: str
+    token: str | tuple[str, ...]
     label: str
     id: str
     certificates: Path
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that hold it, in the order of the file."""
+        return (self.token,) if isinstance(self.token, str) else self.token
 
 
 class CallerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -217,8 +227,12 @@ def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
 
 
 def _check_key(home: Home, key: KeyTable, at: int, tokens: tuple[TokenTable, ...]) -> KeyTable:
-    if key.token not in {token.name for token in tokens}:
-        raise _refuse(home, f"key[{at}].token", f"the name of a [[token]], got `{key.token}`")
+    unknown = [name for name in key.tokens if name not in {token.name for token in tokens}]
+    if unknown or not key.tokens or len(set(key.tokens)) < len(key.tokens):
+        got = ", ".join(unknown or key.tokens) or "none"
+        raise _refuse(
+            home, f"key[{at}].token", f"names of [[token]] tables, each once; got `{got}`"
+        )
     try:
         bytes.fromhex(key.id)
     except ValueError:

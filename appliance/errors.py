@@ -78,6 +78,7 @@ class Reason(StrEnum):
     # Pushback: we are full
     QUEUE_FULL = "queue-full"
     QUEUE_TIMEOUT = "queue-timeout"
+    HSM_BUSY = "hsm-busy"
     SPOOL_FULL = "spool-full"
     CONNECTION_LIMIT = "connection-limit"
     DRAINING = "draining"
@@ -157,7 +158,7 @@ class Pushback(ApplianceError):
 
 
 class QueueFull(Pushback):
-    """The signing queue holds as many jobs, or as old ones, as it may."""
+    """The signing queue holds as many jobs, or as old ones, as it may, or the token has no room for another."""
 
 
 class SpoolFull(Pushback):

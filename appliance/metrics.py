@@ -72,18 +72,50 @@ QUEUE_DEPTH: Final = Gauge(
 )
 QUEUE_SECONDS: Final = Histogram(
     "appliance_signing_queue_seconds",
-    "How long a signing job waited before it left for a lane.",
-    ["token"],
+    "How long a signing job waited before it left for a lane: the oldest job of each frame and key.",
+    ["lane", "key"],
+    buckets=_QUICK_SECONDS,
+)
+SIGN_SECONDS: Final = Histogram(
+    "appliance_signing_token_seconds",
+    "Seconds inside the token for one signature: the mean of each frame and key.",
+    ["lane", "key"],
     buckets=_QUICK_SECONDS,
 )
 TOKEN_SECONDS: Final = Counter(
     "appliance_token_seconds", "Time spent inside the token.", ["lane", "key"]
 )
 SIGNATURES: Final = Counter("appliance_signatures", "Signatures made.", ["lane", "key"])
+LAST_SIGNATURE: Final = Gauge(
+    "appliance_last_signature_time_seconds",
+    "When the token last signed with the key, as a Unix time.",
+    ["token", "key"],
+    multiprocess_mode="max",
+)
+HSM_ERRORS: Final = Counter(
+    "appliance_hsm_errors",
+    "Jobs a lane could not sign, by class of failure (request, session, object, login, device, capacity, human, expired).",
+    ["lane", "kind"],
+)
+CIRCUIT_OPEN: Final = Gauge(
+    "appliance_circuit_open",
+    "1 while jobs for the token are refused at once.",
+    ["token"],
+    multiprocess_mode="livemax",
+)
 LANES_UP: Final = Gauge(
     "appliance_lanes_up", "Lanes that can sign.", ["token"], multiprocess_mode="livemostrecent"
 )
 LANE_RESTARTS: Final = Counter("appliance_lane_restarts", "Lanes replaced.", ["lane"])
+LANES_STUCK: Final = Counter(
+    "appliance_lanes_stuck", "Lanes ended because a call into the module did not return.", ["lane"]
+)
+SESSIONS_OPEN: Final = Gauge(
+    "appliance_hsm_sessions",
+    "Sessions held open on the token.",
+    ["token"],
+    multiprocess_mode="livesum",
+)
 WORKER_RESTARTS: Final = Counter("appliance_worker_restarts", "Workers replaced.")
 SPOOL_COMMIT_SECONDS: Final = Histogram(
     "appliance_spool_commit_seconds",

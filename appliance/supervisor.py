@@ -1,7 +1,7 @@
 """`appliance serve`: the small process that keeps the others.
 
 It opens lanes one after the other (several at once break SoftHSM's file store), then starts workers on sockets it holds itself,
-so that a worker may die without a connection being refused; it restarts either with a bounded backoff; on SIGTERM it drains
+so that a worker may die without a connection being refused; it has both started again when they end (`keeper`); on SIGTERM it drains
 (workers finish what they accepted, then lanes end); on SIGHUP it validates the conventions and has every worker take them, or none.
 It never loads a PKCS#11 module, never sees a PIN, and never parses the network.
 """
@@ -10,31 +10,28 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import random
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 import uvloop
-from prometheus_client import Counter
 
 from appliance import log, metrics
 from appliance.child import Child
 from appliance.config import Config, Home, TokenTable, load_config, read_listen
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
+from appliance.keeper import Kept, KeptLanes
 from appliance.server.listener import listen_tcp, listen_unix
-from appliance.wiring import SECRET_VARIABLES, build_registry, open_lane
+from appliance.wiring import SECRET_VARIABLES, build_registry, hsm_unavailable, open_lane
+from hsm.errors import HsmError
 from hsm.process import LaneProcess
 
 _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
 _RELOAD_TIMEOUT: Final = 30.0
 _LANE_STOP_TIMEOUT: Final = 5.0
-_FIRST_BACKOFF: Final = 0.05
-_LAST_BACKOFF: Final = 5.0
-_STEADY: Final = 10.0  # seconds alive after which a child's next death starts the backoff anew
 
 
 def run(config: Config, listen: str) -> None:
@@ -52,97 +49,18 @@ def run(config: Config, listen: str) -> None:
         uvloop.run(_Supervisor(config, listen).run())
 
 
-class _Process(Protocol):
-    """What a lane and a worker have in common."""
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-
-    async def wait(self) -> int:
-        """Wait for its end and return its exit status."""
-
-    async def stop(self, grace: float) -> object:
-        """End it, by force after `grace` seconds."""
-
-
-_Running = TypeVar("_Running", bound=_Process)
-
-
-class _Kept(Generic[_Running]):
-    """A child that is started again whenever it ends."""
-
-    def __init__(
-        self, name: str, start: Callable[[], Awaitable[_Running]], restarts: Counter
-    ) -> None:
-        self.name: Final = name
-        self.child: _Running | None = None
-        self._start: Final = start
-        self._restarts: Final = restarts
-        self._is_stopping = False
-
-    async def start(self) -> None:
-        """Start it; failures reach the caller."""
-        self.child = await self._start()
-
-    async def keep(self) -> None:
-        """Start it again after each end, with a jittered, bounded backoff, until `stop`."""
-        backoff = _FIRST_BACKOFF
-        while True:
-            lived = await self._wait()
-            if self._is_stopping:
-                return
-            if lived > _STEADY:
-                backoff = _FIRST_BACKOFF
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-            backoff = min(backoff * 2, _LAST_BACKOFF)
-            try:
-                await self.start()
-            except Unavailable as exc:
-                _LOG.error("child-not-started", child=self.name, detail=exc.detail)
-            else:
-                self._restarts.inc()
-                _LOG.info("child-restarted", child=self.name)
-
-    async def stop(self, grace: float) -> None:
-        """End it for good."""
-        self._is_stopping = True
-        if self.child is not None:
-            await self.child.stop(grace)
-
-    async def _wait(self) -> float:
-        """Wait for the child's end and return how many seconds it was waited for; 0 when there is none."""
-        if self.child is None:
-            return 0.0
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        code, pid = await self.child.wait(), self.child.pid
-        self.child = None
-        metrics.forget_process(pid)
-        if not self._is_stopping:
-            _LOG.warning("child-ended", child=self.name, code=code)
-        return loop.time() - since
-
-
 class _Supervisor:
     def __init__(self, config: Config, listen: str) -> None:
         self._config: Final = config
         self._listen: Final = listen
-        self._lane_opening: Final = asyncio.Lock()
         self._reloading: Final = asyncio.Lock()
         self._generation = 1
         self._sockets: list[socket.socket] = []
         self._lanes: Final = [
-            _Kept(
-                f"lane {token.name}/{index}",
-                self._lane_starter(token, index),
-                metrics.LANE_RESTARTS.labels(f"{token.name}/{index}"),
-            )
-            for token in config.tokens
-            for index in range(token.lanes)
+            KeptLanes(token.name, token.lanes, self._lane_opener(token)) for token in config.tokens
         ]
         self._workers: Final = [
-            _Kept(f"worker {index}", self._worker_starter(index), metrics.WORKER_RESTARTS)
+            Kept(f"worker {index}", self._worker_starter(index), metrics.WORKER_RESTARTS)
             for index in range(config.api.workers)
         ]
 
@@ -157,10 +75,11 @@ class _Supervisor:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._stop)
             self._sockets = self._open_sockets()
-            kept: tuple[_Kept[LaneProcess] | _Kept[Child], ...] = (*self._lanes, *self._workers)
-            for child in kept:
-                await child.start()
-            keepers = [asyncio.create_task(child.keep()) for child in kept]
+            await self._start_lanes()
+            for worker in self._workers:
+                await worker.start()
+            kept: tuple[KeptLanes | Kept[Child], ...] = (*self._lanes, *self._workers)
+            keepers = [asyncio.create_task(each.keep()) for each in kept]
             reloads: set[asyncio.Task[None]] = set()
 
             def reload() -> None:
@@ -191,16 +110,30 @@ class _Supervisor:
         shown = f"[{host}]" if ":" in host else host
         print(  # noqa: T201 - the one line CONTRACT 2 promises
             f"appliance ready: http://{shown}:{port} · {len(self._workers)} worker(s) · "
-            f"{len(self._lanes)} lane(s) · home {self._config.home.root}",
+            f"{sum(lanes.lanes_up for lanes in self._lanes)} lane(s) · home {self._config.home.root}",
             flush=True,
         )
 
-    def _lane_starter(self, token: TokenTable, index: int) -> Callable[[], Awaitable[LaneProcess]]:
-        async def start() -> LaneProcess:
-            async with self._lane_opening:
-                return await open_lane(self._config, token, index)
+    async def _start_lanes(self) -> None:
+        """Open the lanes of every token; one that cannot be opened is left to its keeper if others hold all of its keys.
 
-        return start
+        Raises:
+            HsmUnavailable: a key cannot be signed with.
+        """
+        errors: dict[str, HsmError] = {}
+        for lanes in self._lanes:
+            try:
+                await lanes.start()
+            except HsmError as error:
+                errors[lanes.token] = error
+        for key in self._config.keys:
+            if errors.keys() >= set(key.tokens):
+                raise hsm_unavailable(errors[key.tokens[0]])
+        for token, failure in errors.items():
+            _LOG.error("token-not-opened", token=token, detail=str(failure))
+
+    def _lane_opener(self, token: TokenTable) -> Callable[[int], Awaitable[LaneProcess]]:
+        return lambda index: open_lane(self._config, token, index)
 
     def _worker_starter(self, index: int) -> Callable[[], Awaitable[Child]]:
         async def start() -> Child:

@@ -96,7 +96,7 @@ async def open_lane(
         at: its socket; None is where workers look.
 
     Raises:
-        HsmUnavailable: the lane cannot sign; the detail says why and what to do.
+        HsmError: the lane cannot sign.
         ConfigurationError: a certificate cannot be read.
     """
     keyring = Keyring.load(config.keys)
@@ -105,19 +105,21 @@ async def open_lane(
         keys=tuple(
             key_settings(key, keyring.public_key(key.name))
             for key in config.keys
-            if key.token == token.name
+            if token.name in key.tokens
         ),
         socket=str(at or config.home.lane_socket(token.name, index)),
         allowed_uids=(os.getuid(),),
         index=index,
         call_timeout=float(token.call_timeout),
+        open_timeout=float(token.open_timeout),
     )
-    try:
-        return await start_lane(settings)
-    except HsmError as exc:
-        refused = exc.finding.code in PIN_CODES
-        reason = Reason.PIN_REFUSED if refused else Reason.HSM_UNAVAILABLE
-        raise HsmUnavailable(reason, str(exc)) from exc
+    return await start_lane(settings)
+
+
+def hsm_unavailable(error: HsmError) -> HsmUnavailable:
+    """Say of a lane that could not be opened what the caller is told: the detail names cause and next step."""
+    refused = error.finding.code in PIN_CODES
+    return HsmUnavailable(Reason.PIN_REFUSED if refused else Reason.HSM_UNAVAILABLE, str(error))
 
 
 def run_worker(config: Config, index: int, descriptors: Sequence[int]) -> None:
@@ -150,22 +152,40 @@ async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator
     keyring = Keyring.load(config.keys)
     cell = RegistryCell(build_registry(config, keyring))
     used = {each.key for each in cell.current.clients() if each.id == convention_id}
-    tokens = {key.token for key in config.keys if key.name in used}
+    tokens = {token for key in config.keys if key.name in used for token in key.tokens}
     async with contextlib.AsyncExitStack() as stack:
         await _enter_lock(stack, config.home.run / "cli.lock")
         spool = Spool.open(config.home.spool, _LOCAL_LOG, _spool_settings(config), clock)
         stack.push_async_callback(spool.aclose)
-        sockets: dict[str, list[Path]] = {}
-        for token in config.tokens:
-            if token.name in tokens:
-                at = config.home.run / f"cli-{token.name}.sock"
-                lane = await open_lane(config, token, 0, at)
-                stack.push_async_callback(lane.stop)
-                sockets[token.name] = [at]
+        sockets = await _open_local_lanes(stack, config, tokens)
         queue = _build_queue(config, sockets, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
         yield _build_issue(config, cell, keyring, queue, spool, clock)
+
+
+async def _open_local_lanes(
+    stack: contextlib.AsyncExitStack, config: Config, tokens: set[str]
+) -> dict[str, list[Path]]:
+    """Open one lane on the first of the tokens that can be opened, until the stack ends; returns its socket by token.
+
+    Raises:
+        HsmUnavailable: none can be.
+    """
+    failure: HsmError | None = None
+    for token in config.tokens:
+        if token.name in tokens:
+            at = config.home.run / f"cli-{token.name}.sock"
+            try:
+                lane = await open_lane(config, token, 0, at)
+            except HsmError as error:
+                failure = failure or error
+            else:
+                stack.push_async_callback(lane.stop)
+                return {token.name: [at]}
+    if failure is not None:
+        raise hsm_unavailable(failure) from failure
+    return {}
 
 
 async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -> None:
@@ -258,7 +278,11 @@ def _end_on_signals(server: ApiServer) -> None:
 def _build_queue(config: Config, sockets: dict[str, list[Path]], clock: Clock) -> SigningQueue:
     table = config.queue
     settings = QueueSettings(table.jobs, table.age, table.batch_jobs, table.batch_age)
-    keys = {key.name: key.token for key in config.keys if key.token in sockets}
+    keys = {
+        key.name: [token for token in key.tokens if token in sockets]
+        for key in config.keys
+        if not sockets.keys().isdisjoint(key.tokens)
+    }
     return SigningQueue(sockets, keys, settings, clock)
 
 

@@ -41,6 +41,7 @@ class SoftwareSigner:
         failure: when set, every job is answered with it.
         is_faulty: answer signatures over something else.
         calls: the jobs of every call.
+        doubted: the keys of signatures that did not verify.
     """
 
     holders: Mapping[str, Holder]
@@ -49,6 +50,7 @@ class SoftwareSigner:
     is_faulty: bool = False
     calls: list[Sequence[SigningJob]] = field(default_factory=list)
     signed_at: dict[str, float] = field(default_factory=dict)
+    doubted: list[str] = field(default_factory=list)
 
     async def sign(self, key: str, hash_name: str, digest: bytes, deadline: float) -> bytes:
         """Sign one digest."""
@@ -61,6 +63,10 @@ class SoftwareSigner:
         """Sign many digests."""
         self.calls.append(jobs)
         return [self.failure or self._sign(job) for job in jobs]
+
+    def doubt(self, key: str) -> None:
+        """Take note of a signature that does not verify."""
+        self.doubted.append(key)
 
     def last_signed(self, key: str) -> float | None:
         """When the key last signed."""

@@ -129,7 +129,7 @@ def run_selftest(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.home)
     ended = Exit.DONE
     for token in config.tokens:
-        keys = [key for key in config.keys if key.token == token.name]
+        keys = [key for key in config.keys if token.name in key.tokens]
         steps = token.lanes * len(keys) * arguments.count
         with output.progress(f"signing on {token.name}", steps) as bar:
             tested = _test_lanes(config, token, keys, arguments.count, bar)
@@ -148,7 +148,8 @@ def run_resume(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             "--token", "", f"the name of a [[token]]: {', '.join(names) or '(there is none yet)'}"
         )
-    with PinGuard.locked(config.home.run) as guard:
+    [token] = [token for token in config.tokens if token.name == arguments.token]
+    with PinGuard.locked(config.home.run, module=token_settings(config, token).module_id) as guard:
         had_refused = guard.resume(arguments.token)
     said = (
         "its PIN may be tried again" if had_refused else "it had not refused its PIN; nothing to do"
@@ -159,7 +160,7 @@ def run_resume(arguments: argparse.Namespace) -> int:
 
 def _look(config: Config, token: TokenTable) -> ListedToken:
     inventory = read_inventory(token_settings(config, token))
-    named = {(key.label, key.id.lower()): key for key in config.keys if key.token == token.name}
+    named = {(key.label, key.id.lower()): key for key in config.keys if token.name in key.tokens}
     found = inventory.token
     return ListedToken(
         token.name,

@@ -54,6 +54,9 @@ class Signer(Protocol):
             ApplianceError: none of them can be signed.
         """
 
+    def doubt(self, key: str) -> None:
+        """Take note that a signature of the key does not verify."""
+
 
 class SigningKeys(Protocol):
     """What issuing needs of the keyring."""
@@ -168,7 +171,27 @@ class IssueOperation:
             signatures = await self._signer.sign_many(jobs)
         except ApplianceError as exc:
             return [exc] * len(drafts)
-        return list(map(_splice, drafts, prepared, signatures))
+        return list(map(self._splice, drafts, prepared, signatures))
+
+    def _splice(
+        self, draft: _Draft, prepared: PreparedSignature, signature: SigningResult
+    ) -> _Decided | ApplianceError:
+        """Put a signature in its place, once it verifies, and complete the trace entry."""
+        if isinstance(signature, ApplianceError):
+            return signature
+        key = draft.vector.request.key
+        try:
+            assertion = prepared.splice(signature)
+        except SignatureRefused as exc:
+            # A faulty signature can give an RSA key away (DESIGN 3): it stays here, and its lane proves the key anew.
+            _LOG.error("signature-does-not-verify", exc, key=key)
+            self._signer.doubt(key)
+            return HsmUnavailable(
+                Reason.HSM_UNAVAILABLE,
+                f"the token made a signature that key `{key}` does not verify",
+            )
+        entry = msgspec.structs.replace(draft.entry, assertion_sha256=assertion.sha256.hex())
+        return _Decided(SignedVector(draft.vector, assertion), entry)
 
     async def _make_durable(
         self, decided: Sequence[_Decided | ApplianceError]
@@ -197,25 +220,6 @@ def _prepare(drafts: Sequence[_Draft]) -> list[PreparedSignature]:
         contents = [content_of(drafts[at].vector) for at in positions]
         prepared.update(zip(positions, prepare_batch(contents, profile), strict=True))
     return [prepared[at] for at in range(len(drafts))]
-
-
-def _splice(
-    draft: _Draft, prepared: PreparedSignature, signature: SigningResult
-) -> _Decided | ApplianceError:
-    """Put a signature in its place, once it verifies, and complete the trace entry."""
-    if isinstance(signature, ApplianceError):
-        return signature
-    key = draft.vector.request.key
-    try:
-        assertion = prepared.splice(signature)
-    except SignatureRefused as exc:
-        # A faulty signature can give an RSA key away (DESIGN 3): it stays here.
-        _LOG.error("signature-does-not-verify", exc, key=key)
-        return HsmUnavailable(
-            Reason.HSM_UNAVAILABLE, f"the token made a signature that key `{key}` does not verify"
-        )
-    entry = msgspec.structs.replace(draft.entry, assertion_sha256=assertion.sha256.hex())
-    return _Decided(SignedVector(draft.vector, assertion), entry)
 
 
 def _answer(decided: _Decided, receipt: Receipt) -> IssuedVector | ApplianceError:

@@ -1,92 +1,114 @@
-"""The jobs of one token, handed to its lanes.
+"""The jobs of a worker, handed to the lanes of every token.
 
-Owns the waiting line of a token. Promises that no lane is idle while a job waits, that a frame holds a few milliseconds of signing by
-the lane's own measure, that a job whose lane dies goes to another one or waits for the replacement, and that each job is answered
-or refused by name no later than its deadline.
+Owns the choice of lane. Promises that no lane is idle while a job waits that it could sign, that a frame holds a few milliseconds of
+signing by the lane's own measure, that load goes where it is soonest done, that a job whose lane fails is tried once elsewhere, and
+that each job is answered or refused by name no later than its deadline.
 """
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
-
-from prometheus_client import Counter
 
 from appliance import log, metrics
 from appliance.clock import Clock
 from appliance.errors import ApplianceError, HsmUnavailable, InternalError, QueueFull, Reason
-from appliance.signing.job import SigningBatch, Ticket
+from appliance.signing import figures
+from appliance.signing.circuit import Circuit
+from appliance.signing.expiry import Expiry
+from appliance.signing.job import Ticket
 from appliance.signing.lanes import LaneClient
+from appliance.signing.line import Line, SigningBatch
 from appliance.signing.settings import QueueSettings
-from hsm.wire import KeyUse, SignedFrame, SignFailure
+from hsm.wire import Refused, SignedFrame, SignFailure
 
 _LOG: Final = log.Log("signing")
 _FRAME_SECONDS: Final = 0.008
 """Signing one frame should take: long against its transport (about 0.1 ms), short against a caller's patience."""
 
-_ATTEMPTS: Final = 4
-_OUTAGE_GRACE: Final = 1.0
-"""Seconds without any lane after which jobs are refused at once; replacing a lane takes less."""
+_LONGEST_FRAME: Final = 0.032
+"""What it may take when so much waits that the last job waits longer anyway: the transport of a frame is shared by more jobs."""
+
+_SHARES: Final = 4
+"""A lane's share of what waits leaves in so many frames at least, so that the lanes end together."""
+
+_TRIES: Final = 6
+_FAILURE: Final = 2
+"""A failure that a lane names costs two of a job's six tries, so that a job is retried once elsewhere and, should every session have
+been lost at once, once more in one that was opened anew. The end of a lane that was sent it costs one: it may be innocent."""
+
+_REST: Final = 0.1
+"""Seconds for which a lane that has lost its session is chosen last: opening it anew takes less."""
 
 
 class Dispatcher:
-    """One token: the line of tickets and the lanes that take from it."""
+    """The lines of tickets, and the lanes that take from them."""
 
     def __init__(
-        self, token: str, sockets: Sequence[Path], settings: QueueSettings, clock: Clock
+        self,
+        lanes: Mapping[str, Sequence[Path]],
+        groups: Sequence[frozenset[str]],
+        settings: QueueSettings,
+        clock: Clock,
     ) -> None:
-        self.token: Final = token
+        """Make the dispatcher.
+
+        Args:
+            lanes: token name → the sockets of its lanes.
+            groups: the sets of tokens between which a job may choose; one line each, in this order.
+            settings: bounds.
+            clock: deadlines are instants of its monotonic time.
+        """
         self._settings: Final = settings
         self._clock: Final = clock
+        self.circuits: Final = {token: Circuit(token) for token in lanes}
+        self.lines: Final = [
+            Line([self.circuits[token] for token in lanes if token in group]) for group in groups
+        ]
         self._lanes: Final = [
-            LaneClient(f"{token}/{index}", socket, self) for index, socket in enumerate(sockets)
+            LaneClient(token, index, socket, self)
+            for token, sockets in lanes.items()
+            for index, socket in enumerate(sockets)
         ]
         # tickets
-        self._waiting: Final[deque[Ticket]] = deque()
         self._travelling = 0
         self._emptied: asyncio.Future[None] | None = None
         # timers
         self._is_woken = False
         self._company: asyncio.TimerHandle | None = None
-        self._expiry: asyncio.TimerHandle | None = None
-        self._expires_at = math.inf
-        # what is known of the token
-        self._down_since: float | None = None
+        self._expiry: Final = Expiry(clock, self._expire)
+        # what is known of the keys
         self._is_closing = False
         self._last_signed: Final[dict[str, float]] = {}
-        self._figures: Final = _Figures(token)
+        self._depths: Final = {
+            line: metrics.QUEUE_DEPTH.labels(" ".join(sorted(each.token for each in line.circuits)))
+            for line in self.lines
+        }
 
     def __repr__(self) -> str:
-        return (
-            f"Dispatcher({self.token}, {len(self._waiting)} waiting, {self._travelling} travelling)"
-        )
+        return f"Dispatcher({self.lines}, {self._travelling} travelling)"
 
     @property
     def outstanding(self) -> int:
-        """Jobs in the line or on the way to a lane."""
-        return len(self._waiting) + self._travelling
+        """Jobs in the lines or on the way to a lane."""
+        return self._travelling + sum(len(line.waiting) for line in self.lines)
 
     def last_signed(self, key: str) -> float | None:
         """When a lane last signed with the key (monotonic)."""
         return self._last_signed.get(key)
 
-    def lanes_up(self) -> int:
-        """How many lanes can be sent frames."""
-        return sum(lane.is_up() for lane in self._lanes)
-
     def retry_after(self) -> int:
-        """Seconds, at least 1, after which the line should have moved."""
+        """Seconds, at least 1, after which the lines should have moved."""
         lanes = [lane for lane in self._lanes if lane.is_up()]
-        if not lanes or not self._waiting:
+        if not lanes:
             return 1
-        each = max(lane.seconds_of(self._waiting[0].job.key) for lane in lanes)
-        return math.ceil(self.outstanding * each / len(lanes))
+        return math.ceil(max(1.0, self.outstanding * max(lane.pace for lane in lanes) / len(lanes)))
 
     def start(self) -> None:
         """Begin to connect."""
-        self._down_since = self._clock.monotonic()
+        for circuit in self.circuits.values():
+            circuit.start(self._clock.monotonic())
         for lane in self._lanes:
             lane.start()
 
@@ -100,48 +122,62 @@ class Dispatcher:
         """Close the lanes and refuse what is left."""
         self._is_closing = True
         await asyncio.gather(*(lane.aclose() for lane in self._lanes))
-        for timer in (self._company, self._expiry):
-            if timer is not None:
-                timer.cancel()
-        for ticket in self._waiting:
-            ticket.settle(QueueFull(Reason.DRAINING, "the service is stopping"))
-        self._waiting.clear()
+        self._expiry.cancel()
+        if self._company is not None:
+            self._company.cancel()
+        for line in self.lines:
+            line.refuse(QueueFull(Reason.DRAINING, "the service is stopping"))
 
-    def accept(self, tickets: Sequence[Ticket]) -> None:
+    def accept(self, line: Line, tickets: Sequence[Ticket]) -> None:
         """Take tickets; they leave at the end of this turn of the loop if a lane is idle.
 
-        When there has been no lane for longer than replacing one takes, they are refused at once.
+        While none of the line's tokens can be reached they are refused at once.
         """
-        down = self._down_since
-        if down is not None and self._clock.monotonic() - down > _OUTAGE_GRACE:
+        for circuit in line.circuits:
+            circuit.look(self._clock.monotonic())
+        closed = line.closed_by()
+        if closed is not None:
             for ticket in tickets:
-                ticket.settle(self._unavailable())
+                ticket.settle(closed.refusal())
             return
-        self._waiting.extend(tickets)
-        self._expire_at(min(ticket.leave_by for ticket in tickets))
+        line.waiting.extend(tickets)
+        self._expiry.at(min(ticket.leave_by for ticket in tickets))
         self._wake()
+
+    def doubt(self, line: Line) -> None:
+        """Have every lane that serves the line prove its keys again: one of them has made a signature that does not verify."""
+        for lane in self._lanes:
+            if line.is_served_by(lane.token):
+                lane.doubt(self._clock.monotonic())
 
     # What lanes report.
 
     def lane_opened(self, lane: LaneClient) -> None:
         """Put the lane to work."""
         _LOG.info("lane-up", lane=lane.name)
-        self._down_since = None
-        self._figures.lanes_up.set(self.lanes_up())
+        circuit = self.circuits[lane.token]
+        circuit.lane_opened()
+        metrics.LANES_UP.labels(lane.token).set(circuit.lanes_up)
         self._dispatch()
 
-    def lane_lost(self, lane: LaneClient, batches: list[SigningBatch]) -> None:
-        """Put the lane's tickets back where they came from, at the head of the line."""
+    def lane_lost(
+        self, lane: LaneClient, batches: list[SigningBatch], cause: Refused | None
+    ) -> None:
+        """Put the lane's tickets back where they came from, at the head of their lines."""
         if not self._is_closing:
             jobs = sum(len(batch.tickets) for batch in batches)
             _LOG.warning("lane-down", lane=lane.name, jobs=jobs)
-        if not self.lanes_up():
-            self._down_since = self._clock.monotonic()
-        self._figures.lanes_up.set(self.lanes_up())
+        circuit = self.circuits[lane.token]
+        circuit.lane_lost(cause, self._clock.monotonic())
+        metrics.LANES_UP.labels(lane.token).set(circuit.lanes_up)
         for batch in reversed(batches):
             self._travelling -= len(batch.tickets)
             for ticket in reversed(batch.tickets):
-                self._retry(ticket, "the lane ended")
+                self._retry(batch.line, ticket, 1, "the lane ended")
+        for line in self.lines:
+            closed = line.closed_by()
+            if closed is not None:
+                line.refuse(closed.refusal())
         self._wake()
 
     def batch_signed(self, lane: LaneClient, batch: SigningBatch, signed: SignedFrame) -> None:
@@ -153,15 +189,16 @@ class Dispatcher:
                 ticket.settle(result)
             else:
                 failures.append((ticket, result))
-        now = self._clock.monotonic()
-        for key, use in signed.uses.items():
-            self._last_signed[key] = now
-            self._figures.count(lane.name, key, use)
-        if failures:
-            self._fail(lane, failures)
+        if signed.uses:
+            now, wall = self._clock.monotonic(), self._clock.now().timestamp()
+            for key, use in signed.uses.items():
+                self._last_signed[key] = now
+                figures.count_use(lane.token, lane.name, key, use, wall)
+        for ticket, failure in reversed(failures):
+            self._fail(lane, batch.line, ticket, failure)
         self._dispatch()
 
-    # From the line to the lanes.
+    # From the lines to the lanes.
 
     def _wake(self) -> None:
         """Dispatch at the end of this turn of the loop, so that the jobs of one turn travel together."""
@@ -171,33 +208,40 @@ class Dispatcher:
 
     def _dispatch(self) -> None:
         self._is_woken = False
-        while self._waiting:
-            lane = self._choose_lane()
+        for line in self.lines if len(self.lines) == 1 else sorted(self.lines, key=_since):
+            self._empty(line)
+            self._depths[line].set(len(line.waiting))
+        if self._emptied is not None and not self.outstanding and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def _empty(self, line: Line) -> None:
+        """Send frames of a line for as long as a lane has room for one that is worth sending."""
+        while line.waiting:
+            lane = self._choose_lane(line)
             if lane is None:
-                break
-            if not lane.is_idle() and not self._is_ripe(lane):
+                return
+            if not lane.is_idle() and not self._is_ripe(line.waiting, lane):
                 self._await_company()
-                break
-            batch = self._take(lane)
+                return
+            batch = self._take(line, lane)
             if batch.tickets:
                 self._travelling += len(batch.tickets)
                 lane.send(batch)
-        outstanding = self.outstanding
-        self._figures.jobs.set(outstanding)
-        if self._emptied is not None and not outstanding and not self._emptied.done():
-            self._emptied.set_result(None)
 
-    def _choose_lane(self) -> LaneClient | None:
-        """The lane with room that has the fewest seconds of signing before it."""
-        rooms = [lane for lane in self._lanes if lane.has_room()]
-        return min(rooms, key=lambda lane: lane.load) if rooms else None
+    def _choose_lane(self, line: Line) -> LaneClient | None:
+        """The lane with room that has the fewest seconds of signing before it; one that is being mended only for want of another."""
+        rooms = [lane for lane in self._lanes if lane.has_room() and line.is_served_by(lane.token)]
+        if not rooms:
+            return None
+        now = self._clock.monotonic()
+        return min(rooms, key=lambda lane: (now < lane.rests_until, lane.load))
 
-    def _is_ripe(self, lane: LaneClient) -> bool:
+    def _is_ripe(self, waiting: Sequence[Ticket], lane: LaneClient) -> bool:
         """Whether a busy lane should be given its next frame now: it would be full, or its first job has waited enough."""
-        first = self._waiting[0]
+        first = waiting[0]
         full = min(self._settings.batch_jobs, _FRAME_SECONDS / lane.seconds_of(first.job.key))
         waited = self._clock.monotonic() - first.accepted_at
-        return len(self._waiting) >= full or waited >= self._settings.batch_age
+        return len(waiting) >= full or waited >= self._settings.batch_age
 
     def _await_company(self) -> None:
         if self._company is None:
@@ -208,117 +252,103 @@ class Dispatcher:
         self._company = None
         self._dispatch()
 
-    def _take(self, lane: LaneClient) -> SigningBatch:
+    def _take(self, line: Line, lane: LaneClient) -> SigningBatch:
         """Take one frame from the line: a fair share among idle lanes, and a few milliseconds of signing at most."""
-        idle = sum(each.is_up() and each.is_idle() for each in self._lanes)
-        most = min(self._settings.batch_jobs, math.ceil(len(self._waiting) / max(idle, 1)))
+        idle = sum(
+            each.is_up() and each.is_idle() and line.is_served_by(each.token)
+            for each in self._lanes
+        )
+        most = min(self._settings.batch_jobs, math.ceil(len(line.waiting) / max(idle, 1)))
+        backlog = len(line.waiting) * lane.seconds_of(line.waiting[0].job.key) / len(self._lanes)
+        longest = min(_LONGEST_FRAME, max(_FRAME_SECONDS, backlog / _SHARES))
         now = self._clock.monotonic()
         tickets: list[Ticket] = []
         seconds = 0.0
-        while self._waiting and len(tickets) < most and seconds < _FRAME_SECONDS:
-            ticket = self._waiting.popleft()
+        for ticket in line.take(most, longest, lane.seconds_of):
             if now >= ticket.leave_by:
-                ticket.settle(self._too_late())
-            if ticket.is_open():
+                ticket.settle(self._too_late(line))
+            else:
                 tickets.append(ticket)
                 seconds += lane.seconds_of(ticket.job.key)
-        if tickets:
-            self._figures.queue_seconds.observe(now - tickets[0].accepted_at)
-        return SigningBatch(tickets, seconds)
+        figures.count_frame(lane.name, tickets, now)
+        return SigningBatch(line, tickets, seconds)
 
     # Failures.
 
-    def _fail(self, lane: LaneClient, failures: list[tuple[Ticket, SignFailure]]) -> None:
-        """Answer what no other lane would do better; put the rest back, and let go of a lane that cannot sign."""
-        unfit: SignFailure | None = None
-        for ticket, failure in reversed(failures):
-            if failure.kind == "expired":
-                ticket.settle(self._too_late())
-            elif failure.kind == "request":
-                ticket.settle(InternalError(Reason.INTERNAL, failure.detail))
-            elif failure.kind == "human":
-                ticket.settle(HsmUnavailable(Reason.HSM_UNAVAILABLE, failure.detail))
-            else:
-                unfit = failure
-                self._retry(ticket, failure.detail)
-        if unfit is not None:
-            _LOG.error("lane-unfit", lane=lane.name, code=unfit.code, detail=unfit.detail)
-            lane.abandon()
-
-    def _retry(self, ticket: Ticket, detail: str) -> None:
-        """Put a ticket back at the head; having left once it may now use all of its deadline."""
-        ticket.attempts += 1
-        ticket.leave_by = ticket.job.deadline
-        if ticket.attempts < _ATTEMPTS:
-            self._waiting.appendleft(ticket)
-            self._expire_at(ticket.leave_by)
+    def _fail(self, lane: LaneClient, line: Line, ticket: Ticket, failure: SignFailure) -> None:
+        """Answer what no other lane would do better, and put the rest back (`hsm.errors.Kind`)."""
+        figures.count_failure(lane.name, failure.kind)
+        if failure.kind == "expired":
+            ticket.settle(self._too_late(line))
+        elif failure.kind == "request":
+            _LOG.error("job-refused", lane=lane.name, code=failure.code, detail=failure.detail)
+            ticket.settle(InternalError(Reason.INTERNAL, failure.detail))
+        elif failure.kind == "human" and not self._has_other(line, lane, lane.token):
+            ticket.settle(HsmUnavailable(Reason.HSM_UNAVAILABLE, failure.detail))
+        elif failure.kind == "capacity" and (ticket.tries or not self._has_other(line, lane)):
+            ticket.settle(QueueFull(Reason.HSM_BUSY, failure.detail, self.retry_after()))
         else:
-            detail = f"{_ATTEMPTS} attempts at signing failed, the last because {detail}"
+            lane.rests_until = self._clock.monotonic() + _REST
+            self._retry(line, ticket, _FAILURE, failure.detail)
+
+    def _has_other(self, line: Line, lane: LaneClient, token: str | None = None) -> bool:
+        """Whether another lane could sign the line's jobs, one of another token if `token` is named."""
+        return any(
+            each.is_up() and line.is_served_by(each.token) and each.token != token
+            for each in self._lanes
+            if each is not lane
+        )
+
+    def _retry(self, line: Line, ticket: Ticket, cost: int, detail: str) -> None:
+        """Put a ticket back at the head; having left once it may now use all of its deadline."""
+        ticket.tries += cost
+        ticket.leave_by = ticket.job.deadline
+        if ticket.tries < _TRIES:
+            line.waiting.appendleft(ticket)
+            self._expiry.at(ticket.leave_by)
+        else:
+            detail = f"signing failed on every attempt, the last because {detail}"
             ticket.settle(HsmUnavailable(Reason.HSM_UNAVAILABLE, detail))
 
-    def _too_late(self) -> ApplianceError:
-        if not self.lanes_up():
-            return self._unavailable()
+    def _too_late(self, line: Line) -> ApplianceError:
+        down = [circuit for circuit in line.circuits if not circuit.lanes_up]
+        if len(down) == len(line.circuits):
+            return down[0].refusal()
         detail = "the signature was not made within its deadline"
         return QueueFull(Reason.QUEUE_TIMEOUT, detail, self.retry_after())
 
-    def _unavailable(self) -> HsmUnavailable:
-        detail = f"no lane of token `{self.token}` is up; `appliance doctor` says why"
-        return HsmUnavailable(Reason.HSM_UNAVAILABLE, detail)
-
     # Deadlines.
 
-    def _expire_at(self, instant: float) -> None:
-        """Look for tickets past their time at `instant` or earlier; one timer serves them all."""
-        if instant >= self._expires_at:
-            return
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expires_at = instant
-        delay = max(0.0, instant - self._clock.monotonic())
-        self._expiry = asyncio.get_running_loop().call_later(delay, self._expire)
+    def _expire(self, now: float) -> float:
+        """Refuse every ticket past its time; should one come back signed after all, that changes nothing.
 
-    def _expire(self) -> None:
-        """Refuse every ticket past its time; should one come back signed after all, that changes nothing."""
-        self._expiry, self._expires_at = None, math.inf
-        now, following = self._clock.monotonic(), math.inf
-        for ticket, end in self._ends():
+        Returns the next instant at which there may be one.
+        """
+        following = math.inf
+        for line, ticket, end in self._ends():
             if now >= end:
-                ticket.settle(self._too_late())
+                ticket.settle(self._too_late(line))
             elif ticket.is_open():
                 following = min(following, end)
-        still = [ticket for ticket in self._waiting if ticket.is_open()]
-        self._waiting.clear()
-        self._waiting.extend(still)
-        if following < math.inf:
-            self._expire_at(following)
+        for line in self.lines:
+            line.drop_settled()
         self._wake()
+        return following
 
-    def _ends(self) -> list[tuple[Ticket, float]]:
+    def _ends(self) -> list[tuple[Line, Ticket, float]]:
         """Every outstanding ticket and the instant at which it must have been answered."""
         travelling = [
-            (ticket, ticket.job.deadline)
+            (batch.line, ticket, ticket.job.deadline)
             for lane in self._lanes
             for batch in lane.batches
             for ticket in batch.tickets
         ]
-        return [(ticket, ticket.leave_by) for ticket in self._waiting] + travelling
+        waiting = [
+            (line, ticket, ticket.leave_by) for line in self.lines for ticket in line.waiting
+        ]
+        return waiting + travelling
 
 
-class _Figures:
-    """The metrics of one token, their children bound once."""
-
-    def __init__(self, token: str) -> None:
-        self.jobs: Final = metrics.QUEUE_DEPTH.labels(token)
-        self.queue_seconds: Final = metrics.QUEUE_SECONDS.labels(token)
-        self.lanes_up: Final = metrics.LANES_UP.labels(token)
-        self._uses: Final[dict[tuple[str, str], tuple[Counter, Counter]]] = {}
-
-    def count(self, lane: str, key: str, use: KeyUse) -> None:
-        """Add what one frame took."""
-        counters = self._uses.get((lane, key))
-        if counters is None:
-            counters = metrics.SIGNATURES.labels(lane, key), metrics.TOKEN_SECONDS.labels(lane, key)
-            self._uses[lane, key] = counters
-        counters[0].inc(use.signatures)
-        counters[1].inc(use.seconds)
+def _since(line: Line) -> float:
+    first = line.first()
+    return math.inf if first is None else first.accepted_at

@@ -1,4 +1,4 @@
-"""A signature on its way: what is asked for, who waits for it, and the batch it travels in.
+"""A signature on its way: what is asked for, and who waits for it.
 
 Owns the promise that each job is answered exactly once: a late answer to a job already settled is dropped.
 """
@@ -48,10 +48,10 @@ class Ticket:
     Attributes:
         accepted_at: when it was accepted (monotonic).
         leave_by: when it must have left the line; its deadline, or earlier.
-        attempts: how many lanes have failed it.
+        tries: how many of its tries lanes have used up.
     """
 
-    __slots__ = ("accepted_at", "attempts", "job", "leave_by", "order", "position")
+    __slots__ = ("accepted_at", "job", "leave_by", "order", "position", "tries")
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Ticket:
         self.position: Final = position
         self.accepted_at: Final = accepted_at
         self.leave_by = leave_by
-        self.attempts = 0
+        self.tries = 0
 
     def is_open(self) -> bool:
         """Whether somebody still waits for it."""
@@ -75,13 +75,3 @@ class Ticket:
     def settle(self, result: SigningResult) -> None:
         """Answer it, once."""
         self.order.settle(self.position, result)
-
-
-class SigningBatch:
-    """The tickets one frame carries, and what signing them is expected to cost in seconds."""
-
-    __slots__ = ("expected_seconds", "tickets")
-
-    def __init__(self, tickets: Sequence[Ticket], expected_seconds: float) -> None:
-        self.tickets: Final = tickets
-        self.expected_seconds: Final = expected_seconds

@@ -13,11 +13,12 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from appliance import log
-from appliance.signing.job import SigningBatch
+from appliance.signing.line import SigningBatch
 from hsm.wire import (
     FrameReader,
     FrameTooLarge,
     Hello,
+    Prove,
     Refused,
     SignedFrame,
     SignFrame,
@@ -35,6 +36,7 @@ _LONGEST_PAUSE: Final = 0.25
 _STEADY: Final = 1.0
 _ASSUMED_SECONDS: Final = 0.001
 _WEIGHT: Final = 0.2
+_DOUBT_AT_MOST_EVERY: Final = 1.0
 
 
 class LaneListener(Protocol):
@@ -46,24 +48,32 @@ class LaneListener(Protocol):
     def batch_signed(self, lane: "LaneClient", batch: SigningBatch, signed: SignedFrame) -> None:
         """The lane has answered; as many results as tickets, in their order."""
 
-    def lane_lost(self, lane: "LaneClient", batches: list[SigningBatch]) -> None:
-        """The lane is gone; these batches have no answer and will get none."""
+    def lane_lost(
+        self, lane: "LaneClient", batches: list[SigningBatch], cause: Refused | None
+    ) -> None:
+        """The lane is gone, for the reason it gave if it gave one; these batches have no answer and will get none."""
 
 
 class LaneClient:
     """One lane as seen from a worker.
 
     Attributes:
+        token: the token it has its session on.
         name: `token/index`, as metrics and logs call it.
+        rests_until: instant (monotonic) up to which other lanes are to be preferred.
     """
 
-    def __init__(self, name: str, socket: Path, listener: LaneListener) -> None:
-        self.name: Final = name
+    def __init__(self, token: str, index: int, socket: Path, listener: LaneListener) -> None:
+        self.token: Final = token
+        self.name: Final = f"{token}/{index}"
+        self.rests_until = 0.0
         self._socket: Final = socket
         self._listener: Final = listener
         # connection
         self._connection: _LaneConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._cause: Refused | None = None
+        self._doubted_at = 0.0
         # batches
         self._sent: Final[deque[SigningBatch]] = deque()
         self._number = 0
@@ -111,6 +121,17 @@ class LaneClient:
         """How long it takes for one signature with the key: a moving average, a guess before the first one."""
         return self._seconds.get(key, _ASSUMED_SECONDS)
 
+    @property
+    def pace(self) -> float:
+        """How long one signature takes with its slowest key."""
+        return max(self._seconds.values(), default=_ASSUMED_SECONDS)
+
+    def doubt(self, now: float) -> None:
+        """Have the lane prove its keys again, unless it was told to within the last second."""
+        if self._connection is not None and now - self._doubted_at >= _DOUBT_AT_MOST_EVERY:
+            self._doubted_at = now
+            self._connection.write(write_frame(Prove()))
+
     def send(self, batch: SigningBatch) -> None:
         """Send a batch; only while `has_room`."""
         if self._connection is None:
@@ -147,6 +168,12 @@ class LaneClient:
         self._measure(signed)
         self._listener.batch_signed(self, batch, signed)
 
+    def dismiss(self, connection: "_LaneConnection", refused: Refused) -> None:
+        """Take note of why the lane is about to end the connection."""
+        _LOG.error("lane-refused", lane=self.name, code=refused.code, detail=refused.detail)
+        if connection is self._connection:
+            self._cause = refused
+
     def disconnect(self, connection: "_LaneConnection") -> None:
         """Take note that the connection has ended."""
         if connection is self._connection:
@@ -157,7 +184,8 @@ class LaneClient:
         batches = list(self._sent)
         self._sent.clear()
         self._load = 0.0
-        self._listener.lane_lost(self, batches)
+        cause, self._cause = self._cause, None
+        self._listener.lane_lost(self, batches, cause)
 
     def _measure(self, signed: SignedFrame) -> None:
         for key, use in signed.uses.items():
@@ -238,5 +266,5 @@ class _LaneConnection(asyncio.Protocol):
         elif isinstance(reply, Hello):
             self.greeted.set()
         else:
-            _LOG.error("lane-refused", lane=self._lane.name, code=reply.code, detail=reply.detail)
+            self._lane.dismiss(self, reply)
             self.close()

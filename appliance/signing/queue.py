@@ -1,7 +1,7 @@
 """The signing queue of a worker: from a digest to its signature, or to a refusal by name.
 
 Owns admission. Promises a bound on accepted jobs (`QueueFull`), one future per call however many jobs it brings, and that a call ends
-by its deadline. Which token holds a key is given; which lane signs is the dispatcher's business.
+by its deadline. Which tokens hold a key is given; which lane signs is the dispatcher's business.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from appliance.clock import Clock
 from appliance.errors import InternalError, QueueFull, Reason
 from appliance.signing.dispatch import Dispatcher
 from appliance.signing.job import SigningJob, SigningOrder, SigningResult, Ticket
+from appliance.signing.line import Line
 from appliance.signing.settings import QueueSettings
 
 
@@ -23,7 +24,7 @@ class SigningQueue:
     def __init__(
         self,
         lanes: Mapping[str, Sequence[Path]],
-        keys: Mapping[str, str],
+        keys: Mapping[str, Sequence[str]],
         settings: QueueSettings,
         clock: Clock,
     ) -> None:
@@ -31,16 +32,16 @@ class SigningQueue:
 
         Args:
             lanes: token name → the sockets of its lanes.
-            keys: KeyRef → token name.
+            keys: KeyRef → names of the tokens that hold it.
             settings: bounds.
             clock: deadlines are instants of its monotonic time.
         """
         self._settings: Final = settings
         self._clock: Final = clock
-        self._dispatchers: Final = {
-            token: Dispatcher(token, sockets, settings, clock) for token, sockets in lanes.items()
-        }
-        self._by_key: Final = {key: self._dispatchers[token] for key, token in keys.items()}
+        groups = sorted({frozenset(tokens) for tokens in keys.values()}, key=sorted)
+        self._dispatcher: Final = Dispatcher(lanes, groups, settings, clock)
+        lines = dict(zip(groups, self._dispatcher.lines, strict=True))
+        self._by_key: Final = {key: lines[frozenset(tokens)] for key, tokens in keys.items()}
         self._is_draining = False
 
     def __repr__(self) -> str:
@@ -49,21 +50,19 @@ class SigningQueue:
     @property
     def outstanding(self) -> int:
         """Jobs accepted and not yet answered."""
-        return sum(dispatcher.outstanding for dispatcher in self._dispatchers.values())
+        return self._dispatcher.outstanding
 
     def start(self) -> None:
         """Begin to connect to the lanes; jobs are accepted at once and wait for the first of them."""
-        for dispatcher in self._dispatchers.values():
-            dispatcher.start()
+        self._dispatcher.start()
 
     async def aclose(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - how long to drain, after which jobs are refused
         """Refuse new jobs, wait for the accepted ones, then let go of the lanes."""
         self._is_draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                for dispatcher in self._dispatchers.values():
-                    await dispatcher.drain()
-        await asyncio.gather(*(each.aclose() for each in self._dispatchers.values()))
+                await self._dispatcher.drain()
+        await self._dispatcher.aclose()
 
     async def sign(self, key: str, hash_name: str, digest: bytes, deadline: float) -> bytes:
         """Sign one digest; the signature as XMLDSig carries it (RSA: modulus length; EC: r‖s).
@@ -99,29 +98,30 @@ class SigningQueue:
 
     def last_signed(self, key: str) -> float | None:
         """When any lane last signed with the key (monotonic seconds); None before the first time."""
-        dispatcher = self._by_key.get(key)
-        return dispatcher.last_signed(key) if dispatcher else None
+        return self._dispatcher.last_signed(key)
+
+    def doubt(self, key: str) -> None:
+        """Say that a signature of the key does not verify: the lanes that may have made it prove their keys before they go on."""
+        self._dispatcher.doubt(self._by_key[key])
 
     def lanes_up(self) -> Mapping[str, int]:
         """Token name → how many of its lanes can sign."""
-        return {token: each.lanes_up() for token, each in self._dispatchers.items()}
+        return {token: each.lanes_up for token, each in self._dispatcher.circuits.items()}
 
     def _admit(self, jobs: Sequence[SigningJob], order: SigningOrder) -> None:
         now = self._clock.monotonic()
-        lines: dict[Dispatcher, list[Ticket]] = {}
+        lines: dict[Line, list[Ticket]] = {}
         for position, job in enumerate(jobs):
-            dispatcher = self._by_key.get(job.key)
-            if dispatcher is None:
+            line = self._by_key.get(job.key)
+            if line is None:
                 unknown = InternalError(Reason.INTERNAL, f"no token holds a key `{job.key}`")
                 order.settle(position, unknown)
                 continue
             leave_by = min(job.deadline, now + self._settings.age)
-            line = lines.setdefault(dispatcher, [])
-            line.append(Ticket(job, order, position, now, leave_by))
-        for dispatcher, tickets in lines.items():
-            dispatcher.accept(tickets)
+            lines.setdefault(line, []).append(Ticket(job, order, position, now, leave_by))
+        for line, tickets in lines.items():
+            self._dispatcher.accept(line, tickets)
 
     def _full(self) -> QueueFull:
         detail = f"the signing queue holds its {self._settings.jobs} jobs"
-        wait = max(dispatcher.retry_after() for dispatcher in self._dispatchers.values())
-        return QueueFull(Reason.QUEUE_FULL, detail, wait)
+        return QueueFull(Reason.QUEUE_FULL, detail, self._dispatcher.retry_after())

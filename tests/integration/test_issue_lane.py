@@ -41,7 +41,10 @@ def test_every_kind_of_key(softhsm: SoftHsm, short_path: Path, tmp_path: Path) -
 
     async def run(socket: Path) -> None:
         queue = SigningQueue(
-            {"main": [socket]}, dict.fromkeys(ALGORITHMS, "main"), QueueSettings(), SystemClock()
+            {"main": [socket]},
+            {key: ["main"] for key in ALGORITHMS},
+            QueueSettings(),
+            SystemClock(),
         )
         queue.start()
         provider = make_provider(tmp_path)

@@ -207,7 +207,7 @@ def test_unsigned_vector_is_not_traced_as_created(pki: Pki, tmp_path: Path) -> N
 
 
 def test_wrong_signature_never_leaves(pki: Pki, tmp_path: Path) -> None:
-    """A signature that does not verify is an unavailable HSM; nothing of it is answered or traced."""
+    """A signature that does not verify is an unavailable HSM; nothing of it is answered or traced, and its key is doubted."""
 
     async def scene(room: Room) -> None:
         room.signer.is_faulty = True
@@ -215,6 +215,7 @@ def test_wrong_signature_never_leaves(pki: Pki, tmp_path: Path) -> None:
             with pytest.raises(HsmUnavailable, match="does not verify"):
                 await room.issue.issue(request(convention=convention), CONTEXT)
         assert room.entries() == []
+        assert len(room.signer.doubted) == 2
 
     in_room(tmp_path, pki, scene)
 

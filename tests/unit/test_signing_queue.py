@@ -111,7 +111,7 @@ async def open_bench(directory: Path, lanes: int = 1, **settings: object) -> Asy
             for at in range(lanes)
         ]
         sockets = [lane.socket for lane in running]
-        queue = SigningQueue({"main": sockets}, {"key": "main"}, QueueSettings(**settings), clock)
+        queue = SigningQueue({"main": sockets}, {"key": ["main"]}, QueueSettings(**settings), clock)
         queue.start()
         bench = Bench(queue, running, clock)
         await bench.wait_for_lanes(lanes)

@@ -23,7 +23,7 @@ def check_tokens(
         keys = [
             key_settings(key, public_key_of(chain[0]) if (chain := chains[key.name]) else None)
             for key in config.keys
-            if key.token == token.name
+            if token.name in key.tokens
         ]
         try:
             inventory = read_inventory(token_settings(config, token), keys)

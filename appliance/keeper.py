@@ -1,0 +1,208 @@
+"""Children that are started again whenever they end: workers one by one, the lanes of a token together.
+
+Owns the backoff. Promises that lanes of a token open one after the other; that while a token cannot be opened only one lane probes it,
+at most a second apart, so that the token is in use again within two seconds of its return; that a failure which waits for a person is
+looked at seldom and, by the PIN guard, without asking the token; and that a token without room keeps the lanes it could open.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+from prometheus_client import Counter
+
+from appliance import log, metrics
+from appliance.errors import Unavailable
+from hsm.errors import HsmError, Kind
+from hsm.process import HUNG, LaneProcess
+
+_LOG: Final = log.Log("supervisor")
+_FIRST_BACKOFF: Final = 0.05
+_LAST_BACKOFF: Final = 5.0
+_STEADY: Final = 10.0  # seconds alive after which a child's next death starts the backoff anew
+_LAST_PAUSE: Final[dict[Kind, float]] = {"capacity": 10.0, "human": 5.0}
+"""Longest pause between two attempts at a token, where it is not `_PROBE_PAUSE`."""
+
+_PROBE_PAUSE: Final = 1.0
+
+
+class _Process(Protocol):
+    """What a lane and a worker have in common."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    async def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+
+    async def stop(self, grace: float) -> object:
+        """End it, by force after `grace` seconds."""
+
+
+_Running = TypeVar("_Running", bound=_Process)
+
+
+class Kept(Generic[_Running]):
+    """A child that is started again whenever it ends.
+
+    Attributes:
+        child: the running one; None between two.
+    """
+
+    def __init__(
+        self, name: str, start: Callable[[], Awaitable[_Running]], restarts: Counter
+    ) -> None:
+        self.name: Final = name
+        self.child: _Running | None = None
+        self._start: Final = start
+        self._restarts: Final = restarts
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Start it; failures reach the caller."""
+        self.child = await self._start()
+
+    async def keep(self) -> None:
+        """Start it again after each end, with a jittered, bounded backoff, until `stop`."""
+        backoff = _FIRST_BACKOFF
+        while True:
+            lived = await self._wait()
+            if self._is_stopping:
+                return
+            if lived > _STEADY:
+                backoff = _FIRST_BACKOFF
+            await asyncio.sleep(_jitter(backoff))
+            backoff = min(backoff * 2, _LAST_BACKOFF)
+            try:
+                await self.start()
+            except Unavailable as exc:
+                _LOG.error("child-not-started", child=self.name, detail=exc.detail)
+            else:
+                self._restarts.inc()
+                _LOG.info("child-restarted", child=self.name)
+
+    async def stop(self, grace: float) -> None:
+        """End it for good."""
+        self._is_stopping = True
+        if self.child is not None:
+            await self.child.stop(grace)
+
+    async def _wait(self) -> float:
+        """Wait for the child's end and return how many seconds it was waited for; 0 when there is none."""
+        if self.child is None:
+            return 0.0
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        code, pid = await self.child.wait(), self.child.pid
+        self.child = None
+        metrics.forget_process(pid)
+        if not self._is_stopping:
+            _LOG.warning("child-ended", child=self.name, code=code)
+        return loop.time() - since
+
+
+class KeptLanes:
+    """The lanes of one token."""
+
+    def __init__(
+        self, token: str, count: int, open_lane: Callable[[int], Awaitable[LaneProcess]]
+    ) -> None:
+        """Prepare to keep them.
+
+        Args:
+            token: its name.
+            count: how many lanes it should have.
+            open_lane: opens the lane of an index; raises HsmError.
+        """
+        self.token: Final = token
+        self._open_lane: Final = open_lane
+        self._lanes: Final[list[LaneProcess | None]] = [None] * count
+        self._opening: Final = asyncio.Lock()
+        self._sessions: Final = metrics.SESSIONS_OPEN.labels(token)
+        self._is_stopping = False
+
+    def __repr__(self) -> str:
+        return f"KeptLanes({self.token}, {self.lanes_up} of {len(self._lanes)} up)"
+
+    @property
+    def lanes_up(self) -> int:
+        """How many lanes have proven their keys and not ended since."""
+        return sum(lane is not None for lane in self._lanes)
+
+    async def start(self) -> None:
+        """Open the lanes one after the other; those that fail after the first are left to `keep`.
+
+        Raises:
+            HsmError: not even one lane could be opened.
+        """
+        for index in range(len(self._lanes)):
+            try:
+                await self._open(index)
+            except HsmError as error:
+                if not index:
+                    raise
+                self._say_not_opened(index, error)
+
+    async def keep(self) -> None:
+        """Open each lane again after each end, until `stop`."""
+        await asyncio.gather(*(self._keep(index) for index in range(len(self._lanes))))
+
+    async def stop(self, grace: float) -> None:
+        """End all of them for good."""
+        self._is_stopping = True
+        lanes = [lane for lane in self._lanes if lane is not None]
+        await asyncio.gather(*(lane.stop(grace) for lane in lanes))
+
+    async def _keep(self, index: int) -> None:
+        while not self._is_stopping:
+            lane = self._lanes[index]
+            if lane is not None:
+                self._lose(index, await lane.wait())
+            await self._reopen(index)
+
+    def _lose(self, index: int, code: int) -> None:
+        self._lanes[index] = None
+        self._sessions.set(self.lanes_up)
+        if self._is_stopping:
+            return
+        if code == HUNG:
+            metrics.LANES_STUCK.labels(f"{self.token}/{index}").inc()
+        _LOG.warning("child-ended", child=f"lane {self.token}/{index}", code=code)
+
+    async def _reopen(self, index: int) -> None:
+        """Try until it is open. While no lane is up the lock is kept between the attempts, which makes this the one that probes."""
+        pause = _FIRST_BACKOFF
+        while not self._is_stopping:
+            async with self._opening:
+                error = await self._attempt(index)
+                if error is None:
+                    return
+                limit = _LAST_PAUSE.get(error.finding.kind, _PROBE_PAUSE)
+                pause = min(pause * 2, limit)
+                if not self.lanes_up:
+                    await asyncio.sleep(_jitter(pause))
+                    continue
+            await asyncio.sleep(_jitter(pause))
+
+    async def _attempt(self, index: int) -> HsmError | None:
+        try:
+            await self._open(index)
+        except HsmError as error:
+            self._say_not_opened(index, error)
+            return error
+        metrics.LANE_RESTARTS.labels(f"{self.token}/{index}").inc()
+        _LOG.info("child-restarted", child=f"lane {self.token}/{index}")
+        return None
+
+    async def _open(self, index: int) -> None:
+        self._lanes[index] = await self._open_lane(index)
+        self._sessions.set(self.lanes_up)
+
+    def _say_not_opened(self, index: int, error: HsmError) -> None:
+        _LOG.error("child-not-started", child=f"lane {self.token}/{index}", detail=str(error))
+
+
+def _jitter(pause: float) -> float:
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

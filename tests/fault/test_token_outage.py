@@ -1,0 +1,242 @@
+"""A running service whose token is lost, hangs, drops its sessions or is swapped: refused at once, nothing wrong signed, back by itself."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hsm.lane import SESSION_LOST
+from hsm.provision.keygen import KeyPlan
+from hsm.wire import Hello, Refused
+from tests.lane_peer import Peer, make_job
+from tests.service import Answer, RunningService, make_demo_home, serve, wait_until
+from tests.shim import MODULE, Shim
+from tests.softhsm import SoftHsm, make_softhsm, run_lane
+
+PLAN = KeyPlan("p-256", "03", "p-256")
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+
+def put_behind_shim(home: Path) -> Shim:
+    """Have a demo home reach its token through a shim."""
+    file = home / "appliance.toml"
+    text = file.read_text()
+    module = re.search(r'^module = "(.*)"$', text, re.MULTILINE)
+    shim = Shim.before(Path(module[1]), home / "shim")
+    [(name, state)] = shim.environment.items()
+    text = text.replace(module[0], f'module = "{MODULE}"')
+    file.write_text(
+        re.sub(r"^(SOFTHSM2_CONF.*)$", rf'\1\n{name} = "{state}"', text, flags=re.MULTILINE)
+    )
+    return shim
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of this module's own."""
+    return make_demo_home(tmp_path_factory.mktemp("outage"))
+
+
+@pytest.fixture(scope="module")
+def shim(home: Path) -> Shim:
+    """The shim between the service and its token."""
+    return put_behind_shim(home)
+
+
+@pytest.fixture(scope="module")
+def outage_service(home: Path, shim: Shim) -> Iterator[RunningService]:
+    """One service for every fault of this module: it is never restarted."""
+    shim.clear()
+    with serve(home) as running:
+        yield running
+
+
+@pytest.fixture
+def running(outage_service: RunningService, shim: Shim) -> Iterator[RunningService]:
+    """The service with every lane up, before and after."""
+    wait_until(lambda: lanes_up(outage_service) == 2, 20, "both lanes")
+    yield outage_service
+    shim.clear()
+    shim.return_token()
+
+
+def lanes_up(service: RunningService) -> int:
+    """How many lanes the worker can send frames to."""
+    metrics = service.request("GET", "/metrics").body.decode()
+    [value] = re.findall(r'^appliance_lanes_up\{token="demo"\} (\d)', metrics, re.MULTILINE)
+    return int(value)
+
+
+class Clients:
+    """Threads that ask for vectors, and keep the answers, until told to stop."""
+
+    def __init__(self, service: RunningService, count: int = 4) -> None:
+        self.answers: list[Answer] = []
+        self._service = service
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def await_more(self, count: int) -> None:
+        """Wait for so many more answers."""
+        wanted = len(self.answers) + count
+        wait_until(lambda: len(self.answers) >= wanted, 30, f"{count} more answers")
+
+    def stop(self) -> list[Answer]:
+        """Return every answer."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(40)
+        return self.answers
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            self.answers.append(self._service.issue())
+
+
+def test_lost_token_is_refused_at_once_and_comes_back(running: RunningService, shim: Shim) -> None:
+    """While the token is gone: 503 with Retry-After and a cause; when it returns the same service signs again."""
+    shim.remove_token()
+    wait_until(lambda: running.issue().status == 503, 10, "the circuit to open")
+    shim.zero()
+    for _ in range(20):
+        refused = running.issue()
+        assert refused.status == 503
+        assert refused.json["error"]["reason"] == "hsm-unavailable"
+        assert int(refused.headers["retry-after"]) >= 1
+    wait_until(lambda: running.request("GET", "/readyz").status == 503, 10, "readiness to end")
+    metrics = running.request("GET", "/metrics").body.decode()
+    assert 'appliance_circuit_open{token="demo"} 1.0' in metrics
+    assert shim.count("C_Sign", "entered") == 0
+    shim.return_token()
+    wait_until(lambda: running.issue().status == 200, 10, "the circuit to close")
+    wait_until(lambda: running.request("GET", "/readyz").status == 200, 10, "readiness")
+    metrics = running.request("GET", "/metrics").body.decode()
+    assert 'appliance_circuit_open{token="demo"} 0.0' in metrics
+
+
+def test_one_lane_probes_a_lost_token(running: RunningService, shim: Shim) -> None:
+    """However many lanes were lost, one of them probes at a time, and not oftener than its backoff allows."""
+    before = running.children("hsm.lane")
+    shim.remove_token()
+    wait_until(lambda: running.issue().status == 503, 10, "the circuit to open")
+    wait_until(lambda: not set(before) & set(running.children("hsm.lane")), 20, "the lanes to end")
+    seen = [len(running.children("hsm.lane")) for _ in range(40)]
+    assert max(seen) <= 1
+
+
+@pytest.mark.parametrize(
+    "code", ["CKR_SESSION_HANDLE_INVALID", "CKR_KEY_HANDLE_INVALID", "CKR_USER_NOT_LOGGED_IN"]
+)
+def test_losses_that_a_lane_mends_are_not_noticed(
+    running: RunningService, shim: Shim, code: str
+) -> None:
+    """Sessions, handles and logins lost under load: every request is answered with a vector, no lane is replaced."""
+    before = running.children("hsm.lane")
+    clients = Clients(running)
+    for _ in range(5):
+        shim.fail("C_SignInit", code, times=1)
+        clients.await_more(10)
+    assert {answer.status for answer in clients.stop()} == {200}
+    assert running.children("hsm.lane") == before
+
+
+def test_dropped_sessions_are_not_noticed(running: RunningService, shim: Shim) -> None:
+    """The token drops every session, five times: every request is answered with a vector."""
+    clients = Clients(running)
+    for _ in range(5):
+        shim.drop_sessions()
+        clients.await_more(10)
+    assert {answer.status for answer in clients.stop()} == {200}
+
+
+def test_hung_call_costs_a_lane_and_no_request(running: RunningService, shim: Shim) -> None:
+    """A call that never returns has its lane killed and replaced; its jobs are signed by the other one."""
+    before = running.children("hsm.lane")
+    clients = Clients(running)
+    shim.hang("C_Sign", times=1)
+    wait_until(lambda: shim.count("C_Sign", "hung") == 1, 10, "the call to hang")
+    wait_until(lambda: set(running.children("hsm.lane")) - set(before), 20, "a new lane")
+    clients.await_more(20)
+    assert {answer.status for answer in clients.stop()} == {200}
+    metrics = running.request("GET", "/metrics").body.decode()
+    assert re.search(r'appliance_lanes_stuck_total\{lane="demo/[01]"\} [1-9]', metrics)
+
+
+def test_full_token_sheds_load(running: RunningService, shim: Shim) -> None:
+    """A token without room refuses as pushback: 503 `hsm-busy` with Retry-After, and no lane is replaced."""
+    before = running.children("hsm.lane")
+    shim.fail("C_SignInit", "CKR_DEVICE_MEMORY")
+    refused = running.issue()
+    assert (refused.status, refused.json["error"]["reason"]) == (503, "hsm-busy")
+    assert int(refused.headers["retry-after"]) >= 1
+    shim.clear()
+    assert running.issue().status == 200
+    assert running.children("hsm.lane") == before
+
+
+def test_bug_of_the_request_is_ours_and_is_not_repeated(
+    running: RunningService, shim: Shim
+) -> None:
+    """A code that says the request is wrong is answered 500 after one attempt."""
+    shim.zero()
+    shim.fail("C_SignInit", "CKR_MECHANISM_PARAM_INVALID")
+    assert running.issue().status == 500
+    assert shim.count("C_SignInit", "injected") == 1
+
+
+def test_refused_pin_keeps_the_circuit_open_until_resumed(
+    running: RunningService, shim: Shim, home: Path
+) -> None:
+    """A PIN refused after a loss is asked once, however long the service tries; after `resume` it signs again by itself."""
+    shim.zero()
+    shim.fail("C_Login", "CKR_PIN_INCORRECT")
+    shim.drop_sessions()
+    refusals = home / "run"
+    running.issue()
+    wait_until(lambda: list(refusals.glob("pin-refused-*")), 20, "the refusal")
+    wait_until(lambda: running.issue().status == 503, 20, "the circuit to open")
+    log = home / "run" / "stderr.log"
+    wait_until(lambda: log.read_text().count("PIN_REFUSED_BEFORE") >= 2, 30, "further attempts")
+    assert shim.count("C_Login", "entered") == 1
+    shim.clear()
+    assert "may be tried again" in resume(home)
+    wait_until(lambda: running.issue().status == 200, 20, "the token")
+
+
+def resume(home: Path) -> str:
+    """Do what the operator does."""
+    command = [sys.executable, "-m", "appliance", "hsm", "resume", "--home", str(home)]
+    done = subprocess.run([*command, "--token", "demo"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_swapped_token_signs_nothing(softhsm: SoftHsm, tmp_path: Path, short_path: Path) -> None:
+    """Another token of the same label and PIN behind a running lane: the key does not prove itself, and the lane ends."""
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+    mine = make_softhsm(tmp_path / "mine", (PLAN,))
+    other = make_softhsm(tmp_path / "other", (PLAN,))
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    settings = mine.behind(shim).lane_settings(short_path, call_timeout=5.0)
+    with run_lane(settings) as lane:
+        peer = Peer(lane.socket)
+        assert isinstance(peer.receive(), Hello)
+        assert isinstance(peer.sign(make_job())[0], bytes)
+        objects = Path(mine.token.environment["SOFTHSM2_CONF"]).parent / "objects"
+        shutil.rmtree(objects)
+        shutil.move(Path(other.token.environment["SOFTHSM2_CONF"]).parent / "objects", objects)
+        shim.drop_sessions()
+        assert peer.sign(make_job())[0].kind == "session"
+        refused = peer.receive()
+        assert isinstance(refused, Refused)
+        assert (refused.code, refused.kind) == ("KEY_MISMATCH", "human")
+        assert lane.process.wait(10) == SESSION_LOST
+        peer.channel.close()
