@@ -38,10 +38,9 @@ def isolate(octets: bytes) -> native.ReceivedAssertion:
     return received
 
 
-def verify(pki: Pki, octets: bytes, *, allow_sha1: bool = False) -> native.VerifiedOctets:
+def verify(pki: Pki, octets: bytes, **policy: bool) -> native.VerifiedOctets:
     """Verify with the partner's key."""
-    claim = isolate(octets).signature_claim()
-    return claim.verify(lambda _: pki.leaf.public_key, allow_sha1=allow_sha1)
+    return isolate(octets).signature_claim().verify(lambda _: pki.leaf.public_key, **policy)
 
 
 def test_kinds_of_messages(pki: Pki) -> None:
@@ -118,7 +117,7 @@ def test_a_whole_structure_is_accepted() -> None:
 def test_a_good_signature_yields_what_it_covers(
     pki: Pki, variant: str, family: str, hash_name: str
 ) -> None:
-    """Both variants, each key and hash: the claim says how it was made, verification returns the signed octets."""
+    """Both variants where allowed, each key and hash: the claim says how it was made, verification returns the signed octets."""
     holder = pki.leaf if family == "rsa" else pki.certify_leaf("ec", ec_key("signer"))
     signing = Signing(holder, variant, hash_name)
     claim = isolate(wrap(make_vector(signing, id="_1"))).signature_claim()
@@ -127,7 +126,7 @@ def test_a_good_signature_yields_what_it_covers(
     method = "rsa" if family == "rsa" else "ecdsa"
     assert claim.signature_algorithm == f"{MORE}{method}-{hash_name}"
     assert claim.digest_algorithm == DIGESTS[hash_name]
-    verified = claim.verify(lambda _: holder.public_key)
+    verified = claim.verify(lambda _: holder.public_key, allow_variant_b=variant == "B")
     assert b"Signature" not in verified.octets
     assert native.c14n(verified.octets) == verified.octets
     assert verified.read().id == "_1"
@@ -190,17 +189,25 @@ def test_every_refusal_has_its_reason(pki: Pki) -> None:
     }
 
 
-@pytest.mark.parametrize("variant", ["A", "B"])
-def test_sha1_needs_permission(pki: Pki, variant: str) -> None:
-    """RSA-SHA1 is refused before anybody is asked for a key, and verified where a legacy policy allows it."""
-    octets = make_vector(Signing(pki.leaf, variant, "sha1"))
+@pytest.mark.parametrize(
+    ("variant", "hash_name", "reason", "permission"),
+    [
+        ("A", "sha1", "algorithm-not-allowed", "allow_sha1"),
+        ("B", "sha256", "signature-profile", "allow_variant_b"),
+    ],
+)
+def test_legacy_needs_permission(
+    pki: Pki, variant: str, hash_name: str, reason: str, permission: str
+) -> None:
+    """SHA-1 and an empty URI are refused before anybody is asked for a key, and verified where the policy allows them."""
+    octets = make_vector(Signing(pki.leaf, variant, hash_name))
     claim = isolate(octets).signature_claim()
     asked = []
     with pytest.raises(native.SignatureRefused) as raised:
         claim.verify(asked.append)
-    assert raised.value.reason == "algorithm-not-allowed"
+    assert raised.value.reason == reason
     assert asked == []
-    assert verify(pki, octets, allow_sha1=True).read().pagms == ["PAGM_CONSULTATION"]
+    assert verify(pki, octets, **{permission: True}).read().pagms == ["PAGM_CONSULTATION"]
 
 
 def test_trust_is_asked_with_the_certificates(pki: Pki) -> None:
@@ -241,9 +248,11 @@ def test_trust_never_decides_the_signature(pki: Pki) -> None:
     claim = isolate(make_vector(Signing(pki.leaf))).signature_claim()
     other = pki.certify_leaf("other", rsa_key("other"))
     curve = pki.certify_leaf("ec", ec_key("signer"))
+    small = pki.certify_leaf("small", rsa_key("small", 1024))
     for key, reason in [
         (other.public_key, "signature-invalid"),
         (curve.public_key, "algorithm-not-allowed"),
+        (small.public_key, "algorithm-not-allowed"),
         (b"", "certificate-invalid"),
         (b"no key", "certificate-invalid"),
         (pki.leaf.certificate, "algorithm-not-allowed"),
