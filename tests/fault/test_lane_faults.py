@@ -152,44 +152,45 @@ def shimmed_home(shim: Shim, tmp_path: Path) -> Path:
     return home
 
 
+ISSUE = ("issue", "--convention", "demo-client", "--pagm", "PAGM_GESTION", "--home")
+
+
 def test_wrong_pin_binds_service_and_command_line(
     shimmed_home: Path, shim: Shim, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """The service tries a wrong PIN once; started again, and on the command line, it is not tried; `resume` allows one try."""
-    appliance = CommandLine(capsysbinary)
-    pin = (shimmed_home / "secrets" / "pin").read_text().strip()
+    """The service tries a wrong PIN once; neither the service started again nor the command line tries it."""
     write_pin(shimmed_home / "secrets" / "pin", "000000")
     for expected in ("CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"):
         with pytest.raises(AssertionError, match=expected), serve(shimmed_home):
             pass
-        assert logins(shim) == 1
-    issue = (
-        "issue",
-        "--home",
-        shimmed_home,
-        "--convention",
-        "demo-client",
-        "--pagm",
-        "PAGM_GESTION",
-    )
-    for command in (
-        issue,
-        ("doctor", "--home", shimmed_home),
-        ("hsm", "list", "--home", shimmed_home),
-        ("hsm", "selftest", "--home", shimmed_home, "--count", "1"),
-    ):
-        ended = appliance(*command)
+    ended = CommandLine(capsysbinary)(*ISSUE, shimmed_home)
+    assert (ended.code, "PIN_REFUSED_BEFORE" in ended.stderr) == (3, True)
+    assert logins(shim) == 1
+
+
+def test_wrong_pin_is_tried_once_by_all_commands(
+    shimmed_home: Path, shim: Shim, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """One command tries a wrong PIN and no other; `hsm resume` allows one more try, a corrected file as many as are needed."""
+    appliance = CommandLine(capsysbinary)
+    pin_file = shimmed_home / "secrets" / "pin"
+    pin = pin_file.read_text().strip()
+    write_pin(pin_file, "000000")
+    assert "CKR_PIN_INCORRECT" in appliance(*ISSUE, shimmed_home).stderr
+    for command in (ISSUE, ("doctor", "--home"), ("hsm", "list", "--home")):
+        ended = appliance(*command, shimmed_home)
         assert ended.code != 0, command
         assert "PIN_REFUSED_BEFORE" in ended.stderr + ended.stdout.decode(), command
-        assert pin not in ended.stderr
+    tested = appliance("hsm", "selftest", "--count", "1", "--home", shimmed_home)
+    assert "PIN_REFUSED_BEFORE" in tested.stderr
     assert logins(shim) == 1
-    resumed = appliance("hsm", "resume", "--home", shimmed_home, "--token", "demo")
+    resumed = appliance("hsm", "resume", "--token", "demo", "--home", shimmed_home)
     assert (resumed.code, b"may be tried again" in resumed.stdout) == (0, True)
-    assert "CKR_PIN_INCORRECT" in appliance(*issue).stderr
-    assert "PIN_REFUSED_BEFORE" in appliance(*issue).stderr
+    for expected in ("CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"):
+        assert expected in appliance(*ISSUE, shimmed_home).stderr
     assert logins(shim) == 2
-    write_pin(shimmed_home / "secrets" / "pin", pin)
-    assert appliance(*issue).code == 0
+    write_pin(pin_file, pin)
+    assert appliance(*ISSUE, shimmed_home).code == 0
 
 
 def test_wrong_pin_after_the_start_is_tried_once(shimmed_home: Path, shim: Shim) -> None:
