@@ -4,35 +4,27 @@ Logins are counted where they happen: in the shim, between the lanes and SoftHSM
 """
 
 import asyncio
-import fcntl
-import hashlib
 import os
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from appliance.clock import SystemClock
-from appliance.signing.job import SigningJob
-from appliance.signing.queue import SigningQueue
-from appliance.signing.settings import QueueSettings
 from hsm.errors import HsmError
 from hsm.pin import PinGuard, PinVariable
-from hsm.process import HUNG, LaneProcess, start_lane
+from hsm.process import LaneProcess, start_lane
 from hsm.settings import LaneSettings
 from tests.homes import CommandLine, edit
 from tests.service import make_demo_home, serve, wait_until
 from tests.shim import MODULE, Shim
-from tests.softhsm import PIN, SoftHsm, verifies, write_pin
+from tests.softhsm import PIN, SoftHsm, write_pin
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
 REFUSED = {"CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE"}
-SESSION_LOST = 4
 
 
 @pytest.fixture
@@ -243,74 +235,6 @@ def test_lanes_killed_in_turn_cost_no_accepted_request(tmp_path: Path) -> None:
     assert set(statuses) == {200}
 
 
-def test_a_lane_that_loses_its_token_is_replaced(
-    softhsm: SoftHsm, shim: Shim, short_path: Path
-) -> None:
-    """A device error ends the lane with its status; the job it could not sign is signed by the next lane."""
-    settings = softhsm.behind(shim).lane_settings(short_path)
-
-    async def run() -> None:
-        queue = SigningQueue(
-            {"main": [Path(settings.socket)]},
-            {"p-256": "main"},
-            QueueSettings(age=30.0),
-            SystemClock(),
-        )
-        lane = await start_lane(settings)
-        queue.start()
-        shim.fail("C_Sign", "CKR_DEVICE_ERROR")
-        digest = hashlib.sha256(b"signed").digest()
-        signing = asyncio.create_task(
-            queue.sign("p-256", "sha256", digest, time.monotonic() + 30.0)
-        )
-        assert await asyncio.wait_for(lane.wait(), 20) == SESSION_LOST
-        shim.clear()
-        replacement = await start_lane(settings)
-        assert verifies(softhsm.keys["p-256"].public_key, "sha256", digest, await signing)
-        await queue.aclose()
-        ended = await replacement.stop()
-        assert ended is not None
-        assert ended.signatures["p-256"] == 2  # the probe and the job
-
-    asyncio.run(run())
-
-
-def test_a_hanging_module_costs_its_lane_only(
-    softhsm: SoftHsm, shim: Shim, short_path: Path
-) -> None:
-    """A call that does not return ends the lane at its deadline, and the other lane signs the job."""
-    hanging = softhsm.behind(shim).lane_settings(short_path, 0, call_timeout=0.5)
-    sound = softhsm.lane_settings(short_path, 1)
-
-    async def run() -> None:
-        lanes = [await start_lane(hanging), await start_lane(sound)]
-        shim.hang("C_Sign")
-        queue = SigningQueue(
-            {"main": [Path(hanging.socket), Path(sound.socket)]},
-            {"p-256": "main"},
-            QueueSettings(age=30.0),
-            SystemClock(),
-        )
-        queue.start()
-        while queue.lanes_up()["main"] < 2:  # noqa: ASYNC110 - the queue has no event for it
-            await asyncio.sleep(0.01)
-        jobs = [
-            SigningJob(
-                "p-256", "sha256", hashlib.sha256(bytes([at])).digest(), time.monotonic() + 30
-            )
-            for at in range(20)
-        ]
-        results = await queue.sign_many(jobs)
-        for job, result in zip(jobs, results, strict=True):
-            assert isinstance(result, bytes), result
-            assert verifies(softhsm.keys["p-256"].public_key, "sha256", job.digest, result)
-        assert await asyncio.wait_for(lanes[0].wait(), 20) == HUNG
-        await queue.aclose()
-        assert await lanes[1].stop() is not None
-
-    asyncio.run(run())
-
-
 def test_a_lane_that_hangs_while_opening_is_named(
     softhsm: SoftHsm, shim: Shim, short_path: Path
 ) -> None:
@@ -326,8 +250,7 @@ def test_a_lane_killed_while_opening_is_named(softhsm: SoftHsm, short_path: Path
     settings = softhsm.lane_settings(short_path)
 
     async def run() -> None:
-        with (short_path / "hsm-open.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with PinGuard.locked(short_path, module=settings.token.module_id):
             starting = asyncio.create_task(start_lane(settings))
             while not (pids := lanes_of(os.getpid())):  # noqa: ASYNC110 - a process of its own
                 await asyncio.sleep(0.01)
@@ -342,8 +265,7 @@ def test_a_lane_killed_while_opening_is_named(softhsm: SoftHsm, short_path: Path
 def test_a_lane_that_waits_too_long_is_named(softhsm: SoftHsm, short_path: Path) -> None:
     """When another process keeps opening tokens, the lane gives up by name and says what to look for."""
     settings = softhsm.lane_settings(short_path, open_timeout=0.4)
-    with (short_path / "hsm-open.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with PinGuard.locked(short_path, module=settings.token.module_id):
         assert try_lanes(settings)[0] in {"OPEN_BUSY", "CALL_TIMEOUT"}
 
 
@@ -352,8 +274,7 @@ def test_starting_a_lane_can_be_cancelled(softhsm: SoftHsm, short_path: Path) ->
     settings = softhsm.lane_settings(short_path)
 
     async def run() -> None:
-        with (short_path / "hsm-open.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with PinGuard.locked(short_path, module=settings.token.module_id):
             starting = asyncio.create_task(start_lane(settings))
             while not lanes_of(os.getpid()):  # noqa: ASYNC110 - a process of its own
                 await asyncio.sleep(0.01)
