@@ -102,6 +102,7 @@ impl Document<'_> {
         canonicalization: &Canonicalization,
         subset: Subset,
     ) -> Result<Vec<u8>, Error> {
+        self.check_namespaces()?;
         let (apex, skipped) = match subset {
             Subset::Document => (Self::ROOT, None),
             Subset::Element(element) => (element, None),
@@ -129,6 +130,22 @@ impl Document<'_> {
             canonicalizer.around(last + 1, narrow(self.nodes.len()), true)?;
         }
         Ok(canonicalizer.output.finish())
+    }
+
+    /// Canonical XML 1.0, 1.3: a document with relative namespace URIs has no canonical form, and neither has a part of it.
+    /// What a document inherited from where it was cut out counts where it is written.
+    fn check_namespaces(&self) -> Result<(), Error> {
+        let own = self.inherited..narrow(self.declarations.len());
+        own.map(DeclarationId).try_for_each(|id| self.check_absolute(id))
+    }
+
+    fn check_absolute(&self, id: DeclarationId) -> Result<(), Error> {
+        let uri = self.uri(id);
+        if uri.is_empty() || is_absolute(uri) {
+            return Ok(());
+        }
+        let offset = wide(self.declaration(id).offset);
+        Err(Error::malformed(offset, "a relative namespace URI has no canonical form"))
     }
 }
 
@@ -252,9 +269,6 @@ impl Canonicalizer<'_> {
     fn collect(&mut self, id: ElementId, element: &Element) -> Result<(), Error> {
         let exclusive = self.canonicalization.method == Method::Exclusive;
         let document = self.document;
-        for id in element.declarations() {
-            self.check_absolute(id)?;
-        }
         self.visible(element.name, exclusive)?;
         for attribute in document.attributes(element) {
             self.visible(attribute.name, exclusive)?;
@@ -315,19 +329,9 @@ impl Canonicalizer<'_> {
         if said == uri {
             return Ok(());
         }
-        self.check_absolute(id)?;
+        document.check_absolute(id)?;
         self.fresh.push(id);
         Ok(())
-    }
-
-    /// Canonical XML 1.0, 1.3: a document with relative namespace URIs has no canonical form.
-    fn check_absolute(&self, id: DeclarationId) -> Result<(), Error> {
-        let uri = self.document.uri(id);
-        if uri.is_empty() || is_absolute(uri) {
-            return Ok(());
-        }
-        let offset = wide(self.document.declaration(id).offset);
-        Err(Error::malformed(offset, "a relative namespace URI has no canonical form"))
     }
 
     fn sort(&mut self) {
