@@ -39,7 +39,7 @@ check: prepare  ## format, lint, types, layers
 
 shim: .venv/shim.stamp  ## build the PKCS#11 fault injector that tests and benchmarks put before a token
 
-fuzz:  ## fuzz the XML core: SECONDS=n for each target (60), TARGETS='reader verify' for some of them
+fuzz: prepare  ## fuzz the XML core: SECONDS=n for each target (60), TARGETS='reader verify' for some of them
 	@scripts/prepare.sh fuzz
 	@native/fuzz/run.sh $(SECONDS) $(TARGETS)
 

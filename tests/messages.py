@@ -40,7 +40,8 @@ DIGESTS = {
     "sha512": "http://www.w3.org/2001/04/xmlenc#sha512",
 }
 
-_HOLE = "<!--signature-->"
+HOLE = "<!--signature-->"
+"""Where the Signature goes in an assertion that `sign_body` signs."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Statement:
             [] if self.issuer is None else [f"<saml2:Issuer>{escape(self.issuer)}</saml2:Issuer>"]
         )
         parts = [*issuer, self._subject(), self._conditions(), self._authn(), self._attributes()]
-        parts.insert(len(parts) if hole_last else len(issuer), _HOLE)
+        parts.insert(len(parts) if hole_last else len(issuer), HOLE)
         inside = "".join(f"{indent}{part}" for part in parts)
         return (
             f'<saml2:Assertion xmlns:saml2="urn:oasis:names:tc:SAML:2.0:assertion"{start}>'
@@ -165,16 +166,21 @@ def make_vector(signing: Signing, statement: Statement | None = None, **fields: 
         statement = replace(statement, id=str(uuid4()))
     is_a = signing.variant == "A"
     body = statement.body(hole_last=not is_a, indent="" if is_a else "\n   ")
-    signature = _write_signature(signing, statement, _digest(signing, body.replace(_HOLE, "")))
-    unsigned = body.replace(_HOLE, signature.format(value="")).encode()
+    return sign_body(signing, statement.id or "", body)
+
+
+def sign_body(signing: Signing, assertion_id: str, body: str) -> bytes:
+    """Sign an assertion written by hand, with `HOLE` where the Signature goes."""
+    signature = _write_signature(signing, assertion_id, _digest(signing, body.replace(HOLE, "")))
+    unsigned = body.replace(HOLE, signature.format(value="")).encode()
     value = _sign(signing, _canonical_signed_info(unsigned))
-    return body.replace(_HOLE, signature.format(value=_base64(value, signing))).encode()
+    return body.replace(HOLE, signature.format(value=_base64(value, signing))).encode()
 
 
 def make_unsigned(statement: Statement | None = None, **fields: object) -> bytes:
     """Make an assertion without Signature."""
     statement = replace(statement or Statement(id=str(uuid4())), **fields)  # type: ignore[arg-type]  # overrides of a builder
-    return statement.body(hole_last=False, indent="").replace(_HOLE, "").encode()
+    return statement.body(hole_last=False, indent="").replace(HOLE, "").encode()
 
 
 def wrap(assertion: bytes, version: Literal["1.1", "1.2"] = "1.1") -> bytes:
@@ -199,10 +205,10 @@ def _digest(signing: Signing, body: str) -> str:
     return base64.b64encode(hashlib.new(signing.hash_name, canonical).digest()).decode()
 
 
-def _write_signature(signing: Signing, statement: Statement, digest: str) -> str:
+def _write_signature(signing: Signing, assertion_id: str, digest: str) -> str:
     is_a = signing.variant == "A"
     prefix, declared = ("ds:", "xmlns:ds") if is_a else ("", "xmlns")
-    uri = f"#{statement.id}" if is_a else ""
+    uri = f"#{assertion_id}" if is_a else ""
     family = "rsa" if isinstance(signing.signer.key, rsa.RSAPrivateKey) else "ecdsa"
     method = f"{DS if (family, signing.hash_name) == ('rsa', 'sha1') else MORE}{family}-{signing.hash_name}"
     transforms = f'<{prefix}Transform Algorithm="{DS}enveloped-signature"/>'

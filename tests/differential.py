@@ -1,0 +1,232 @@
+"""What libxml2 and libxmlsec say of generated documents, beside what we say; every difference that is not ours on purpose is an error.
+
+A document is named by a seed and a number, and so is a failure. `make test` runs the first thousands; `make fuzz` runs
+`python -m tests.differential SECONDS [SEED]`, from a new seed each time.
+"""
+
+import random
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Final
+
+import xmlsec
+from lxml import etree
+
+from appliance.native import (
+    C14N_10,
+    C14N_EXCLUSIVE,
+    SignatureRefused,
+    XmlRefused,
+    c14n,
+    locate,
+)
+from tests import libxml2
+from tests.documents import PREFIXES, URIS, Generated, damage
+from tests.messages import Signing, make_vector
+from tests.pki import Holder, certify, ec_key, rsa_key
+from tests.wrapping import issue
+
+RELATIVE_URIS: Final = ("x", "./y", "../urn:a", "//host/z")
+PREFIX_LISTS: Final = (
+    (),
+    ("#default",),
+    ("a",),
+    ("b", "#default", "é"),
+    ("prefix-two", "a"),
+    ("unknown",),
+    PREFIXES,
+)
+
+READING: Final = f"{C14N_10}#WithComments"
+"""The form that keeps most of what was read."""
+STRICTER: Final = {
+    "the declared encoding is not the one of the octets": b"encoding",
+    "the octets are not UTF-16": b"\0",
+    "a character that XML 1.0 cannot carry": b"\0",
+    "the XML declaration states no version 1.x": b"1.",
+    "the value of xml:id is not a name": b"xml:id",
+    "the value of xml:id stands twice": b"xml:id",
+    "a document type declaration is not accepted": b"<!DOCTYPE",
+}
+"""What we refuse and libxml2 may read, and what must stand in the document for that to be.
+
+A DTD is never read. No encoding but UTF-8 and UTF-16, under their own names. libxml2 stops at U+0000 behind the root as C does, and drops
+half a UTF-16 character at the end; it reads version `1.`. `xml:id` must be an ID (xml:id 1.0, 4).
+"""
+
+
+def make_document(seed: int, number: int) -> tuple[bytes, list[str], random.Random]:
+    """Generate a document: octets, its IDs, and what further choices about it are made with."""
+    chance = random.Random(f"{seed}/{number}")  # noqa: S311 - to be had again, not to be secret
+    uris = URIS if chance.random() < 0.95 else URIS + RELATIVE_URIS
+    generated = Generated(chance, uris)
+    text = generated.document()
+    encodings = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16")
+    encoding = chance.choice(encodings) if "UTF-8" not in text else chance.choice(encodings[:-1])
+    return text.encode(encoding), generated.ids, chance
+
+
+def check_canonical_forms(seed: int, number: int) -> int:
+    """Compare the canonical forms of a document and of one of its elements, by every algorithm; how many there were."""
+    octets, ids, chance = make_document(seed, number)
+    compared = 0
+    with libxml2.read(octets) as document:
+        for algorithm in list(libxml2.ALGORITHMS)[:4]:
+            exclusive = algorithm.startswith(C14N_EXCLUSIVE)
+            prefixes = chance.choice(PREFIX_LISTS) if exclusive else ()
+            for element_id in (None, chance.choice(ids)) if ids else (None,):
+                theirs = form_or_refusal(document.canonicalize, algorithm, prefixes, element_id)
+                ours = form_or_refusal(
+                    lambda *of: c14n(octets, of[0], inclusive_prefixes=of[1], id=of[2]),
+                    *(algorithm, prefixes, element_id),
+                )
+                what = f"{algorithm} {prefixes} of {element_id or 'the document'}"
+                assert ours == theirs, explain(seed, number, octets, what, ours, theirs)
+                compared += theirs is not None
+    return compared
+
+
+def form_or_refusal(
+    canonicalize: Callable[[str, Sequence[str], str | None], bytes],
+    *of: object,
+) -> bytes | None:
+    """The canonical form, never empty, or None where there is none."""
+    try:
+        form = canonicalize(*of)  # type: ignore[arg-type]  # handed through as they came
+    except (libxml2.Refused, XmlRefused):
+        return None
+    assert form, "a canonical form of no octets"
+    return form
+
+
+def check_well_formedness(seed: int, number: int) -> str:
+    """Compare the verdicts on a damaged document; `both`, `neither`, or the rule by which we alone refuse it."""
+    octets, _, chance = make_document(seed, number)
+    octets = damage(octets, chance)
+    ours, theirs = our_refusal(octets), libxml2_refusal(octets)
+    what = explain(seed, number, octets, "well-formed or not", ours, theirs)
+    if theirs is not None:
+        assert ours is not None, what
+        return "neither"
+    if ours is not None:
+        assert STRICTER.get(ours, b"\xff\xff") in octets, what
+        return ours
+    check_same_reading(seed, number, octets)
+    return "both"
+
+
+def check_same_reading(seed: int, number: int, octets: bytes) -> None:
+    """Compare what the two readers made of a document that both accept."""
+    with libxml2.read(octets) as document:
+        theirs = form_or_refusal(document.canonicalize, READING, (), None)
+    ours = form_or_refusal(lambda algorithm, *_: c14n(octets, algorithm), READING, (), None)
+    is_unescaped = theirs is not None and libxml2_refusal(theirs) is not None
+    what = explain(seed, number, octets, "read as", ours, theirs)
+    assert ours == theirs or is_unescaped, what  # `&` in a namespace: libxml2 writes it as it is
+
+
+def our_refusal(octets: bytes) -> str | None:
+    """The rule by which our reader refuses octets, without the place."""
+    try:
+        c14n(octets)
+    except XmlRefused as exc:
+        rule = str(exc).rpartition(" (octet ")[0]
+        return None if rule == "a relative namespace URI has no canonical form" else rule
+    return None
+
+
+def libxml2_refusal(octets: bytes) -> str | None:
+    """What libxml2 finds wrong."""
+    try:
+        with libxml2.read(octets):
+            return None
+    except libxml2.Refused as exc:
+        return str(exc)
+
+
+OUR_PROFILE: Final = frozenset(
+    {
+        *("signature-missing", "several-signatures", "signature-profile", "certificate-missing"),
+        *("certificate-invalid", "no-assertion"),
+    }
+)
+"""What we refuse and libxmlsec may accept: it takes any shape and place of a signature, and needs no certificate."""
+
+
+@cache
+def signed_vectors() -> list[tuple[Holder, bytes]]:
+    """Genuine vectors of both variants and families, and their signers."""
+    signers = [certify("rsa", rsa_key("differential"), None), certify("ec", ec_key("x"), None)]
+    vectors = [(signer, issue(signer)) for signer in signers]
+    return vectors + [(signer, make_vector(Signing(signer, "B"))) for signer in signers]
+
+
+def check_verdict(seed: int, number: int) -> str:
+    """Compare the verdicts on a damaged vector; `both`, `neither`, or why we alone refuse it."""
+    chance = random.Random(f"{seed}/{number}")  # noqa: S311 - to be had again, not to be secret
+    signer, genuine = chance.choice(signed_vectors())
+    octets = damage(genuine, chance)
+    ours, theirs = our_verdict(octets, signer), libxmlsec_accepts(octets, signer)
+    what = explain(seed, number, octets, "signed or not", ours, theirs)
+    if isinstance(ours, bytes):
+        assert theirs, what
+        assert ours == our_verdict(genuine, signer), what
+        return "both"
+    assert not theirs or ours in OUR_PROFILE, what
+    return ours if theirs else "neither"
+
+
+def our_verdict(octets: bytes, signer: Holder) -> bytes | str:
+    """What we find signed, or why we refuse it."""
+    try:
+        assertion = locate(octets).assertion
+        if assertion is None:
+            return "no-assertion"
+        return assertion.signature_claim().verify(lambda _: signer.public_key).octets
+    except (SignatureRefused, XmlRefused) as exc:
+        return exc.reason
+
+
+def libxmlsec_accepts(octets: bytes, signer: Holder) -> bool:
+    """Whether libxmlsec finds the first Signature good."""
+    try:
+        document = etree.fromstring(
+            octets, etree.XMLParser(resolve_entities=False, no_network=True)
+        )
+        xmlsec.tree.add_ids(document, ["ID"])
+        signature = xmlsec.tree.find_node(document, xmlsec.constants.NodeSignature)
+        context = xmlsec.SignatureContext()
+        encoding = xmlsec.constants.KeyDataFormatDer
+        context.key = xmlsec.Key.from_memory(signer.public_key, encoding, None)
+        context.verify(signature)
+    except (etree.XMLSyntaxError, xmlsec.Error, TypeError):  # TypeError: there is no Signature
+        return False
+    return True
+
+
+def explain(seed: int, number: int, octets: bytes, what: str, *said: object) -> str:
+    """A failure that can be had again."""
+    ours, theirs = said
+    return f"seed {seed} number {number}: {what}\n{octets!r}\nours:   {ours!r}\ntheirs: {theirs!r}"
+
+
+def main(seconds: float, seed: int) -> None:
+    """Compare for so long."""
+    print(f"differential: libxml2 {libxml2.version()}, seed {seed}")  # noqa: T201 - a command's result
+    until = time.monotonic() + seconds
+    counts: Counter[str] = Counter()
+    number = 0
+    while time.monotonic() < until:
+        counts["canonical forms"] += check_canonical_forms(seed, number)
+        counts[f"well-formed: {check_well_formedness(seed, number)}"] += 1
+        counts[f"signed: {check_verdict(seed, number)}"] += 1
+        number += 1
+    print(f"differential: {number} documents, {dict(counts)}, no difference")  # noqa: T201 - a command's result
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else secrets.randbelow(2**32))
