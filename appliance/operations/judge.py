@@ -96,12 +96,13 @@ def judge(
         received_claim = _read_claim(received)
         inquiry = SignerInquiry(registry, received_claim, _hinted(candidates, received), now)
         verified = inquiry.verify()
+        stated = _read_stated(verified)
     except VectorRefused as refusal:
         return Judgement(None, refusal, digest)
-    signed = Signed(verified.read(), received_claim, inquiry.legacy_sha1)
+    signed = Signed(stated, received_claim, inquiry.legacy_sha1)
     try:
         accepted = authorize_received(
-            read_vector(verified, signed.stated, received_claim),
+            read_vector(verified, stated, received_claim),
             candidates,
             inquiry.trusting,
             question.service,
@@ -151,6 +152,14 @@ def _read_claim(received: ReceivedAssertion) -> SignatureClaim:
         ):  # DOMAIN 7, 4c: at least one certificate, decodable
             reason = Reason.CERTIFICATE_MISSING
         raise VectorRefused(reason, str(exc)) from exc
+
+
+def _read_stated(verified: VerifiedOctets) -> AssertionFields:
+    """Read what is signed; a signer may have signed what no reading is safe for."""
+    try:
+        return verified.read()
+    except StructureRefused as exc:
+        raise VectorRefused(Reason.STRUCTURE_INVALID, str(exc)) from exc
 
 
 def _hinted(
