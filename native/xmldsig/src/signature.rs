@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use crate::algorithms::{Hash, Policy, Profile, SignatureAlgorithm};
-use crate::c14n::Subset;
+use crate::c14n::{Canonicalization, Subset};
 use crate::digest::{KeyRefused, PublicKeyVerifier, digest};
 use crate::document::{Document, ElementId};
 use crate::error::{Error, SignatureFault};
@@ -111,7 +111,7 @@ impl Shape {
     /// The canonical subset, whose digest is the one that was signed.
     fn digested(&self, document: &Document<'_>, hash: Hash) -> Result<Vec<u8>, Error> {
         let reference = &self.signed_info.reference;
-        let octets = document.canonicalize_subset(&reference.canonicalization, self.subset)?;
+        let octets = canonical(document, &reference.canonicalization, self.subset)?;
         let wanted = read_base64(&reference.digest_value);
         if wanted.is_none_or(|wanted| wanted != digest(hash, &octets)) {
             let detail = "what was signed was changed after it was signed";
@@ -129,13 +129,22 @@ impl Shape {
         let invalid = |detail| Error::signature(SignatureFault::SignatureInvalid, detail);
         let signature = read_base64(&self.signature_value)
             .ok_or_else(|| invalid("SignatureValue is not base64"))?;
-        let signed_info = document.canonicalize_subset(
-            &self.signed_info.canonicalization,
-            Subset::Element(self.signed_info_place),
-        )?;
+        let subset = Subset::Element(self.signed_info_place);
+        let signed_info = canonical(document, &self.signed_info.canonicalization, subset)?;
         key.verify(&digest(hash, &signed_info), &signature)
             .map_err(|_| invalid("the signature does not verify with the signer's key"))
     }
+}
+
+/// What has no canonical form was signed by nobody: a refusal of the signature, and never octets of some other kind.
+fn canonical(
+    document: &Document<'_>,
+    canonicalization: &Canonicalization,
+    subset: Subset,
+) -> Result<Vec<u8>, Error> {
+    document.canonicalize_subset(canonicalization, subset).map_err(|_| {
+        Error::profile("a relative namespace URI leaves what is signed without a canonical form")
+    })
 }
 
 fn load<K: PublicKeyVerifier>(admitted: Admitted, spki: &[u8]) -> Result<K, Error> {
