@@ -10,7 +10,7 @@ use crate::digest::PublicKeyVerifier;
 use crate::document::{Document, ElementId};
 use crate::error::{Error, SignatureFault};
 use crate::limits::Limits;
-use crate::namespaces::DS;
+use crate::namespaces::{DS, SAML2};
 use crate::reader::read;
 use crate::signature::{Parts, Shape, check_ids};
 use crate::signed_info::{Reference, SignedInfo};
@@ -29,6 +29,7 @@ pub fn verify_signature<K: PublicKeyVerifier>(
 ) -> Result<Vec<u8>, Error> {
     let document = read(octets, limits)?;
     let signature = outermost(&document)?;
+    check_readable(&document)?;
     let parts = Parts::of(&document, signature)?;
     let signed_info = SignedInfo::read(&document, parts.signed_info, policy.profile())?;
     check_ids(&document)?;
@@ -55,6 +56,17 @@ fn outermost(document: &Document<'_>) -> Result<ElementId, Error> {
     }
     let detail = "the document has several signatures, none around the others";
     Err(Error::signature(SignatureFault::SeveralSignatures, detail))
+}
+
+/// An EncryptedAssertion is not decrypted here: whoever reads what is verified would not know what it says.
+fn check_readable(document: &Document<'_>) -> Result<(), Error> {
+    let mut all = (0..document.elements.len()).map(ElementId::at);
+    if all.any(|id| document.is_element(id, SAML2, "EncryptedAssertion")) {
+        return Err(Error::profile(
+            "the document holds an EncryptedAssertion; nothing is decrypted here",
+        ));
+    }
+    Ok(())
 }
 
 /// What the Reference names, less the Signature where that stands inside: with the enveloped-signature transform then, and

@@ -239,3 +239,17 @@ fn an_inclusive_canonicalization_has_no_prefix_list() {
     let (_, detail) = refusal(&signed("<a Id='i'>$S</a>", "#i", &transform, ""));
     assert_eq!(detail, "canonicalization has a parameter outside the profile");
 }
+
+#[test]
+fn an_encrypted_assertion_is_refused_by_name() {
+    let around = |inside: &str| {
+        let form = format!("<a ID=\"i\">{inside}</a>");
+        let transforms = [ENVELOPED, EXCLUSIVE].concat();
+        signed(&format!("<a ID='i'>$S{inside}</a>"), "#i", &transforms, &form)
+    };
+    let encrypted = "<s:EncryptedAssertion xmlns:s=\"urn:oasis:names:tc:SAML:2.0:assertion\"></s:EncryptedAssertion>";
+    let (fault, detail) = refusal(&around(encrypted));
+    assert_eq!(fault, SignatureFault::SignatureProfile);
+    assert!(detail.contains("EncryptedAssertion"), "{detail}");
+    assert!(verify(&around(&encrypted.replace("2.0:assertion", "2.0:other"))).is_ok());
+}
