@@ -9,7 +9,7 @@ import xmlsec
 from lxml import etree
 
 from appliance.conventions.registry import Registry
-from appliance.native import SignatureRefused, locate
+from appliance.native import SignatureRefused, locate, verify_signature
 from appliance.operations.judge import Question, judge
 from tests.issuing import make_room
 from tests.messages import DS, Signing, make_vector
@@ -96,6 +96,26 @@ def test_wrapped_in_the_core(signer: Holder, vector: bytes, shape: str, place: s
     elif assertion is not None:
         with pytest.raises(SignatureRefused):
             assertion.signature_claim().verify(lambda _: signer.public_key)
+
+
+@pytest.mark.parametrize(("shape", "place"), WRAPPED)
+def test_wrapped_for_the_generic_profile(
+    signer: Holder, vector: bytes, shape: str, place: str
+) -> None:
+    """Whoever verifies any document gets the genuine element or a refusal, never an octet of the attacker's."""
+    refusals = {"several-signatures", "signature-profile", "digest-mismatch"}
+    assert generic(make_message(vector, shape, place), signer) in {
+        Parts.of(vector).bare.encode(),
+        *refusals,
+    }
+
+
+def generic(message: bytes, signer: Holder) -> bytes | str:
+    """The verified octets, or the reason of the refusal."""
+    try:
+        return verify_signature(message, signer.public_key)
+    except SignatureRefused as exc:
+        return exc.reason
 
 
 @pytest.mark.parametrize("place", PLACES)
