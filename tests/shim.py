@@ -80,6 +80,10 @@ class Shim:
         """Let at most so many of these calls into the token at once, over all processes; 0 lifts it."""
         self._run("limit", _names(calls), str(limit))
 
+    def profile(self, name: str) -> int:
+        """Model a network HSM; returns the number of the rule that is its latency."""
+        return int(self._run("profile", name))
+
     def drop_sessions(self) -> None:
         """End every session open now, login included."""
         self._run("drop-sessions")

@@ -81,6 +81,20 @@ def test_it_obeys_the_shim(null: Shim, client: Client) -> None:
     assert client.ask("sign").startswith("ok")
 
 
+@pytest.mark.parametrize(("profile", "engines"), [("network-5ms-16", 16), ("network-1ms-30", 30)])
+def test_it_models_a_network_hsm(null: Shim, client: Client, profile: str, engines: int) -> None:
+    """A profile delays each signature once, not the questions around it, and sets how many may be made at once."""
+    assert client.ask("sign").startswith("ok")  # python-pkcs11 reads the key's type the first time
+    rule = null.profile(profile)
+    before = {call: null.count(call, "entered") for call in ("C_SignInit", "C_Sign")}
+    assert client.ask("sign").startswith("ok")
+    assert null.count("C_SignInit", "entered") - before["C_SignInit"] == 1
+    assert null.count("C_Sign", "entered") - before["C_Sign"] == 2
+    status = null.status()
+    assert (status["limit"], status["peak"], status["held"]) == (engines, 1, 0)
+    assert [(met["rule"], met["hits"]) for met in status["rules"]] == [(rule, 1)]
+
+
 def test_its_key_is_published() -> None:
     """The README has the public key, to make certificates for."""
     _, begin, rest = README.read_text().partition("-----BEGIN PUBLIC KEY-----")

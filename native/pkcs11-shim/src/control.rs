@@ -13,7 +13,8 @@ use crate::calls::Call;
 use crate::codes::read_code;
 use crate::effect::Effect;
 use crate::permits::PERMITS;
-use crate::rules::{CERTAIN, FOREVER, RULES, Rule};
+use crate::profiles;
+use crate::rules::{CERTAIN, FOREVER, Rule};
 use crate::settings::{NullKey, NullSettings, Settings};
 use crate::state::Shared;
 use crate::status::write_status;
@@ -34,6 +35,7 @@ A program uses the shim by loading libpkcs11_shim.so as its PKCS#11 module with 
                                latency; that of several rules adds up
   clear [RULE]                 take out one rule (each command above prints its number), or all
   limit CALLS N                at most N of these calls inside the token at once, over all processes; 0 lifts it
+  profile NAME                 the latency and the limit of a modelled network HSM: network-5ms-16, network-1ms-30
   drop-sessions                every session open now is invalid, its login gone
   remove | return              the token disappears, its sessions with it | and comes back
   status                       rules, counters and the rest as JSON
@@ -113,6 +115,7 @@ fn change(shared: &Shared, words: &[&str]) -> Result<String, String> {
             shared.permits.limit(read_calls(calls)?, limit);
             Ok(String::new())
         }
+        ["profile", name] => profiles::apply(shared, name).map(|number| number.to_string()),
         ["drop-sessions"] => {
             shared.drop_sessions();
             Ok(String::new())
@@ -137,10 +140,7 @@ fn change(shared: &Shared, words: &[&str]) -> Result<String, String> {
 fn arm(shared: &Shared, calls: &str, effect: Effect, often: &[&str]) -> Result<String, String> {
     let (times, chance) = read_often(often)?;
     let rule = Rule { calls: read_calls(calls)?, effect, times, chance };
-    match shared.arm(rule) {
-        Some(number) => Ok(number.to_string()),
-        None => Err(format!("there are {RULES} rules already; clear some")),
-    }
+    shared.arm(rule).map(|number| number.to_string())
 }
 
 fn done(is_done: bool, otherwise: &str) -> Result<String, String> {
@@ -289,6 +289,8 @@ mod tests {
             "limit C_Sign 257",
             "limit C_Sign",
             "clear first",
+            "profile",
+            "profile mainframe",
             "clear 64",
             "remove it",
             "create",

@@ -22,6 +22,7 @@ mod hooks;
 mod module;
 mod null;
 mod permits;
+mod profiles;
 mod rules;
 mod sessions;
 mod settings;

@@ -122,12 +122,13 @@ impl Shared {
         self.absent.store(0, SeqCst);
     }
 
-    /// Puts a rule into a free slot and returns the slot's number; none where all are taken.
-    pub(crate) fn arm(&self, rule: Rule) -> Option<usize> {
-        let number = self.rules.iter().position(Slot::is_free)?;
-        self.rules.get(number)?.arm(rule);
+    /// Puts a rule into a free slot and returns the slot's number.
+    pub(crate) fn arm(&self, rule: Rule) -> Result<usize, String> {
+        let free = self.rules.iter().enumerate().find(|(_, slot)| slot.is_free());
+        let (number, slot) = free.ok_or_else(|| format!("there are {RULES} rules; clear some"))?;
+        slot.arm(rule);
         self.rules_end.fetch_max(u32::try_from(number + 1).unwrap_or(u32::MAX), SeqCst);
-        Some(number)
+        Ok(number)
     }
 
     /// Takes a rule out, or all of them; false when there is no such slot.
@@ -203,8 +204,8 @@ pub(crate) mod tests {
         let (path, shared) = make_state("mappings");
         let (_, other) = Shared::open(&path).unwrap();
         fs::remove_file(path).unwrap();
-        assert_eq!(shared.arm(fail(Call::C_Sign)), Some(0));
-        assert_eq!(other.arm(fail(Call::C_Login)), Some(1));
+        assert_eq!(shared.arm(fail(Call::C_Sign)), Ok(0));
+        assert_eq!(other.arm(fail(Call::C_Login)), Ok(1));
         assert_eq!(other.meet(Call::C_Sign, false).count(), 1);
         assert_eq!(shared.meet(Call::C_Login, false).count(), 1);
         assert_eq!(shared.rules().count(), 2);
@@ -220,11 +221,11 @@ pub(crate) mod tests {
         let (path, shared) = make_state("room");
         fs::remove_file(path).unwrap();
         for number in 0..RULES {
-            assert_eq!(shared.arm(fail(Call::C_Sign)), Some(number));
+            assert_eq!(shared.arm(fail(Call::C_Sign)), Ok(number));
         }
-        assert_eq!(shared.arm(fail(Call::C_Sign)), None);
+        assert!(shared.arm(fail(Call::C_Sign)).is_err());
         assert!(shared.clear(Some(7)));
-        assert_eq!(shared.arm(fail(Call::C_Sign)), Some(7));
+        assert_eq!(shared.arm(fail(Call::C_Sign)), Ok(7));
         assert!(!shared.clear(Some(RULES)));
     }
 
