@@ -6,6 +6,7 @@
 //!
 //! * [`C_GetFunctionList`] is the only symbol the module exports; everything else is reached through the list it gives out.
 //! * [`control`] is the other side: the commands of the `pkcs11-shim` program.
+//! * [`ceiling`] is a user of any module, the shim included: the loop of the `pkcs11-ceiling` program.
 
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -14,16 +15,19 @@ compile_error!("pkcs11-shim wants 64-bit Linux: futexes, /proc, and CK_ULONG of 
 
 mod call_set;
 mod calls;
+pub mod ceiling;
 mod codes;
 pub mod control;
 mod effect;
 mod gate;
+mod hexadecimal;
 mod hooks;
 mod module;
 mod null;
 mod permits;
 mod profiles;
 mod rules;
+mod scheme;
 mod sessions;
 mod settings;
 mod state;

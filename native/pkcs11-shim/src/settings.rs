@@ -6,6 +6,8 @@
 use core::fmt::Write;
 use std::path::PathBuf;
 
+use crate::hexadecimal::{read_hexadecimal, write_hexadecimal};
+
 /// Octets the text may take, NULs included.
 pub(crate) const SETTINGS_OCTETS: usize = 4096;
 
@@ -40,20 +42,13 @@ impl NullKey {
     /// Reads `LABEL:ID`, the identifier in hexadecimal.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let (label, id) = text.rsplit_once(':')?;
-        let octets = id.as_bytes().chunks(2).map(|pair| {
-            let pair = core::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-            u8::from_str_radix(pair, 16).ok()
-        });
-        let id = octets.collect::<Option<Vec<u8>>>().filter(|id| !id.is_empty())?;
+        let id = read_hexadecimal(id)?;
         let is_plain = !label.is_empty() && !label.contains(char::is_control);
         is_plain.then(|| Self { label: label.to_owned(), id })
     }
 
     fn write(&self) -> String {
-        self.id.iter().fold(format!("{}:", self.label), |mut text, octet| {
-            let _ = write!(text, "{octet:02x}");
-            text
-        })
+        format!("{}:{}", self.label, write_hexadecimal(&self.id))
     }
 }
 

@@ -14,6 +14,8 @@ use std::sync::{Mutex, OnceLock};
 use cryptoki_sys::CK_FUNCTION_LIST;
 
 use crate::settings::NullSettings;
+#[cfg(test)]
+pub(crate) use ecdsa::PUBLIC_POINT;
 use token::Token;
 
 /// The one token of this process.
