@@ -114,7 +114,7 @@ def test_a_key_is_described_for_its_lane(tmp_path: Path) -> None:
         (TOKEN + PIN_FILE + TOKEN + PIN_FILE, "token[1].name", "`t` stands twice"),
         (TOKEN.replace('"t"', f'"{"t" * 100}"') + PIN_FILE, "token[0].name", "leaves room"),
         (TOKEN.replace('label = "l"\n', "") + PIN_FILE, "token[0]", "a key `label`"),
-        (KEY, "key[0].token", "the name of a [[token]], got `t`"),
+        (KEY, "key[0].token", "names of [[token]] tables, each once; got `t`"),
         (TOKEN + PIN_FILE + KEY.replace("01", "0x1"), "key[0].id", "hexadecimal CKA_ID"),
         (TOKEN + PIN_FILE + KEY + KEY, "key[1].name", "`k` stands twice"),
         (CALLER + CALLER, "caller[1].name", "`c` stands twice"),

@@ -58,7 +58,7 @@ fn outermost(document: &Document<'_>) -> Result<ElementId, Error> {
     Err(Error::signature(SignatureFault::SeveralSignatures, detail))
 }
 
-/// An EncryptedAssertion is not decrypted here: whoever reads what is verified would not know what it says.
+/// An `EncryptedAssertion` is not decrypted here: whoever reads what is verified would not know what it says.
 fn check_readable(document: &Document<'_>) -> Result<(), Error> {
     let mut all = (0..document.elements.len()).map(ElementId::at);
     if all.any(|id| document.is_element(id, SAML2, "EncryptedAssertion")) {
