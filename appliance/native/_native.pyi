@@ -67,7 +67,18 @@ class AlreadySpliced(Exception):
 
 @final
 class Limits:
-    """Bounds of the XML reader; passing one raises `XmlRefused` with reason `xml-limit`."""
+    """Bounds of the XML reader and of canonicalization; passing one raises `XmlRefused` with reason `xml-limit`, which names the bound and the octet.
+
+    Args:
+        octets: size of the document.
+        depth: elements inside elements.
+        attributes: of one element, namespace declarations included.
+        namespaces: declarations in scope at one element.
+        name: octets of one name with its prefix, at most 65,535.
+        value: octets of one attribute value as it is written.
+        references: to characters and to the five entities, in the whole document.
+        growth: octets of a canonical form for each octet of its document.
+    """
 
     def __new__(
         cls,
@@ -76,6 +87,10 @@ class Limits:
         depth: int = 100,
         attributes: int = 256,
         namespaces: int = 64,
+        name: int = 4096,
+        value: int = 1_048_576,
+        references: int = 1_000_000,
+        growth: int = 32,
     ) -> Limits: ...
 
 def c14n(

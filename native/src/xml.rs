@@ -15,13 +15,30 @@ pub(crate) struct Limits(pub(crate) xmldsig::Limits);
 #[pymethods]
 impl Limits {
     #[new]
-    #[pyo3(signature = (*, octets = 10_485_760, depth = 100, attributes = 256, namespaces = 64))]
-    fn new(octets: usize, depth: usize, attributes: usize, namespaces: usize) -> Self {
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments: each is a bound")]
+    #[pyo3(signature = (
+        *, octets = 10_485_760, depth = 100, attributes = 256, namespaces = 64, name = 4096, value = 1_048_576,
+        references = 1_000_000, growth = 32,
+    ))]
+    fn new(
+        octets: usize,
+        depth: usize,
+        attributes: usize,
+        namespaces: usize,
+        name: usize,
+        value: usize,
+        references: usize,
+        growth: usize,
+    ) -> Self {
         let mut limits = xmldsig::Limits::default();
         limits.octets = octets;
         limits.depth = depth;
         limits.attributes = attributes;
         limits.namespaces = namespaces;
+        limits.name = name;
+        limits.value = value;
+        limits.references = references;
+        limits.growth = growth;
         Self(limits)
     }
 }

@@ -39,6 +39,8 @@ fn check_tighter_limits(octets: &[u8], usual: Result<&Document<'_>, &Error>) {
     limits.attributes = 3;
     limits.namespaces = 3;
     limits.name = 8;
+    limits.value = 8;
+    limits.references = 2;
     match (read(octets, &limits), usual) {
         (Ok(_), Ok(_)) | (Err(Error::Limit { .. }), _) => {}
         (Err(tight), Err(usual)) => assert_eq!(&tight, usual),

@@ -13,7 +13,7 @@ use crate::characters::is_space;
 use crate::document::{
     Attribute, DeclarationId, Document, Element, ElementId, Name, Node, Piece, Span, narrow, wide,
 };
-use crate::error::Error;
+use crate::error::{Error, Limit};
 use crate::namespaces::XML;
 use crate::text;
 use crate::uri::is_absolute;
@@ -84,7 +84,8 @@ impl Document<'_> {
     /// The canonical form of the whole document, or of the element with this ID.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for a relative namespace URI, [`Error::Argument`] for an ID that none or several have.
+    /// [`Error::Malformed`] for a relative namespace URI, [`Error::Limit`] for a form that is too long, [`Error::Argument`]
+    /// for an ID that none or several have.
     pub fn canonicalize(
         &self,
         canonicalization: &Canonicalization,
@@ -245,9 +246,19 @@ impl Canonicalizer<'_> {
             self.output.copy(element.tag());
         } else {
             self.write_start(element, &inherited);
+            self.check_growth(element)?;
         }
         self.rendered.extend_from_slice(&self.fresh);
         Ok(())
+    }
+
+    /// Only declarations that are repeated make a form much longer than its document, and they stand in start tags.
+    fn check_growth(&self, element: &Element) -> Result<(), Error> {
+        let bound = self.document.longest_form;
+        if self.output.len() <= bound {
+            return Ok(());
+        }
+        Err(Error::Limit { limit: Limit::Growth, bound, offset: wide(element.tag().start) })
     }
 
     fn end(&mut self, id: ElementId) {
@@ -319,14 +330,15 @@ impl Canonicalizer<'_> {
         if self.rendered.last() == Some(&id) || self.fresh.contains(&id) {
             return Ok(());
         }
-        let (prefix, uri) = (document.prefix(id), document.uri(id));
+        let prefix = document.prefix(id);
         let nearest = self
             .rendered
             .iter()
             .rev()
             .find(|&&written| written == id || document.prefix(written) == prefix);
-        let said = nearest.map_or(&b""[..], |&written| document.uri(written));
-        if said == uri {
+        let said =
+            nearest.map_or(DeclarationId::NONE, |&written| document.declaration(written).same);
+        if said == document.declaration(id).same {
             return Ok(());
         }
         document.check_absolute(id)?;

@@ -94,6 +94,9 @@ pub(crate) struct Attribute {
 pub(crate) struct Declaration {
     pub(crate) prefix: Piece,
     pub(crate) uri: Piece,
+    /// The outermost declaration around it with the same URI, or itself; [`DeclarationId::NONE`] for the empty one. So two
+    /// declarations in scope of one element have equal URIs where these are equal.
+    pub(crate) same: DeclarationId,
     /// Where it stands.
     pub(crate) offset: u32,
     /// The raw declaration is its own canonical form, one space before it included.
@@ -113,6 +116,8 @@ pub struct Document<'a> {
     /// document was cut out, then its own.
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) inherited: u32,
+    /// Octets of a canonical form.
+    pub(crate) longest_form: usize,
 }
 
 impl Span {

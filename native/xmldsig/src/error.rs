@@ -65,12 +65,18 @@ pub enum Limit {
     Attributes,
     /// Elements inside elements.
     Depth,
+    /// Length of a canonical form.
+    Growth,
     /// Length of one name.
     Name,
     /// Namespace declarations in scope.
     Namespaces,
     /// Size of the document.
     Octets,
+    /// References in the document.
+    References,
+    /// Length of one attribute value.
+    Value,
 }
 
 /// Why a signature is refused.
@@ -141,9 +147,12 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Self::Attributes => "attributes on one element",
             Self::Depth => "levels of elements",
+            Self::Growth => "octets in a canonical form",
             Self::Name => "octets in a name",
             Self::Namespaces => "namespace declarations in scope",
             Self::Octets => "octets",
+            Self::References => "references",
+            Self::Value => "octets in an attribute value",
         })
     }
 }

@@ -1,7 +1,11 @@
 //! How large a document may be before it is refused by name.
 
-/// Bounds of the reader. Memory stays under 24 octets per octet of input plus the input itself,
-/// whatever its shape; time is linear in the input with `namespaces` as the only factor.
+/// Bounds of the reader and of canonicalization.
+///
+/// Whatever the shape of the input, reading holds at most 26 octets for each octet of it, beside itself; a canonical form
+/// while it grows, at most three for each octet of its own and of the input. Time is linear in the input, and that of
+/// canonicalization in what it writes, with `namespaces` as the only factor, and `depth` where Canonical XML 1.1 joins as
+/// many `xml:base`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -15,6 +19,13 @@ pub struct Limits {
     pub namespaces: usize,
     /// Octets of one name with its prefix; never above 65,535.
     pub name: usize,
+    /// Octets of one attribute value as it is written.
+    pub value: usize,
+    /// Character references and references to the five entities, in the whole document.
+    pub references: usize,
+    /// Octets of a canonical form for each octet of its document: the exclusive one repeats a declaration wherever it is used
+    /// again, so that it could be as long as the square of the document.
+    pub growth: usize,
 }
 
 impl Limits {
@@ -25,12 +36,25 @@ impl Limits {
         attributes: 0xFFFF,
         namespaces: usize::MAX,
         name: 0xFFFF,
+        value: usize::MAX,
+        references: usize::MAX,
+        growth: usize::MAX,
     };
 }
 
 impl Default for Limits {
-    /// 10 MiB, 100 levels, 256 attributes, 64 namespaces in scope, names of 4096 octets.
+    /// 10 MiB, 100 levels, 256 attributes, 64 namespaces in scope, names of 4096 octets, values of 1 MiB, a million references,
+    /// canonical forms of 32 times the document.
     fn default() -> Self {
-        Self { octets: 10 * 1024 * 1024, depth: 100, attributes: 256, namespaces: 64, name: 4096 }
+        Self {
+            octets: 10 * 1024 * 1024,
+            depth: 100,
+            attributes: 256,
+            namespaces: 64,
+            name: 4096,
+            value: 1024 * 1024,
+            references: 1_000_000,
+            growth: 32,
+        }
     }
 }

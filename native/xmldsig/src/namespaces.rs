@@ -33,6 +33,7 @@ struct Binding {
     word: u64,
     prefix: Piece,
     uri: Piece,
+    same: DeclarationId,
     rank: u32,
 }
 
@@ -52,34 +53,36 @@ impl Scope {
         self.bindings.truncate(len);
     }
 
-    /// Cost: one comparison of the new URI with each in scope.
+    /// Bring a declaration into scope; the outermost one with the same URI. Cost: one comparison of the new URI with each in
+    /// scope.
     pub(crate) fn push<'o>(
         &mut self,
         id: DeclarationId,
         declaration: Declaration,
         octets: impl Fn(Piece) -> &'o [u8],
-    ) {
+    ) -> DeclarationId {
         let uri = octets(declaration.uri);
         let mut below = 0;
-        let mut equal = uri.is_empty().then_some(0);
+        let mut equal = uri.is_empty().then_some((0, DeclarationId::NONE));
         for binding in &self.bindings {
             let other = octets(binding.uri);
             if other == uri {
-                equal = Some(binding.rank);
+                equal = Some((binding.rank, binding.same));
                 break;
             }
             if other < uri {
                 below = below.max(binding.rank);
             }
         }
-        let rank = equal.unwrap_or_else(|| {
+        let (rank, same) = equal.unwrap_or_else(|| {
             let above = self.bindings.iter_mut().filter(|binding| binding.rank > below);
             above.for_each(|binding| binding.rank += 1);
-            below + 1
+            (below + 1, id)
         });
         let word = word(octets(declaration.prefix));
         let Declaration { prefix, uri, .. } = declaration;
-        self.bindings.push(Binding { declaration: id, word, prefix, uri, rank });
+        self.bindings.push(Binding { declaration: id, word, prefix, uri, same, rank });
+        same
     }
 
     /// What the prefix of a name in `source` resolves to; `octets` reads the pieces that were pushed.

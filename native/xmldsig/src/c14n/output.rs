@@ -24,6 +24,10 @@ impl<'d> Output<'d> {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.octets.len() + self.run.of(self.source).len()
+    }
+
     pub(super) fn write(&mut self, octets: &[u8]) {
         self.buffer().extend_from_slice(octets);
     }

@@ -234,3 +234,38 @@ fn what_was_written_is_taken_back_where_an_element_ends() {
          <c><p:b xmlns:p=\"y:\"></p:b></c><p:b xmlns:p=\"x:\"></p:b></a>"
     );
 }
+
+#[test]
+fn a_form_that_repeats_a_declaration_too_often_is_refused_where_it_does() {
+    let uri = "x".repeat(1000);
+    let document = |times: usize| format!("<a xmlns:p='x:{uri}'>{}</a>", "<p:b/>".repeat(times));
+    let exclusive = Canonicalization::new(Method::Exclusive, false);
+    let read_within = |document: &str, growth: usize| {
+        let limits = Limits { growth, ..Limits::default() };
+        let read = read(document.as_bytes(), &limits).unwrap();
+        read.canonicalize(&exclusive, None).map(|form| form.len())
+    };
+    // The binding of xml, which every document starts with, counts too.
+    let length = document(10).len() + "xml".len() + XML.len();
+    let start = document(0).len() - "</a>".len();
+    assert_eq!(read_within(&document(10), 10), Ok("<a></a>".len() + 10 * (1000 + 24)));
+    let refused =
+        Err(Error::Limit { limit: Limit::Growth, bound: 4 * length, offset: start + 4 * 6 });
+    assert_eq!(read_within(&document(10), 4), refused);
+    let inclusive = Canonicalization::new(Method::Inclusive, false);
+    let large = document(10_000);
+    let large = read(large.as_bytes(), &Limits::default()).unwrap();
+    assert!(matches!(large.canonicalize(&exclusive, None), Err(Error::Limit { .. })));
+    assert!(large.canonicalize(&inclusive, None).is_ok());
+}
+
+#[test]
+fn equal_namespaces_are_known_wherever_they_were_declared() {
+    let document = "<p:a xmlns:p='x:'><b xmlns:p='x:'><p:c xmlns:p='y:'><p:d xmlns:p='x:'/></p:c><p:e/></b>\
+                    <b xmlns:p='z:'><p:c/></b><b xmlns:p='z:'><p:c/></b></p:a>";
+    assert_eq!(
+        exclusive(document, None, &[]),
+        "<p:a xmlns:p=\"x:\"><b><p:c xmlns:p=\"y:\"><p:d xmlns:p=\"x:\"></p:d></p:c><p:e></p:e></b>\
+         <b><p:c xmlns:p=\"z:\"></p:c></b><b><p:c xmlns:p=\"z:\"></p:c></b></p:a>"
+    );
+}

@@ -10,13 +10,17 @@ pub(super) struct Cursor<'d> {
     pub(super) octets: &'d [u8],
     /// `at <= octets.len()`
     pub(super) at: usize,
+    limits: &'d Limits,
     /// Bound of a name's octets.
     longest_name: usize,
+    /// How many came by.
+    references: usize,
 }
 
 impl<'d> Cursor<'d> {
-    pub(super) fn new(octets: &'d [u8], at: usize, limits: &Limits) -> Self {
-        Self { octets, at, longest_name: limits.name.min(Limits::OWN.name) }
+    pub(super) fn new(octets: &'d [u8], at: usize, limits: &'d Limits) -> Self {
+        let longest_name = limits.name.min(Limits::OWN.name);
+        Self { octets, at, limits, longest_name, references: 0 }
     }
 
     #[inline]
@@ -132,6 +136,10 @@ impl<'d> Cursor<'d> {
                 None => return Err(self.malformed("a quoted value has no end")),
             }
         }
+        if self.at - start > self.limits.value {
+            self.at = start + self.limits.value;
+            return Err(self.past(Limit::Value, self.limits.value));
+        }
         self.at += 1;
         Ok((Span::new(start, self.at - 1), plain))
     }
@@ -141,6 +149,10 @@ impl<'d> Cursor<'d> {
         let Some((_, rest)) = text::reference(self.rest()) else {
             return Err(self.malformed("a reference names no character"));
         };
+        if self.references == self.limits.references {
+            return Err(self.past(Limit::References, self.limits.references));
+        }
+        self.references += 1;
         self.at = self.octets.len() - rest.len();
         Ok(())
     }

@@ -32,7 +32,7 @@ pub(crate) type Inherited = (Vec<u8>, Vec<u8>);
 pub fn read<'a>(octets: &'a [u8], limits: &Limits) -> Result<Document<'a>, Error> {
     let decoded = Decoded::new(octets, limits)?;
     let tape = tape(&decoded, &[], limits)?;
-    Ok(tape.document(decoded.octets))
+    Ok(tape.document(decoded.octets, limits))
 }
 
 /// Read octets cut out of a document, in a scope where `inherited` was bound, outermost first.
@@ -42,7 +42,7 @@ pub(crate) fn read_cut(
     limits: &Limits,
 ) -> Result<Document<'static>, Error> {
     let tape = tape(&Decoded::new(&octets, limits)?, inherited, limits)?;
-    Ok(tape.document(Cow::Owned(octets)))
+    Ok(tape.document(Cow::Owned(octets), limits))
 }
 
 fn tape(decoded: &Decoded<'_>, inherited: &[Inherited], limits: &Limits) -> Result<Tape, Error> {
@@ -85,9 +85,19 @@ struct Open {
 }
 
 impl Tape {
-    fn document(self, source: Cow<'_, [u8]>) -> Document<'_> {
+    fn document<'s>(self, source: Cow<'s, [u8]>, limits: &Limits) -> Document<'s> {
         let Self { side, nodes, elements, attributes, declarations, inherited } = self;
-        Document { source, side, nodes, elements, attributes, declarations, inherited }
+        let longest_form = limits.growth.saturating_mul(source.len() + side.len());
+        Document {
+            source,
+            side,
+            nodes,
+            elements,
+            attributes,
+            declarations,
+            inherited,
+            longest_form,
+        }
     }
 }
 
@@ -117,13 +127,14 @@ impl<'d> Reader<'d> {
         self.tape.declarations.push(Declaration {
             prefix: none,
             uri: none,
+            same: DeclarationId::NONE,
             offset: 0,
             verbatim: false,
         });
         let xml = (b"xml".to_vec(), XML.as_bytes().to_vec());
         for (prefix, uri) in std::iter::once(&xml).chain(inherited) {
             let (prefix, uri) = (self.aside(prefix), self.aside(uri));
-            self.bind(Declaration { prefix, uri, offset: 0, verbatim: false });
+            self.bind(prefix, uri, 0, false);
         }
         self.tape.inherited = narrow(self.tape.declarations.len());
     }
@@ -210,11 +221,12 @@ impl<'d> Reader<'d> {
     }
 
     /// Record a declaration and bring it into scope.
-    fn bind(&mut self, declaration: Declaration) {
+    fn bind(&mut self, prefix: Piece, uri: Piece, offset: u32, verbatim: bool) {
         let id = DeclarationId(narrow(self.tape.declarations.len()));
-        self.tape.declarations.push(declaration);
+        let mut declaration = Declaration { prefix, uri, same: id, offset, verbatim };
         let (octets, side) = (self.cursor.octets, &self.tape.side);
-        self.scope.push(id, declaration, |piece| piece_of(octets, side, piece));
+        declaration.same = self.scope.push(id, declaration, |piece| piece_of(octets, side, piece));
+        self.tape.declarations.push(declaration);
     }
 
     /// Keep octets that the source does not hold literally.

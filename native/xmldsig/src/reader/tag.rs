@@ -197,8 +197,7 @@ impl Reader<'_> {
         if self.scope.len() > self.limits.namespaces {
             return Err(self.cursor.past(Limit::Namespaces, self.limits.namespaces));
         }
-        let (prefix, verbatim) = (Piece::Source(prefix), written.verbatim);
-        self.bind(Declaration { prefix, uri, offset: start, verbatim });
+        self.bind(Piece::Source(prefix), uri, start, written.verbatim);
         Ok(())
     }
 

@@ -249,6 +249,40 @@ fn names_are_bounded_with_their_prefix() {
 }
 
 #[test]
+fn values_are_bounded_as_they_are_written() {
+    let limits = Limits { value: 5, ..Limits::default() };
+    assert!(read(b"<a b='&amp;' xmlns='urn:x'>123456</a>", &limits).is_ok());
+    assert_eq!(passed("<a b='&amp;1'/>", &limits), (Limit::Value, 5, 11));
+    assert_eq!(passed("<a xmlns='urn:xy'/>", &limits), (Limit::Value, 5, 15));
+    let long = |length| format!("<a b='{}'/>", "1".repeat(length));
+    assert!(read(long(1 << 20).as_bytes(), &Limits::default()).is_ok());
+    assert_eq!(
+        passed(&long((1 << 20) + 1), &Limits::default()),
+        (Limit::Value, 1 << 20, 6 + (1 << 20))
+    );
+}
+
+#[test]
+fn references_are_bounded_in_text_and_values_together() {
+    let limits = Limits { references: 3, ..Limits::default() };
+    assert!(read(b"<a b='&lt;&#9;'>&gt;<![CDATA[&amp;]]><!--&amp;--></a>", &limits).is_ok());
+    assert_eq!(passed("<a b='&lt;&#9;'>&gt;1&amp;</a>", &limits), (Limit::References, 3, 21));
+    assert_eq!(passed("<a b='&lt;&#9;&gt;&amp;'/>", &limits), (Limit::References, 3, 18));
+}
+
+#[test]
+fn a_limit_is_named_with_its_value_and_its_place() {
+    let limits = Limits { octets: 1, ..Limits::default() };
+    let refused = read(b"<a/>", &limits).unwrap_err();
+    assert_eq!(refused.to_string(), "more than 1 octets (octet 1)");
+    let limits = Limits { references: 0, value: 1, ..Limits::default() };
+    let refused = read(b"<a>&lt;</a>", &limits).unwrap_err();
+    assert_eq!(refused.to_string(), "more than 0 references (octet 3)");
+    let refused = read(b"<a b='12'/>", &limits).unwrap_err();
+    assert_eq!(refused.to_string(), "more than 1 octets in an attribute value (octet 7)");
+}
+
+#[test]
 fn octets_are_bounded() {
     let limits = Limits { octets: 4, ..Limits::default() };
     assert!(read(b"<a/>", &limits).is_ok());

@@ -1,0 +1,45 @@
+//! The bound on memory that [`xmldsig::Limits`] states, held for every shape of document.
+
+use xmldsig::{Canonicalization, Error, Limit, Limits, Method, read};
+
+use crate::memory::{Counting, most_held};
+
+#[path = "../../fuzz/src/memory.rs"]
+#[expect(unreachable_pub, reason = "the fuzz targets, whose module it is, see it as a crate's")]
+mod memory;
+mod shapes;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// As stated, octets held for each octet of input.
+const MOST_PER_OCTET: usize = 26;
+/// As stated, octets held by a canonical form while it grows, for each of it and each of the input.
+const MOST_PER_FORM: usize = 3;
+/// What a document of no size costs.
+const MOST_FOR_NOTHING: usize = 16 * 1024;
+
+/// One test, because the count is of the process.
+#[test]
+fn memory_is_bounded_by_the_input() {
+    let octets = 1 << 17;
+    let shapes = shapes::SHAPES.iter().map(|shape| (shape.name, shape.document(octets)));
+    for (name, document) in shapes.chain(shapes::at_the_bounds(octets)) {
+        let len = document.len();
+        let (read, most) = most_held(|| read(document.as_bytes(), &Limits::default()));
+        let bound = MOST_PER_OCTET * len + MOST_FOR_NOTHING;
+        assert!(most <= bound, "{name}: {most} octets held for {len}");
+        let read = read.unwrap_or_else(|error| panic!("{name}: {error}"));
+        for method in [Method::Exclusive, Method::Inclusive, Method::Inclusive11] {
+            let form = Canonicalization::new(method, true);
+            let (canonical, most) = most_held(|| read.canonicalize(&form, None));
+            let written = match canonical {
+                Ok(canonical) => canonical.len(),
+                Err(Error::Limit { limit: Limit::Growth, bound, .. }) => bound,
+                Err(error) => panic!("{name}: {error}"),
+            };
+            let bound = MOST_PER_FORM * (written + len) + MOST_FOR_NOTHING;
+            assert!(most <= bound, "{name}, {method:?}: {most} octets held for {written}");
+        }
+    }
+}
