@@ -324,7 +324,9 @@ impl Document<'_> {
             element.declarations().for_each(&mut add);
             next = element.parent;
         }
-        (1..self.inherited).rev().for_each(|index| add(DeclarationId(index)));
+        (DeclarationId::XML.0 + 1..self.inherited)
+            .rev()
+            .for_each(|index| add(DeclarationId(index)));
         found
     }
 

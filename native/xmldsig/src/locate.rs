@@ -171,7 +171,7 @@ pub(crate) fn check_structure(document: &Document<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn kind_of(document: &Document<'_>) -> MessageKind {
+pub(crate) fn kind_of(document: &Document<'_>) -> MessageKind {
     let root = |namespace, local| document.is_element(Document::ROOT, namespace, local);
     if root(SAML2, "Assertion") || root(SAML1, "Assertion") {
         MessageKind::Assertion
@@ -184,7 +184,7 @@ fn kind_of(document: &Document<'_>) -> MessageKind {
     }
 }
 
-fn in_envelope(document: &Document<'_>, soap: &str) -> Result<ElementId, EnvelopeFault> {
+pub(crate) fn in_envelope(document: &Document<'_>, soap: &str) -> Result<ElementId, EnvelopeFault> {
     let header = document
         .children(Document::ROOT)
         .next()
@@ -211,7 +211,7 @@ fn in_envelope(document: &Document<'_>, soap: &str) -> Result<ElementId, Envelop
 }
 
 /// Whom a header block is for: SOAP 1.1 `actor`, SOAP 1.2 `role`; empty is the final receiver.
-fn actor(document: &Document<'_>, block: ElementId, soap: &str) -> String {
+pub(crate) fn actor(document: &Document<'_>, block: ElementId, soap: &str) -> String {
     let name = if soap == SOAP11 { "actor" } else { "role" };
     let actor = document.qualified_attribute(block, soap, name).unwrap_or_default();
     if actor == ULTIMATE_RECEIVER { String::new() } else { actor }
@@ -231,4 +231,27 @@ fn isolate(
     let sha256 = sha256(&octets);
     let document = Arc::new(read_cut(octets, &inherited, limits)?);
     Ok(ReceivedAssertion { document, sha256 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::c14n::{Canonicalization, Method};
+
+    #[test]
+    fn the_prefix_xml_is_the_same_in_an_isolated_assertion() {
+        let alone = format!(
+            "<a:Assertion xmlns:a=\"{SAML2}\"><a:Issuer xml:lang=\"fr\">i</a:Issuer></a:Assertion>"
+        );
+        let message = format!(
+            "<s:Envelope xmlns:s='{SOAP11}'><s:Header><w:Security xmlns:w='{WSSE}'>{alone}</w:Security></s:Header>\
+             <s:Body/></s:Envelope>"
+        );
+        let located = locate(message.as_bytes(), &Limits::default()).unwrap();
+        let document = &located.assertion().unwrap().document;
+        for method in [Method::Exclusive, Method::Inclusive] {
+            let form = Canonicalization::new(method, false);
+            assert_eq!(document.canonicalize(&form, None).unwrap(), alone.as_bytes());
+        }
+    }
 }
