@@ -138,10 +138,12 @@ class SignatureProfile:
     """How one key signs: made once per key, shared by all its vectors.
 
     Args:
-        signature_algorithm: SignatureMethod URI (RSA-SHA256/384/512, ECDSA-SHA256/384/512).
+        signature_algorithm: SignatureMethod URI (RSA PKCS#1 v1.5, RSA-PSS with MGF1 and no parameters, or ECDSA; SHA-256/384/512).
         digest_algorithm: DigestMethod URI (SHA-256/384/512); SHA-1 is refused with ValueError.
         public_key: DER SubjectPublicKeyInfo of the signer; every spliced signature is verified with it.
         certificates: DER, leaf first, as they go into KeyInfo.
+        variant: `A` (Signature after Issuer, Reference to the ID, `ds:`) or `B` (Signature last, empty Reference,
+            enveloped-signature only, default namespace) of DOMAIN 2.4.
     """
 
     def __new__(
@@ -151,6 +153,7 @@ class SignatureProfile:
         digest_algorithm: str,
         public_key: bytes,
         certificates: Sequence[bytes],
+        variant: str = "A",
     ) -> SignatureProfile: ...
     @property
     def hash_name(self) -> str:
@@ -189,7 +192,7 @@ class SignedAssertion:
         """SHA-256 of `octets`, for the trace."""
 
 def prepare(content: AssertionContent, profile: SignatureProfile) -> PreparedSignature:
-    """Write the assertion in canonical form, digest it, write SignedInfo (variant A: Signature after Issuer)."""
+    """Write the assertion in canonical form, digest it, write SignedInfo."""
 
 def prepare_batch(
     contents: Sequence[AssertionContent], profile: SignatureProfile

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
+use xmldsig::Variant;
 
 use crate::error::{AlreadySpliced, Failure};
 use crate::keys::PublicKey;
@@ -32,7 +34,7 @@ pub(crate) struct PreparedSignature {
 #[pyclass(frozen, module = "appliance.native._native")]
 #[derive(Debug)]
 pub(crate) struct SignedAssertion {
-    octets: Py<PyBytes>,
+    signed: xmldsig::SignedAssertion,
     sha256: [u8; 32],
 }
 
@@ -98,19 +100,26 @@ impl AssertionContent {
 #[pymethods]
 impl SignatureProfile {
     #[new]
-    #[pyo3(signature = (*, signature_algorithm, digest_algorithm, public_key, certificates))]
+    #[pyo3(signature = (*, signature_algorithm, digest_algorithm, public_key, certificates, variant = "A"))]
     #[expect(clippy::needless_pass_by_value, reason = "the interpreter hands arguments over")]
     fn new(
         signature_algorithm: &str,
         digest_algorithm: &str,
         public_key: &[u8],
         certificates: Vec<Vec<u8>>,
+        variant: &str,
     ) -> PyResult<Self> {
+        let variant = match variant {
+            "A" => Variant::A,
+            "B" => Variant::B,
+            _ => return Err(PyValueError::new_err("the variant is A or B")),
+        };
         let profile = xmldsig::SignatureProfile::new(
             signature_algorithm,
             digest_algorithm,
             public_key,
             &certificates,
+            variant,
         );
         Ok(Self(Arc::new(profile.map_err(Failure::from)?)))
     }
@@ -148,7 +157,7 @@ impl PreparedSignature {
             Ok::<_, xmldsig::Error>((signed, sha256))
         });
         let (signed, sha256) = spliced.map_err(Failure::from)?;
-        Ok(SignedAssertion { octets: PyBytes::new(py, signed.octets()).unbind(), sha256 })
+        Ok(SignedAssertion { signed, sha256 })
     }
 }
 
@@ -156,8 +165,8 @@ impl PreparedSignature {
 impl SignedAssertion {
     /// The `saml2:Assertion` element, UTF-8, canonical.
     #[getter]
-    fn octets(&self, py: Python<'_>) -> Py<PyBytes> {
-        self.octets.clone_ref(py)
+    fn octets<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.signed.octets())
     }
 
     /// SHA-256 of `octets`, for the trace.

@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use xmldsig::{
     AssertionContent, Canonicalization, Hash, KeyRefused, Limits, PreparedSignature, Profile,
-    PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch, SignatureProfile, read,
-    sha256,
+    PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch, SignatureProfile,
+    SignedAssertion, Variant, read, sha256,
 };
 
 /// The key signs nothing but seeds, so it is as public as they are: the number one, and P-256's generator.
@@ -59,7 +59,7 @@ impl PublicKeyVerifier for Key {
 }
 
 /// An ECDSA signature over the SHA-256 of octets.
-fn sign(octets: &[u8]) -> Vec<u8> {
+pub(crate) fn sign(octets: &[u8]) -> Vec<u8> {
     static PAIR: LazyLock<EcdsaKeyPair> = LazyLock::new(|| {
         let (algorithm, public_key) = (&ECDSA_P256_SHA256_FIXED_SIGNING, &SPKI[26..]);
         EcdsaKeyPair::from_private_key_and_public_key(algorithm, &PRIVATE_KEY, public_key)
@@ -68,22 +68,28 @@ fn sign(octets: &[u8]) -> Vec<u8> {
     PAIR.sign(&SystemRandom::new(), octets).expect("signing needs nothing").as_ref().to_vec()
 }
 
-/// Issue one vector as the appliance does.
-#[must_use]
-pub fn issue(content: &AssertionContent) -> Vec<u8> {
+/// How the key signs vectors and messages.
+pub(crate) fn profile() -> Arc<SignatureProfile<Key>> {
     static PROFILE: LazyLock<Arc<SignatureProfile<Key>>> = LazyLock::new(|| {
-        let profile = SignatureProfile::new(ECDSA, DIGEST, &SPKI, &[CERTIFICATE.to_vec()]);
+        let certificates = [CERTIFICATE.to_vec()];
+        let profile = SignatureProfile::new(ECDSA, DIGEST, &SPKI, &certificates, Variant::A);
         Arc::new(profile.expect("the profile is one to sign with"))
     });
-    let prepared = PreparedSignature::new(content, Arc::clone(&PROFILE));
+    Arc::clone(&PROFILE)
+}
+
+/// Issue one vector as the appliance does.
+#[must_use]
+pub fn issue(content: &AssertionContent) -> SignedAssertion {
+    let prepared = PreparedSignature::new(content, profile());
     let signature = sign(prepared.signed_info());
-    prepared.splice(&signature).expect("the key's own signature verifies").octets().to_vec()
+    prepared.splice(&signature).expect("the key's own signature verifies")
 }
 
 /// The known vectors by name.
 #[must_use]
 pub fn known() -> Vec<(&'static str, Vec<u8>)> {
-    let issued = issue(&content());
+    let issued = issue(&content()).octets().to_vec();
     let soap = |namespace: &str| {
         let mut message = format!(
             "<?xml version='1.0'?>\n<s:Envelope xmlns:s='{namespace}' xmlns:a='urn:a'>\n<s:Header>\
@@ -106,7 +112,7 @@ pub fn known() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// What the known vectors state.
-fn content() -> AssertionContent {
+pub(crate) fn content() -> AssertionContent {
     AssertionContent {
         id: "i".into(),
         issue_instant: "2026-03-01T12:00:00Z".into(),

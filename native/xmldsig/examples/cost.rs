@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use xmldsig::{
     AssertionContent, Canonicalization, KeyRefused, Limits, Method, Policy, PreparedSignature,
-    Profile, PublicKeyVerifier, SignatureAlgorithm, SignatureMismatch, SignatureProfile, locate,
-    read, sha256,
+    Profile, PublicKeyVerifier, SignatureAlgorithm, SignatureMismatch, SignatureProfile, Variant,
+    locate, read, sha256,
 };
 
 const RSA: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("cost STAGE TIMES FILE".into());
     };
     let octets = std::fs::read(file)?;
-    let profile = Arc::new(SignatureProfile::new(RSA, SHA256, &[], &[vec![0; 900]])?);
+    let profile = Arc::new(SignatureProfile::new(RSA, SHA256, &[], &[vec![0; 900]], Variant::A)?);
     for _ in 0..times.parse::<usize>()? {
         let octets = black_box(octets.as_slice());
         match stage.as_str() {

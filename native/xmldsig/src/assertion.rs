@@ -47,11 +47,13 @@ pub struct AssertionContent {
     pub attributes: Vec<(String, Vec<String>)>,
 }
 
-/// A written assertion, and where in it the Signature goes.
+/// A written assertion, and the two places where a Signature may go.
 #[derive(Debug)]
 pub(crate) struct WrittenAssertion {
     pub(crate) octets: Vec<u8>,
-    pub(crate) signature_place: usize,
+    pub(crate) behind_issuer: usize,
+    /// Before the end tag.
+    pub(crate) before_end: usize,
 }
 
 impl AssertionContent {
@@ -86,12 +88,13 @@ impl AssertionContent {
         writer.raw(" Version=\"2.0\"><saml2:Issuer>");
         writer.text(&self.issuer);
         writer.raw("</saml2:Issuer>");
-        let signature_place = writer.octets.len();
+        let behind_issuer = writer.octets.len();
         self.write_subject(&mut writer);
         self.write_conditions(&mut writer);
         self.write_statements(&mut writer);
+        let before_end = writer.octets.len();
         writer.raw("</saml2:Assertion>");
-        WrittenAssertion { octets: writer.octets, signature_place }
+        WrittenAssertion { octets: writer.octets, behind_issuer, before_end }
     }
 
     fn write_subject(&self, writer: &mut Writer) {
@@ -181,7 +184,7 @@ impl Writer {
     }
 }
 
-fn check_characters(field: &str, value: &str) -> Result<(), Error> {
+pub(crate) fn check_characters(field: &str, value: &str) -> Result<(), Error> {
     match first_forbidden(value) {
         None => Ok(()),
         Some(_) => Err(Error::Argument(format!("{field} holds a character XML cannot carry"))),

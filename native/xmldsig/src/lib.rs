@@ -6,7 +6,7 @@
 //! | [`Canonicalization`] | Canonical XML 1.0 and exclusive 1.0, with and without comments, PrefixList |
 //! | [`locate()`] | the one assertion of a message, isolated as a document of its own |
 //! | [`SignatureClaim`] | the one legal signature over it; [`Policy`]; [`VerifiedOctets`] |
-//! | [`AssertionContent`], [`PreparedSignature`], [`SignedAssertion`] | writing and signing a vector |
+//! | [`AssertionContent`], [`PreparedSignature`], [`SignedAssertion`] | writing and signing a vector, variant A or B |
 //!
 //! What is refused, always: DTDs and entities, relative namespace URIs in a canonical form, more than one signature or
 //! Reference, transforms beyond enveloped-signature and exclusive canonicalization, references outside the assertion,
@@ -33,6 +33,7 @@ mod reader;
 mod signature;
 mod signed_info;
 mod splice;
+mod template;
 mod text;
 mod uri;
 mod verify;

@@ -6,18 +6,16 @@ use crate::algorithms::{Hash, Policy, Profile, SignatureAlgorithm};
 use crate::assertion::AssertionContent;
 use crate::digest::{KeyRefused, PublicKeyVerifier, digest};
 use crate::error::Error;
-use crate::namespaces::DS;
-use crate::signed_info::{Methods, SignedInfo, write_base64, write_inside};
+use crate::template::{Methods, SignatureTemplate};
+use crate::verify::Variant;
 
 /// How one key signs: made once per key, shared by all its vectors.
 #[derive(Debug)]
 pub struct SignatureProfile<K> {
-    methods: Methods,
     algorithm: SignatureAlgorithm,
-    digest: Hash,
+    pub(crate) digest: Hash,
     pub(crate) key: K,
-    /// `KeyInfo` with all certificates, as it ends every Signature.
-    pub(crate) key_info: Vec<u8>,
+    pub(crate) template: SignatureTemplate,
 }
 
 /// An assertion written, digested, and waiting for one signature.
@@ -28,11 +26,14 @@ pub struct PreparedSignature<K> {
     pub(crate) head: Vec<u8>,
     /// The assertion behind the Signature.
     pub(crate) tail: Vec<u8>,
+    pub(crate) id: String,
     signed_info: Vec<u8>,
     pub(crate) signed_info_digest: Vec<u8>,
 }
 
 impl<K: PublicKeyVerifier> SignatureProfile<K> {
+    /// A profile of vectors of one variant; the certificates, the signer's first, go into `KeyInfo`.
+    ///
     /// # Errors
     /// [`Error::Argument`] for an algorithm outside the signing profile, a key not for it, or no certificate.
     pub fn new(
@@ -40,6 +41,7 @@ impl<K: PublicKeyVerifier> SignatureProfile<K> {
         digest_algorithm: &str,
         public_key: &[u8],
         certificates: &[Vec<u8>],
+        variant: Variant,
     ) -> Result<Self, Error> {
         let refused = |detail: &str| Err(Error::Argument(detail.into()));
         let policy = Policy::assertion(false);
@@ -63,7 +65,8 @@ impl<K: PublicKeyVerifier> SignatureProfile<K> {
         }
         let methods =
             Methods { signature: signature_algorithm.into(), digest: digest_algorithm.into() };
-        Ok(Self { methods, algorithm, digest, key, key_info: write_key_info(certificates) })
+        let template = SignatureTemplate::new(variant, &methods, certificates);
+        Ok(Self { algorithm, digest, key, template })
     }
 
     /// What `SignedInfo` is hashed with.
@@ -74,24 +77,27 @@ impl<K: PublicKeyVerifier> SignatureProfile<K> {
 }
 
 impl<K> PreparedSignature<K> {
-    /// Write the assertion, digest it, write `SignedInfo` (variant A: the Signature stands behind Issuer).
+    /// Write the assertion, digest it, write `SignedInfo`. The Signature stands behind Issuer (variant A) or last (B).
     ///
-    /// The content must have passed [`AssertionContent::check`].
+    /// One digest serves both: the assertion is written so that its inclusive and its exclusive canonical form are the
+    /// octets themselves. The content must have passed [`AssertionContent::check`].
     #[must_use]
     pub fn new(content: &AssertionContent, profile: Arc<SignatureProfile<K>>) -> Self {
+        let template = &profile.template;
         let written = content.write();
         let digest_value = digest(profile.digest, &written.octets);
-        let signed_info = SignedInfo::write(&profile.methods, &content.id, &digest_value);
+        let signed_info = template.signed_info(&content.id, &digest_value);
         let signed_info_digest = digest(profile.algorithm.hash, &signed_info);
+        let place = match template.variant() {
+            Variant::A => written.behind_issuer,
+            Variant::B => written.before_end,
+        };
         let mut head = written.octets;
-        let tail = head.split_off(written.signature_place);
-        head.reserve(1024 + profile.key_info.len() + 700 + tail.len());
-        head.extend_from_slice(b"<ds:Signature xmlns:ds=\"");
-        head.extend_from_slice(DS.as_bytes());
-        head.extend_from_slice(b"\"><ds:SignedInfo>");
-        write_inside(&profile.methods, &content.id, &digest_value, &mut head);
-        head.extend_from_slice(b"<ds:SignatureValue>");
-        Self { profile, head, tail, signed_info, signed_info_digest }
+        let tail = head.split_off(place);
+        head.reserve(1024 + template.behind_value.len() + 700 + tail.len());
+        template.write_head(&signed_info, &mut head);
+        let id = content.id.clone();
+        Self { profile, head, tail, id, signed_info, signed_info_digest }
     }
 
     /// The hash of the canonical `SignedInfo`: what the HSM signs.
@@ -105,15 +111,4 @@ impl<K> PreparedSignature<K> {
     pub fn signed_info(&self) -> &[u8] {
         &self.signed_info
     }
-}
-
-fn write_key_info(certificates: &[Vec<u8>]) -> Vec<u8> {
-    let mut octets = b"</ds:SignatureValue><ds:KeyInfo><ds:X509Data>".to_vec();
-    for certificate in certificates {
-        octets.extend_from_slice(b"<ds:X509Certificate>");
-        write_base64(certificate, &mut octets);
-        octets.extend_from_slice(b"</ds:X509Certificate>");
-    }
-    octets.extend_from_slice(b"</ds:X509Data></ds:KeyInfo></ds:Signature>");
-    octets
 }

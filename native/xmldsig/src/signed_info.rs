@@ -1,6 +1,6 @@
-//! `SignedInfo`: written for our own signatures, read strictly from those of others.
+//! `SignedInfo`, read strictly.
 //!
-//! Reading accepts CanonicalizationMethod, SignatureMethod and one Reference within the document, in that order and nothing
+//! Accepted is CanonicalizationMethod, SignatureMethod and one Reference within the document, in that order and nothing
 //! else. Of a vector the Reference has the enveloped-signature transform, then exclusive canonicalization or nothing; of any
 //! other signature it has at most the two, in that order, with any canonicalization this crate knows. Everything else
 //! XMLDSig allows (external references, `XPointer`, XPath, XSLT, several references, HMAC lengths) is refused.
@@ -57,43 +57,6 @@ impl SignedInfo {
             reference: Reference::read(document, reference, profile)?,
         })
     }
-
-    /// The canonical form of what variant A signs, as a document of its own.
-    pub(crate) fn write(methods: &Methods, id: &str, digest: &[u8]) -> Vec<u8> {
-        let mut octets = Vec::with_capacity(1024);
-        octets.extend_from_slice(b"<ds:SignedInfo xmlns:ds=\"");
-        octets.extend_from_slice(DS.as_bytes());
-        octets.extend_from_slice(b"\">");
-        write_inside(methods, id, digest, &mut octets);
-        octets
-    }
-}
-
-/// The algorithm URIs of one signing key.
-#[derive(Debug, Clone)]
-pub(crate) struct Methods {
-    pub(crate) signature: String,
-    pub(crate) digest: String,
-}
-
-/// `SignedInfo` behind its start tag, end tag included: the part that stands in the Signature as it was signed.
-pub(crate) fn write_inside(methods: &Methods, id: &str, digest: &[u8], octets: &mut Vec<u8>) {
-    let mut raw = |markup: &str| octets.extend_from_slice(markup.as_bytes());
-    raw("<ds:CanonicalizationMethod Algorithm=\"");
-    raw(C14N_EXCLUSIVE);
-    raw("\"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"");
-    raw(&methods.signature);
-    raw("\"></ds:SignatureMethod><ds:Reference URI=\"#");
-    raw(id);
-    raw("\"><ds:Transforms><ds:Transform Algorithm=\"");
-    raw(ENVELOPED);
-    raw("\"></ds:Transform><ds:Transform Algorithm=\"");
-    raw(C14N_EXCLUSIVE);
-    raw("\"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm=\"");
-    raw(&methods.digest);
-    raw("\"></ds:DigestMethod><ds:DigestValue>");
-    raw(&STANDARD.encode(digest));
-    raw("</ds:DigestValue></ds:Reference></ds:SignedInfo>");
 }
 
 impl Reference {
@@ -175,7 +138,7 @@ fn read_transforms(
 }
 
 /// The canonicalization with this URI, and the PrefixList that the exclusive one may hold.
-fn read_canonicalization(
+pub(crate) fn read_canonicalization(
     document: &Document<'_>,
     method: ElementId,
     uri: &str,
@@ -198,7 +161,7 @@ fn read_canonicalization(
 }
 
 /// The child elements of `parent`, which are exactly these, in this order, in the XMLDSig namespace.
-fn ds_children<const N: usize>(
+pub(crate) fn ds_children<const N: usize>(
     document: &Document<'_>,
     parent: ElementId,
     names: [&str; N],
@@ -250,11 +213,11 @@ pub(crate) fn read_base64(value: &str) -> Option<Vec<u8>> {
     STANDARD.decode(compact).ok()
 }
 
-fn algorithm(document: &Document<'_>, method: ElementId) -> Result<String, Error> {
+pub(crate) fn algorithm(document: &Document<'_>, method: ElementId) -> Result<String, Error> {
     document.attribute(method, "Algorithm").ok_or(Error::profile("a method names no algorithm"))
 }
 
-fn check_empty(document: &Document<'_>, method: ElementId) -> Result<(), Error> {
+pub(crate) fn check_empty(document: &Document<'_>, method: ElementId) -> Result<(), Error> {
     if element_content(document, method)?.is_empty() {
         return Ok(());
     }

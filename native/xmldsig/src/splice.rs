@@ -2,13 +2,23 @@
 
 use crate::digest::{PublicKeyVerifier, sha256};
 use crate::error::{Error, SignatureFault};
-use crate::prepare::PreparedSignature;
+use crate::prepare::{PreparedSignature, SignatureProfile};
 use crate::signed_info::write_base64;
 
 /// A complete vector. Only [`PreparedSignature::splice`] makes one.
 #[derive(Debug)]
 pub struct SignedAssertion {
     octets: Vec<u8>,
+    id: String,
+}
+
+impl<K: PublicKeyVerifier> SignatureProfile<K> {
+    /// Check what the token made before it is released.
+    pub(crate) fn check_own(&self, digest: &[u8], signature: &[u8]) -> Result<(), Error> {
+        let detail = "the token's signature does not verify with the key's certificate";
+        let invalid = Error::signature(SignatureFault::SignatureInvalid, detail);
+        self.key.verify(digest, signature).map_err(|_| invalid)
+    }
 }
 
 impl<K: PublicKeyVerifier> PreparedSignature<K> {
@@ -19,15 +29,12 @@ impl<K: PublicKeyVerifier> PreparedSignature<K> {
     /// # Errors
     /// [`SignatureFault::SignatureInvalid`].
     pub fn splice(self, signature: &[u8]) -> Result<SignedAssertion, Error> {
-        if self.profile.key.verify(&self.signed_info_digest, signature).is_err() {
-            let detail = "the token's signature does not verify with the key's certificate";
-            return Err(Error::signature(SignatureFault::SignatureInvalid, detail));
-        }
+        self.profile.check_own(&self.signed_info_digest, signature)?;
         let mut octets = self.head;
         write_base64(signature, &mut octets);
-        octets.extend_from_slice(&self.profile.key_info);
+        octets.extend_from_slice(self.profile.template.behind_value.as_bytes());
         octets.extend_from_slice(&self.tail);
-        Ok(SignedAssertion { octets })
+        Ok(SignedAssertion { octets, id: self.id })
     }
 }
 
@@ -36,6 +43,12 @@ impl SignedAssertion {
     #[must_use]
     pub fn octets(&self) -> &[u8] {
         &self.octets
+    }
+
+    /// Its ID.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// SHA-256 of the octets, for the trace.
