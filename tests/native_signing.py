@@ -1,5 +1,6 @@
-"""Vectors signed by the extension with keys in memory: no appliance, no token, every algorithm there is."""
+"""Vectors and messages signed by the extension with keys in memory: no appliance, no token, every algorithm there is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,6 +91,13 @@ class Suite:
         """One vector."""
         content = native.AssertionContent(**{**CONTENT, **fields})  # type: ignore[arg-type]  # overrides of a builder
         prepared = native.prepare(content, self.profile(variant))
+        return prepared.splice(self.sign(prepared.digest))
+
+    def secure(
+        self, message: bytes, header: native.SecurityHeader, signed: Sequence[str]
+    ) -> native.SecuredMessage:
+        """One message with parts of it signed."""
+        prepared = native.prepare_message(message, header, self.profile(), signed)
         return prepared.splice(self.sign(prepared.digest))
 
     def _padding(self) -> padding.PKCS1v15 | padding.PSS:

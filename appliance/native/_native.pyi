@@ -11,20 +11,29 @@ __all__ = [
     "AssertionContent",
     "AssertionFields",
     "Limits",
+    "MessageRefused",
+    "MessageSignatureClaim",
+    "PreparedMessage",
     "PreparedSignature",
     "ReceivedAssertion",
     "ReceivedMessage",
+    "SecuredMessage",
+    "SecurityHeader",
     "SignatureClaim",
     "SignatureProfile",
     "SignatureRefused",
     "SignedAssertion",
     "StructureRefused",
+    "VerifiedMessage",
     "VerifiedOctets",
     "XmlRefused",
     "c14n",
+    "insert_header",
     "locate",
+    "message_signature",
     "prepare",
     "prepare_batch",
+    "prepare_message",
     "verify_digest",
     "verify_signature",
 ]
@@ -62,8 +71,19 @@ class StructureRefused(Exception):
 
     reason: str
 
+class MessageRefused(Exception):
+    """The message cannot take a security header, or not by this rule.
+
+    Attributes:
+        reason: `not-soap`, `envelope-invalid`, `encoding-unsupported` (UTF-16, or a declaration that cannot carry the vector),
+            `security-header-present`, `security-header-conflict` (what is kept holds what there can be one of only) or
+            `id-unusable` (an ID that a signature needs stands twice, or is no name).
+    """
+
+    reason: str
+
 class AlreadySpliced(Exception):
-    """A prepared signature is spliced once (DESIGN invariant 4)."""
+    """A prepared signature or message is spliced once (DESIGN invariant 4)."""
 
 @final
 class Limits:
@@ -143,7 +163,7 @@ class SignatureProfile:
         public_key: DER SubjectPublicKeyInfo of the signer; every spliced signature is verified with it.
         certificates: DER, leaf first, as they go into KeyInfo.
         variant: `A` (Signature after Issuer, Reference to the ID, `ds:`) or `B` (Signature last, empty Reference,
-            enveloped-signature only, default namespace) of DOMAIN 2.4.
+            enveloped-signature only, default namespace) of DOMAIN 2.4, for the vectors; message signatures have one shape.
     """
 
     def __new__(
@@ -198,6 +218,147 @@ def prepare_batch(
     contents: Sequence[AssertionContent], profile: SignatureProfile
 ) -> list[PreparedSignature]:
     """Do `prepare` for many in one crossing."""
+
+@final
+class SecurityHeader:
+    """The `wsse:Security` of one message: the vector, and what stands beside it. Every string is escaped when written.
+
+    Args:
+        assertion: the vector.
+        timestamp: Created and Expires of a `wsu:Timestamp`, xs:dateTime strings.
+        reference: the SecurityTokenReference behind the assertion: `none`, `standard` (SAML Token Profile 1.1) or
+            `historical` (production's octets, their defects included: DOMAIN 3).
+        existing: what happens to security headers that a message brings: `refuse` it by name, `keep` them (the one for the
+            final receiver takes our parts before its own) or `replace` those for the final receiver.
+
+    Raises ValueError for another word, or a character XML 1.0 cannot carry.
+    """
+
+    def __new__(
+        cls,
+        assertion: SignedAssertion,
+        *,
+        timestamp: tuple[str, str] | None = None,
+        reference: str = "standard",
+        existing: str = "refuse",
+    ) -> SecurityHeader: ...
+
+@final
+class SecuredMessage:
+    """A message with its security header. Only `insert_header` and `PreparedMessage.splice` make one."""
+
+    @property
+    def octets(self) -> bytes:
+        """The whole message."""
+
+    @property
+    def edits(self) -> list[tuple[int, int, bytes]]:
+        """What was done to the message as it came, in its order: start, end, and the octets in place of what stood there.
+
+        Without message signature they depend on nothing behind the start tag of the Body.
+        """
+
+def insert_header(
+    message: bytes, header: SecurityHeader, limits: Limits | None = None
+) -> SecuredMessage:
+    """Insert the header as the first of the SOAP Header; every other octet of the message stays as it came.
+
+    A Header is made where there is none. UTF-16 is refused.
+
+    Raises:
+        XmlRefused: the octets cannot be read, or would pass a limit with the header in them.
+        MessageRefused: says why the message cannot take the header.
+    """
+
+@final
+class PreparedMessage:
+    """A message with its header, parts of it digested, waiting for one signature."""
+
+    @property
+    def digest(self) -> bytes:
+        """The hash of the canonical SignedInfo: what the HSM signs."""
+
+    @property
+    def signed_info(self) -> bytes:
+        """The canonical SignedInfo, for mechanisms that hash in the token."""
+
+    def splice(self, signature: bytes) -> SecuredMessage:
+        """Check the signature with the profile's public key and put it in place.
+
+        Raises:
+            SignatureRefused: it does not verify (reason `signature-invalid`); the signature must never be released.
+            AlreadySpliced: second call.
+        """
+
+def prepare_message(
+    message: bytes,
+    header: SecurityHeader,
+    profile: SignatureProfile,
+    signed: Sequence[str],
+    limits: Limits | None = None,
+) -> PreparedMessage:
+    """Insert the header and digest parts of the message for one signature (WSS 1.1, SAML and X.509 Token Profiles 1.1).
+
+    A Body without `wsu:Id` gets one. The assertion is signed with its own Signature, through the STR-Transform.
+
+    Args:
+        signed: of `assertion`, `body`, `timestamp`, each once; the order of the References.
+
+    Raises:
+        XmlRefused: as `insert_header`.
+        MessageRefused: as `insert_header`.
+        ValueError: a part that the header does not have, or no part; the assertion needs the standard reference.
+    """
+
+@final
+class MessageSignatureClaim:
+    """A message signature of legal shape, not yet verified."""
+
+    @property
+    def certificates(self) -> list[bytes]:
+        """The signer's certificate, DER, alone: the chain is that of the vector."""
+
+    @property
+    def signature_algorithm(self) -> str:
+        """SignatureMethod URI."""
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts it claims to cover, in the order of its References."""
+
+    def verify(
+        self, trust: Callable[[list[bytes]], bytes], *, allow_sha1: bool = False
+    ) -> VerifiedMessage:
+        """Check algorithms, ask `trust` for the signer's key, check the digests, then the signature.
+
+        Raises:
+            SignatureRefused: as `SignatureClaim.verify`.
+            Exception: whatever `trust` raises passes through unchanged.
+        """
+
+@final
+class VerifiedMessage:
+    """The parts of a message that a verified signature covers."""
+
+    @property
+    def parts(self) -> dict[str, bytes]:
+        """The canonical octets of each part that were digested; the assertion's with its own Signature."""
+
+    def timestamp(self) -> tuple[str, str | None] | None:
+        """Created and Expires, read from the verified octets; None where the Timestamp is not covered.
+
+        Raises:
+            StructureRefused: it is not one Created and at most one Expires.
+        """
+
+def message_signature(message: bytes, limits: Limits | None = None) -> MessageSignatureClaim:
+    """Find exactly one Signature beside the vector that `locate` finds, of the shape `prepare_message` makes.
+
+    Raises:
+        XmlRefused: the octets cannot be read.
+        MessageRefused: they are no SOAP message of the right shape.
+        SignatureRefused: as `ReceivedAssertion.signature_claim`; a Reference to anything but the parts is `signature-profile`.
+    """
 
 @final
 class ReceivedMessage:

@@ -25,6 +25,12 @@ create_exception!(
 );
 create_exception!(
     appliance.native._native,
+    MessageRefused,
+    PyException,
+    "The message cannot take a security header, or not by this rule."
+);
+create_exception!(
+    appliance.native._native,
     AlreadySpliced,
     PyException,
     "A prepared signature is spliced once."
@@ -67,6 +73,7 @@ impl From<Failure> for PyErr {
             Error::Signature { fault, .. } => {
                 with_reason::<SignatureRefused>(detail, fault.reason())
             }
+            Error::Message { fault, .. } => with_reason::<MessageRefused>(detail, fault.reason()),
             _ => PyValueError::new_err(detail),
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct AssertionContent(Arc<xmldsig::AssertionContent>);
 /// How one key signs: made once per key, shared by all its vectors.
 #[pyclass(frozen, module = "appliance.native._native")]
 #[derive(Debug)]
-pub(crate) struct SignatureProfile(Arc<xmldsig::SignatureProfile<PublicKey>>);
+pub(crate) struct SignatureProfile(pub(crate) Arc<xmldsig::SignatureProfile<PublicKey>>);
 
 /// An assertion written, digested, and waiting for one signature.
 #[pyclass(frozen, module = "appliance.native._native")]
@@ -34,7 +34,7 @@ pub(crate) struct PreparedSignature {
 #[pyclass(frozen, module = "appliance.native._native")]
 #[derive(Debug)]
 pub(crate) struct SignedAssertion {
-    signed: xmldsig::SignedAssertion,
+    pub(crate) signed: xmldsig::SignedAssertion,
     sha256: [u8; 32],
 }
 

@@ -4,6 +4,7 @@ mod error;
 mod generic;
 mod issue;
 mod keys;
+mod message;
 mod receive;
 mod rsa;
 mod xml;
@@ -12,7 +13,9 @@ mod xml;
 #[pyo3::pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::error::{AlreadySpliced, SignatureRefused, StructureRefused, XmlRefused};
+    use crate::error::{
+        AlreadySpliced, MessageRefused, SignatureRefused, StructureRefused, XmlRefused,
+    };
     #[pymodule_export]
     use crate::generic::verify_signature;
     #[pymodule_export]
@@ -22,6 +25,11 @@ mod _native {
     };
     #[pymodule_export]
     use crate::keys::verify_digest;
+    #[pymodule_export]
+    use crate::message::{
+        MessageSignatureClaim, PreparedMessage, SecuredMessage, SecurityHeader, VerifiedMessage,
+        insert_header, message_signature, prepare_message,
+    };
     #[pymodule_export]
     use crate::receive::{
         AssertionFields, ReceivedAssertion, ReceivedMessage, SignatureClaim, VerifiedOctets, locate,

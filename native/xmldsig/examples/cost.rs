@@ -7,15 +7,17 @@
 //! | `digest` | and the SHA-256 of that |
 //! | `verify` | all that is done to a received vector, but for the public-key operation |
 //! | `issue` | writes, prepares and splices a vector, likewise; FILE is not looked at |
+//! | `insert` | puts a vector into the SOAP message of FILE |
+//! | `secure` | and signs Body, Timestamp and vector, likewise |
 
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use xmldsig::{
-    AssertionContent, Canonicalization, KeyRefused, Limits, Method, Policy, PreparedSignature,
-    Profile, PublicKeyVerifier, SignatureAlgorithm, SignatureMismatch, SignatureProfile, Variant,
-    locate, read, sha256,
+    AssertionContent, Canonicalization, KeyRefused, Limits, Method, Part, Policy,
+    PreparedSignature, Profile, PublicKeyVerifier, SecurityHeader, SignatureAlgorithm,
+    SignatureMismatch, SignatureProfile, SignedAssertion, Variant, locate, read, sha256,
 };
 
 const RSA: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
@@ -41,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let octets = std::fs::read(file)?;
     let profile = Arc::new(SignatureProfile::new(RSA, SHA256, &[], &[vec![0; 900]], Variant::A)?);
+    let vector = issue(&profile)?;
     for _ in 0..times.parse::<usize>()? {
         let octets = black_box(octets.as_slice());
         match stage.as_str() {
@@ -50,7 +53,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                 black_box(sha256(&canonicalize(octets)?));
             }
             "verify" => verify(octets)?,
-            "issue" => issue(&profile)?,
+            "issue" => {
+                black_box(issue(&profile)?.sha256());
+            }
+            "insert" => {
+                black_box(SecurityHeader::new(&vector).insert(octets, &Limits::default())?);
+            }
+            "secure" => secure(octets, &vector, &profile)?,
             _ => return Err("no such stage".into()),
         }
     }
@@ -72,12 +81,23 @@ fn verify(octets: &[u8]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn issue(profile: &Arc<SignatureProfile<NoKey>>) -> Result<(), Box<dyn Error>> {
+fn issue(profile: &Arc<SignatureProfile<NoKey>>) -> Result<SignedAssertion, Box<dyn Error>> {
     let content = content();
     content.check()?;
     let prepared = PreparedSignature::new(&content, Arc::clone(profile));
-    let signed = prepared.splice(&[0; 256])?;
-    black_box(signed.sha256());
+    Ok(prepared.splice(&[0; 256])?)
+}
+
+fn secure(
+    octets: &[u8],
+    vector: &SignedAssertion,
+    profile: &Arc<SignatureProfile<NoKey>>,
+) -> Result<(), Box<dyn Error>> {
+    let header = SecurityHeader::new(vector)
+        .with_timestamp("2026-03-01T12:00:00.000Z", "2026-03-01T12:05:00.000Z")?;
+    let signed = [Part::Timestamp, Part::Body, Part::Assertion];
+    let prepared = header.prepare(octets, &signed, Arc::clone(profile), &Limits::default())?;
+    black_box(prepared.splice(&[0; 256])?);
     Ok(())
 }
 

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::characters::first_forbidden;
+use memchr::memmem;
+
+use crate::characters::{first_forbidden, is_space};
 use crate::error::{Error, Limit, Refusal};
 use crate::limits::Limits;
 
@@ -99,6 +101,29 @@ impl Encoding {
     }
 }
 
+/// Whether octets are read as UTF-16.
+pub(crate) fn is_utf16(octets: &[u8]) -> bool {
+    matches!(Encoding::of(octets), Encoding::Utf16 { .. })
+}
+
+/// Whether what an accepted UTF-8 document declares lets it hold other characters than ASCII.
+pub(crate) fn can_carry_all(document: &[u8]) -> bool {
+    let document = document.strip_prefix(UTF8_MARK).unwrap_or(document);
+    let Some(rest) = document
+        .strip_prefix(b"<?xml")
+        .filter(|rest| rest.first().is_some_and(|&octet| is_space(octet)))
+    else {
+        return true;
+    };
+    let declaration = memmem::find(rest, b"?>").and_then(|end| rest.get(..end)).unwrap_or(rest);
+    let Some(place) = memmem::find(declaration, b"encoding") else {
+        return true;
+    };
+    let mut quoted =
+        declaration.get(place..).unwrap_or_default().split(|octet| b"'\"".contains(octet));
+    quoted.nth(1).is_none_or(|name| name.eq_ignore_ascii_case(b"UTF-8"))
+}
+
 fn from_utf16(octets: &[u8], big_endian: bool) -> Result<Vec<u8>, Error> {
     let rule = "the octets are not UTF-16";
     let pairs = octets.chunks_exact(2);
@@ -137,6 +162,21 @@ mod tests {
     fn utf16_is_read_in_both_orders() {
         assert_eq!(decode(&utf16("<é😀/>", true)).unwrap(), "<é😀/>");
         assert_eq!(decode(&utf16("<é😀/>", false)).unwrap(), "<é😀/>");
+    }
+
+    #[test]
+    fn only_utf8_by_declaration_or_without_one_carries_all() {
+        for carries in [
+            "<a encoding='x'/>",
+            "\u{FEFF}<?xml version='1.0' encoding='utf-8'?><a/>",
+            "<?xml version='1.0'?><a b='encoding' c='x'/>",
+            "<?xml-x encoding='us-ascii'?><a/>",
+        ] {
+            assert!(can_carry_all(carries.as_bytes()), "{carries}");
+        }
+        assert!(!can_carry_all(b"<?xml version=\"1.0\"\nencoding = 'Us-Ascii' ?><a/>"));
+        assert!(!can_carry_all(b"<?xml version='1.0' encoding=\"ISO-8859-1\"?><a/>"));
+        assert!(is_utf16(&utf16("<a/>", true)) && !is_utf16(b"<a/>"));
     }
 
     #[test]

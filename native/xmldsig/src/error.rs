@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::digest::KeyRefused;
+
 /// A refusal. Nothing here is retried: the same octets are refused again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,6 +38,13 @@ pub enum Error {
         /// What exactly, in words.
         detail: &'static str,
     },
+    /// The sender's message cannot take a security header, or not by this rule.
+    Message {
+        /// The closed vocabulary of the trace.
+        fault: MessageFault,
+        /// What exactly, in words.
+        detail: &'static str,
+    },
     /// Our own caller passed something unusable.
     Argument(String),
 }
@@ -48,6 +57,22 @@ impl From<Error> for Refusal {
     #[cold]
     fn from(error: Error) -> Self {
         Self(Box::new(error))
+    }
+}
+
+impl From<KeyRefused> for Error {
+    /// Of the signer's key, as trust returned it.
+    fn from(refused: KeyRefused) -> Self {
+        match refused {
+            KeyRefused::NotAllowed => Self::signature(
+                SignatureFault::AlgorithmNotAllowed,
+                "the signer's key is not for this algorithm, or not of an allowed size",
+            ),
+            KeyRefused::Unreadable => Self::signature(
+                SignatureFault::CertificateInvalid,
+                "the signer's key cannot be read",
+            ),
+        }
     }
 }
 
@@ -101,6 +126,24 @@ pub enum SignatureFault {
     SignatureProfile,
 }
 
+/// Why a message takes no security header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageFault {
+    /// The message is UTF-16, or declares an encoding that cannot carry the vector.
+    EncodingUnsupported,
+    /// Header and Body are not where SOAP has them.
+    EnvelopeInvalid,
+    /// An ID that a Reference needs stands twice, or is no name.
+    IdUnusable,
+    /// The root is no SOAP Envelope.
+    NotSoap,
+    /// A security header that stays leaves no place for ours.
+    SecurityHeaderConflict,
+    /// There is a security header, and the rule is to refuse.
+    SecurityHeaderPresent,
+}
+
 impl Error {
     pub(crate) const fn malformed(offset: usize, rule: &'static str) -> Self {
         Self::Malformed { offset, rule }
@@ -108,6 +151,10 @@ impl Error {
 
     pub(crate) const fn signature(fault: SignatureFault, detail: &'static str) -> Self {
         Self::Signature { fault, detail }
+    }
+
+    pub(crate) const fn message(fault: MessageFault, detail: &'static str) -> Self {
+        Self::Message { fault, detail }
     }
 
     pub(crate) const fn profile(detail: &'static str) -> Self {
@@ -120,7 +167,10 @@ impl Error {
             Self::Malformed { offset, .. }
             | Self::DtdForbidden { offset }
             | Self::Limit { offset, .. } => *offset = locate(*offset),
-            Self::Structure(_) | Self::Signature { .. } | Self::Argument(_) => {}
+            Self::Structure(_)
+            | Self::Signature { .. }
+            | Self::Message { .. }
+            | Self::Argument(_) => {}
         }
         self
     }
@@ -136,7 +186,9 @@ impl fmt::Display for Error {
             Self::Limit { limit, bound, offset } => {
                 write!(f, "more than {bound} {limit} (octet {offset})")
             }
-            Self::Structure(detail) | Self::Signature { detail, .. } => f.write_str(detail),
+            Self::Structure(detail)
+            | Self::Signature { detail, .. }
+            | Self::Message { detail, .. } => f.write_str(detail),
             Self::Argument(detail) => f.write_str(detail),
         }
     }
@@ -170,6 +222,21 @@ impl SignatureFault {
             Self::SignatureInvalid => "signature-invalid",
             Self::SignatureMissing => "signature-missing",
             Self::SignatureProfile => "signature-profile",
+        }
+    }
+}
+
+impl MessageFault {
+    /// The word the wire, the metrics and the trace use.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::EncodingUnsupported => "encoding-unsupported",
+            Self::EnvelopeInvalid => "envelope-invalid",
+            Self::IdUnusable => "id-unusable",
+            Self::NotSoap => "not-soap",
+            Self::SecurityHeaderConflict => "security-header-conflict",
+            Self::SecurityHeaderPresent => "security-header-present",
         }
     }
 }

@@ -12,10 +12,13 @@ use crate::verify::Variant;
 /// How one key signs: made once per key, shared by all its vectors.
 #[derive(Debug)]
 pub struct SignatureProfile<K> {
-    algorithm: SignatureAlgorithm,
+    pub(crate) methods: Methods,
+    pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) digest: Hash,
     pub(crate) key: K,
     pub(crate) template: SignatureTemplate,
+    /// The signer's own certificate, DER.
+    pub(crate) certificate: Vec<u8>,
 }
 
 /// An assertion written, digested, and waiting for one signature.
@@ -60,13 +63,13 @@ impl<K: PublicKeyVerifier> SignatureProfile<K> {
             }
             Err(KeyRefused::Unreadable) => return refused("the public key cannot be read"),
         };
-        if certificates.is_empty() {
+        let Some(certificate) = certificates.first().cloned() else {
             return refused("a profile needs at least the signer's certificate");
-        }
+        };
         let methods =
             Methods { signature: signature_algorithm.into(), digest: digest_algorithm.into() };
         let template = SignatureTemplate::new(variant, &methods, certificates);
-        Ok(Self { algorithm, digest, key, template })
+        Ok(Self { methods, algorithm, digest, key, template, certificate })
     }
 
     /// What `SignedInfo` is hashed with.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::algorithms::{Hash, Policy, Profile, SignatureAlgorithm};
 use crate::c14n::{Canonicalization, Subset};
-use crate::digest::{KeyRefused, PublicKeyVerifier, digest};
+use crate::digest::{PublicKeyVerifier, digest};
 use crate::document::{Document, ElementId};
 use crate::error::{Error, SignatureFault};
 use crate::namespaces::DS;
@@ -102,7 +102,7 @@ impl Shape {
         admitted: Admitted,
         spki: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let key = load::<K>(admitted, spki)?;
+        let key = K::from_spki(spki, admitted.signature, admitted.profile)?;
         let octets = self.digested(document, admitted.digest)?;
         self.check_signature(document, admitted.signature.hash, &key)?;
         Ok(octets)
@@ -144,18 +144,6 @@ fn canonical(
 ) -> Result<Vec<u8>, Error> {
     document.canonicalize_subset(canonicalization, subset).map_err(|_| {
         Error::profile("a relative namespace URI leaves what is signed without a canonical form")
-    })
-}
-
-fn load<K: PublicKeyVerifier>(admitted: Admitted, spki: &[u8]) -> Result<K, Error> {
-    K::from_spki(spki, admitted.signature, admitted.profile).map_err(|refused| match refused {
-        KeyRefused::NotAllowed => Error::signature(
-            SignatureFault::AlgorithmNotAllowed,
-            "the signer's key is not for this algorithm, or not of an allowed size",
-        ),
-        KeyRefused::Unreadable => {
-            Error::signature(SignatureFault::CertificateInvalid, "the signer's key cannot be read")
-        }
     })
 }
 
