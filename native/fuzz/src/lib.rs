@@ -6,6 +6,7 @@
 
 pub mod canonicalize;
 pub mod edits;
+pub mod insert;
 pub mod locate;
 pub mod memory;
 pub mod reader;
