@@ -8,6 +8,7 @@ import pytest
 
 from tests.service import RunningService, make_demo_home, serve
 from tests.softhsm import short_path, softhsm  # noqa: F401 - fixtures
+from tests.wss4j import wss4j  # noqa: F401 - fixture
 
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)

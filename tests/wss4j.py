@@ -1,0 +1,58 @@
+"""WSS4J as the judge: a Java stack that shares nothing with us, fetched by Maven once per clone and run where Java is present."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "java"
+FETCHED = Path(__file__).parents[1] / "target" / "java"
+
+
+@dataclass(frozen=True)
+class Wss4j:
+    """The judge with its class path."""
+
+    jars: Path
+
+    def judge(self, root: bytes, messages: Sequence[bytes], directory: Path) -> list[str]:
+        """Say of each message `accepted`, with what its signatures cover, or `refused` and why; `root` alone is trusted."""
+        trusted = directory / "root.der"
+        trusted.write_bytes(root)
+        files = [directory / f"{number}.xml" for number in range(len(messages))]
+        for file, message in zip(files, messages, strict=True):
+            file.write_bytes(message)
+        command = ["java", "-cp", f"{self.jars}/*", FOLDER / "MessageJudge.java", trusted, *files]
+        done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="session")
+def wss4j() -> Wss4j:
+    """The judge; skipped where there is no JDK or no Maven."""
+    missing = [tool for tool in ("javac", "mvn") if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"WSS4J needs a JDK and Maven; missing: {', '.join(missing)}")
+    stamp = FETCHED / "pom.xml"
+    wanted = FOLDER / "pom.xml"
+    if not stamp.exists() or stamp.read_bytes() != wanted.read_bytes():
+        shutil.rmtree(FETCHED, ignore_errors=True)
+        goal = [
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={FETCHED}",
+            "-DincludeScope=runtime",
+        ]
+        done = subprocess.run(
+            ["mvn", "-q", "-B", "-f", wanted, *goal],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout
+        shutil.copy(wanted, stamp)
+    return Wss4j(FETCHED)
