@@ -33,7 +33,9 @@ class OpenToken:
         self._session: pkcs11.Session | None = None
 
     def open(self) -> None:
-        """Log in, find the keys and prove them, while no other lane of this home does; `open_timeout` for all of it.
+        """Log in, find the keys and prove them, while no other lane of this home does.
+
+        It has `open_timeout` for all of it and `call_timeout` for each proof.
 
         Raises:
             HsmError: the token cannot be opened, or a key is not what it should be.
@@ -76,6 +78,7 @@ class OpenToken:
         self._session, self.keys, self.serial = session, keys, read_serial(session.token)
 
     def _prove(self, key: SigningKey) -> SigningKey:
-        prove_key(key)
+        with call_deadline(self._settings.call_timeout):
+            prove_key(key)
         self.proofs[key.name] += 1
         return key

@@ -91,7 +91,7 @@ class FrameSigner:
             return SignFailure("KEY_UNKNOWN", "request", f"this lane has no key `{job.key}`")
         signal.setitimer(signal.ITIMER_REAL, self._call_timeout)
         try:
-            signature = sign_digest(key, job.hash_name, job.digest)
+            signature = sign_digest(key, job.hash_name, job.digest, job.octets)
         except HsmError as error:
             second = self._try_again(job, error)
             if isinstance(second, SignFailure):
@@ -107,11 +107,15 @@ class FrameSigner:
         if error.finding.kind not in {"object", "login"}:
             return self._give_up(error)
         try:
-            return sign_digest(self._recover(job.key, error), job.hash_name, job.digest)
-        except HsmError as again:
-            return self._give_up(again)
+            key = self._recover(job.key, error)
+        except HsmError as worse:
+            return self._lose(worse)
         finally:
             signal.setitimer(signal.ITIMER_REAL, self._call_timeout)
+        try:
+            return sign_digest(key, job.hash_name, job.digest, job.octets)
+        except HsmError as again:
+            return self._give_up(again)
 
     def _recover(self, name: str, error: HsmError) -> SigningKey:
         if error.finding.kind == "object":
@@ -121,13 +125,18 @@ class FrameSigner:
         return self._token.keys[name]
 
     def _give_up(self, error: HsmError) -> SignFailure:
-        """Describe a failure, and remember what it means for the jobs that follow."""
+        """Describe a failure of signing, and remember what it means for the jobs that follow."""
         finding = error.finding
         if finding.kind in {"request", "capacity"}:
             return SignFailure(finding.code, finding.kind, str(error))
-        if finding.code in UNSURE or finding.kind in {"session", "object", "login"}:
-            self._lost = SignFailure(finding.code, "session", str(error))
-        else:
+        return self._lose(error)
+
+    def _lose(self, error: HsmError) -> SignFailure:
+        """Sign nothing more before the session has been opened anew, or in this process where that would not help."""
+        finding = error.finding
+        if finding.kind in {"device", "human"} and finding.code not in UNSURE:
             self._lost = SignFailure(finding.code, finding.kind, str(error))
             self.broken = error
+        else:
+            self._lost = SignFailure(finding.code, "session", str(error))
         return self._lost

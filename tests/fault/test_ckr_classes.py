@@ -48,7 +48,7 @@ class Bench:
 
     def signs(self) -> bool:
         """Ask for a signature and verify it."""
-        job = make_job()
+        job = make_job("p-256")
         [signature] = self.peer.sign(job)
         public_key = self.softhsm.keys["p-256"].public_key
         return verifies(public_key, "sha256", job.digest, signature)
@@ -106,7 +106,7 @@ def test_refused_job_costs_nothing_else(bench: Bench, code: str) -> None:
     """`request` and `capacity`: the job is refused by its code, the session stays, the next job is signed."""
     before = bench.counts()
     bench.shim.fail("C_SignInit", SPELLED.get(code, code), times=1)
-    [failure] = bench.peer.sign(make_job())
+    [failure] = bench.peer.sign(make_job("p-256"))
     assert isinstance(failure, SignFailure)
     assert (failure.code, failure.kind) == (code, CODES[code])
     assert code in failure.detail
@@ -119,7 +119,7 @@ def test_lost_session_is_opened_anew(bench: Bench, code: str) -> None:
     """`session`: the rest of the frame goes elsewhere, the session is opened anew with one login, and the lane signs on."""
     before = bench.counts()
     bench.shim.fail("C_Sign", SPELLED.get(code, code), times=1)
-    failures = bench.peer.sign(make_job(), make_job())
+    failures = bench.peer.sign(make_job("p-256"), make_job("p-256"))
     assert [(failure.code, failure.kind) for failure in failures] == [(code, "session")] * 2
     assert bench.signs()
     since = bench.counts_since(before)
@@ -150,7 +150,7 @@ def test_lost_login_is_had_again_once(bench: Bench, code: str) -> None:
 def test_lane_ends_where_only_another_process_helps(doomed: Bench, code: str) -> None:
     """`device` and `human`: the job fails by its code, the lane says why it ends, and ends."""
     doomed.shim.fail("C_SignInit", SPELLED.get(code, code))
-    failures = doomed.peer.sign(make_job(), make_job())
+    failures = doomed.peer.sign(make_job("p-256"), make_job("p-256"))
     assert {(failure.code, failure.kind) for failure in failures} == {(code, CODES[code])}
     refused = doomed.peer.receive()
     assert isinstance(refused, Refused)
@@ -162,17 +162,30 @@ def test_lane_ends_where_only_another_process_helps(doomed: Bench, code: str) ->
 def test_lane_ends_when_opening_anew_does_not_help(doomed: Bench, code: str) -> None:
     """A failure that comes again in the new session, while its keys prove themselves, ends the lane with it."""
     doomed.shim.fail("C_SignInit", SPELLED.get(code, code))
-    [failure] = doomed.peer.sign(make_job())
+    [failure] = doomed.peer.sign(make_job("p-256"))
     assert failure.kind == "session"
     refused = doomed.peer.receive()
     assert isinstance(refused, Refused)
     assert (refused.code, refused.kind) == (code, CODES[code])
 
 
+@pytest.mark.parametrize("lost", ["CKR_USER_NOT_LOGGED_IN", "CKR_KEY_HANDLE_INVALID"])
+@pytest.mark.parametrize("code", ["CKR_MECHANISM_INVALID", "CKR_HOST_MEMORY", "CKR_ARGUMENTS_BAD"])
+def test_nothing_is_signed_after_a_recovery_that_failed(bench: Bench, lost: str, code: str) -> None:
+    """Whatever class a failed recovery has, the job goes elsewhere and every key proves itself before the next one."""
+    bench.shim.fail("C_FindObjectsInit", SPELLED.get(code, code), times=1)
+    bench.shim.fail("C_SignInit", lost, times=1)
+    [failure] = bench.peer.sign(make_job("p-256"))
+    assert failure.kind == "session"
+    before = bench.shim.count("C_Sign")
+    assert bench.signs()
+    assert bench.shim.count("C_Sign") >= before + 1
+
+
 def test_dropped_sessions_cost_one_frame(bench: Bench) -> None:
     """When the token drops every session the lane has its keys prove themselves in a new one."""
     bench.shim.drop_sessions()
-    [failure] = bench.peer.sign(make_job())
+    [failure] = bench.peer.sign(make_job("p-256"))
     assert failure.kind == "session"
     assert bench.signs()
 
@@ -251,7 +264,7 @@ def test_hung_call_ends_the_lane(softhsm: SoftHsm, short_path: Path) -> None:
     """A call that does not return ends the lane at its call deadline; its peer sees the connection end."""
     with set_up(softhsm, short_path, call_timeout=0.3) as hung:
         hung.shim.hang("C_Sign")
-        hung.peer.send(make_job())
+        hung.peer.send(make_job("p-256"))
         assert hung.peer.receive() is None
         assert hung.lane.process.wait(10) == HUNG
 
@@ -261,6 +274,6 @@ def test_hang_while_opening_anew_ends_the_lane(softhsm: SoftHsm, short_path: Pat
     with set_up(softhsm, short_path, call_timeout=0.5) as hung:
         hung.shim.hang("C_Login")
         hung.shim.fail("C_Sign", "CKR_SESSION_CLOSED", times=1)
-        [failure] = hung.peer.sign(make_job())
+        [failure] = hung.peer.sign(make_job("p-256"))
         assert failure.kind == "session"
         assert hung.lane.process.wait(10) == HUNG

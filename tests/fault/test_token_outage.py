@@ -229,12 +229,12 @@ def test_swapped_token_signs_nothing(softhsm: SoftHsm, tmp_path: Path, short_pat
     with run_lane(settings) as lane:
         peer = Peer(lane.socket)
         assert isinstance(peer.receive(), Hello)
-        assert isinstance(peer.sign(make_job())[0], bytes)
+        assert isinstance(peer.sign(make_job("p-256"))[0], bytes)
         objects = Path(mine.token.environment["SOFTHSM2_CONF"]).parent / "objects"
         shutil.rmtree(objects)
         shutil.move(Path(other.token.environment["SOFTHSM2_CONF"]).parent / "objects", objects)
         shim.drop_sessions()
-        assert peer.sign(make_job())[0].kind == "session"
+        assert peer.sign(make_job("p-256"))[0].kind == "session"
         refused = peer.receive()
         assert isinstance(refused, Refused)
         assert (refused.code, refused.kind) == ("KEY_MISMATCH", "human")
