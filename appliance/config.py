@@ -15,7 +15,7 @@ from appliance.errors import ConfigurationError
 from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
 from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
-from hsm.settings import KeySettings, TokenSettings
+from hsm.settings import KeySettings, Mechanism, TokenSettings
 
 CONFIG_FILE: Final = "appliance.toml"
 SOCKET_PATH_LIMIT: Final = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
@@ -77,6 +77,7 @@ class KeyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         token: the token that holds it, or the list of those that hold the same key under the same label and CKA_ID.
+        mechanism: how an RSA key signs, where it is not PKCS #1 v1.5 over a digest made outside the token.
     """
 
     name: str
@@ -84,6 +85,7 @@ class KeyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label: str
     id: str
     certificates: Path
+    mechanism: Mechanism = ""
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -104,6 +106,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: QueueTable = QueueTable()
     trace: TraceTable = TraceTable()
     log_level: Level = "info"
+    demo: bool = False
     token: tuple[TokenTable, ...] = ()
     key: tuple[KeyTable, ...] = ()
     caller: tuple[CallerTable, ...] = ()
@@ -162,6 +165,7 @@ class Config:
     tokens: tuple[TokenTable, ...]
     keys: tuple[KeyTable, ...]
     callers: tuple[CallerTable, ...]
+    is_demo: bool = False
 
 
 def load_config(root: Path) -> Config:
@@ -183,7 +187,17 @@ def load_config(root: Path) -> Config:
     keys = tuple(_check_key(home, key, at, tokens) for at, key in enumerate(read.key))
     read_listen(str(home.config_file), read.api.listen)
     _check_callers(home, read.caller)
-    return Config(home, read.api, read.queue, read.trace, read.log_level, tokens, keys, read.caller)
+    return Config(
+        home,
+        read.api,
+        read.queue,
+        read.trace,
+        read.log_level,
+        tokens,
+        keys,
+        read.caller,
+        read.demo,
+    )
 
 
 def token_settings(config: Config, token: TokenTable) -> TokenSettings:
@@ -198,9 +212,9 @@ def token_settings(config: Config, token: TokenTable) -> TokenSettings:
     )
 
 
-def key_settings(key: KeyTable, public_key: bytes | None) -> KeySettings:
+def key_settings(config: Config, key: KeyTable, public_key: bytes | None) -> KeySettings:
     """Describe a key; `public_key` is the DER SubjectPublicKeyInfo of its certificate, None to take the token's word."""
-    return KeySettings(key.name, key.label, key.id, public_key)
+    return KeySettings(key.name, key.label, key.id, public_key, key.mechanism, config.is_demo)
 
 
 def _pin_source(config: Config, token: TokenTable) -> PinSource:

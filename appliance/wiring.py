@@ -103,7 +103,7 @@ async def open_lane(
     settings = LaneSettings(
         token=token_settings(config, token),
         keys=tuple(
-            key_settings(key, keyring.public_key(key.name))
+            key_settings(config, key, keyring.public_key(key.name))
             for key in config.keys
             if token.name in key.tokens
         ),

@@ -154,7 +154,7 @@ def _keys_of_home(home: Path, name: str | None) -> list[Place]:
     keys = [key for key in config.keys if name in {None, key.name}]
     if not keys:
         raise ConfigurationError(str(config.home.config_file), "key", f"a [[key]] named `{name}`")
-    return [(tokens[name], key_settings(key, None)) for key in keys for name in key.tokens]
+    return [(tokens[name], key_settings(config, key, None)) for key in keys for name in key.tokens]
 
 
 def _keys_of_token(token: TokenSettings, label: str | None) -> list[Place]:

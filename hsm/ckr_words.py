@@ -46,7 +46,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "CKR_KEY_FUNCTION_NOT_PERMITTED": (
         "the key's attributes or the token's policy forbid this signature",
-        'check CKA_SIGN and CKA_ALLOWED_MECHANISMS; a FIPS policy may want `mechanism = "sha256-rsa-pkcs"`',
+        'check CKA_SIGN and CKA_ALLOWED_MECHANISMS; a FIPS policy may want `mechanism = "rsa-hash-in-token"`',
     ),
     "CKR_SESSION_COUNT": (
         "the token has no session left",

@@ -6,10 +6,11 @@ Owns the look. Promises to go through the same PIN guard, key checks and proof a
 import sys
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import pkcs11
-from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
 from hsm.child import run_child, write_answer
 from hsm.ckr import translate
@@ -19,14 +20,26 @@ from hsm.probe import prove_key
 from hsm.session import lock_opening, open_session, read_serial
 from hsm.settings import KeySettings, TokenSettings
 
+_MECHANISMS: Final = (
+    Mechanism.RSA_PKCS,
+    Mechanism.SHA256_RSA_PKCS,
+    Mechanism.RSA_PKCS_PSS,
+    Mechanism.ECDSA,
+)
+
 
 class TokenFacts(msgspec.Struct, frozen=True):
-    """The token as it describes itself."""
+    """The token as it describes itself.
+
+    Attributes:
+        mechanisms: those of ours that it announces (C_GetMechanismList): RSA_PKCS, SHA256_RSA_PKCS, RSA_PKCS_PSS, ECDSA.
+    """
 
     label: str
     serial: str
     manufacturer: str
     model: str
+    mechanisms: tuple[str, ...] = ()
 
 
 class StoredKey(msgspec.Struct, frozen=True):
@@ -92,7 +105,11 @@ def _look(request: InventoryRequest) -> Inventory:
 
 
 def _describe_token(token: pkcs11.Token) -> TokenFacts:
-    return TokenFacts(token.label, read_serial(token), token.manufacturer_id, token.model)
+    announced = token.slot.get_mechanisms()
+    mechanisms = tuple(each.name for each in _MECHANISMS if each in announced)
+    return TokenFacts(
+        token.label, read_serial(token), token.manufacturer_id, token.model, mechanisms
+    )
 
 
 def _describe(key: pkcs11.PrivateKey) -> StoredKey:

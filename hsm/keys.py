@@ -1,6 +1,7 @@
 """Private keys in the token: found once, by CKA_ID and class, and refused unless they are fit to sign for us.
 
-Owns `SigningKey`. Promises that a key is unique, sensitive, not extractable, may sign and needs no PIN per signature.
+Owns `SigningKey`. Promises that a key is unique, sensitive, not extractable (unless the configuration is a demonstration's), may sign
+and needs no PIN per signature.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pkcs11.util.ec import encode_ec_public_key
 
 from hsm.ckr import translate
 from hsm.errors import Finding, HsmError, Target
-from hsm.settings import KeySettings
+from hsm.settings import KeySettings, Mechanism
 
 KeyKind = Literal["rsa", "ec"]
 
@@ -30,6 +31,7 @@ class SigningKey:
     Attributes:
         bits: modulus length (RSA) or field size (EC).
         public_key: DER SubjectPublicKeyInfo: the configured one, else what the token says.
+        mechanism: how it signs (`hsm.settings`).
     """
 
     name: str
@@ -38,6 +40,7 @@ class SigningKey:
     public_key: bytes
     handle: pkcs11.SignMixin
     target: Target
+    mechanism: Mechanism
 
 
 def find_key(session: pkcs11.Session, settings: KeySettings, target: Target) -> SigningKey:
@@ -50,11 +53,21 @@ def find_key(session: pkcs11.Session, settings: KeySettings, target: Target) -> 
     try:
         handle = _find_private(session, settings, where)
         kind = read_kind(handle, where)
-        _check_fit(handle, where)
+        _check_fit(handle, settings, where)
+        if kind == "ec" and settings.mechanism:
+            raise _unfit(where, "KEY_MECHANISM", f"an EC key cannot sign with {settings.mechanism}")
         if not isinstance(handle, pkcs11.SignMixin):
             raise _unfit(where, "KEY_MAY_NOT_SIGN", "CKA_SIGN is false")
         public_key = settings.public_key or read_public_key(session, handle, where)
-        return SigningKey(settings.name, kind, read_bits(handle), public_key, handle, where)
+        return SigningKey(
+            settings.name,
+            kind,
+            read_bits(handle),
+            public_key,
+            handle,
+            where,
+            settings.mechanism,
+        )
     except pkcs11.PKCS11Error as exc:
         raise translate(exc, where) from exc
 
@@ -128,8 +141,8 @@ def _find_private(
     return key
 
 
-def _check_fit(key: pkcs11.PrivateKey, target: Target) -> None:
-    if is_extractable(key):
+def _check_fit(key: pkcs11.PrivateKey, settings: KeySettings, target: Target) -> None:
+    if is_extractable(key) and not settings.may_leave:
         raise _unfit(target, "KEY_EXTRACTABLE", "the private key could leave the token")
     if _is_set(key, Attribute.ALWAYS_AUTHENTICATE):
         raise _unfit(target, "KEY_ALWAYS_AUTHENTICATE", "the key wants the PIN for each signature")

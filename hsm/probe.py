@@ -26,9 +26,10 @@ def prove_key(key: SigningKey) -> None:
     Raises:
         HsmError: KEY_MISMATCH, or what the signature failed with.
     """
-    digest = hashlib.sha256(_PURPOSE + secrets.token_bytes(32)).digest()
-    signature = sign_digest(key, "sha256", digest)
-    if not _verifies(key.public_key, digest, signature):
+    probe = _PURPOSE + secrets.token_bytes(32)
+    digest = hashlib.sha256(probe).digest()
+    signature = sign_digest(key, "sha256", digest, probe)
+    if not _verifies(key, digest, signature):
         raise HsmError(
             key.target,
             Finding(
@@ -40,12 +41,12 @@ def prove_key(key: SigningKey) -> None:
         )
 
 
-def _verifies(spki: bytes, digest: bytes, signature: bytes) -> bool:
-    public_key = load_der_public_key(spki)
+def _verifies(key: SigningKey, digest: bytes, signature: bytes) -> bool:
+    public_key = load_der_public_key(key.public_key)
     prehashed = Prehashed(SHA256())
     try:
         if isinstance(public_key, rsa.RSAPublicKey):
-            public_key.verify(signature, digest, padding.PKCS1v15(), prehashed)
+            public_key.verify(signature, digest, _padding(key), prehashed)
         elif isinstance(public_key, ec.EllipticCurvePublicKey):
             public_key.verify(_encode_der(signature), digest, ec.ECDSA(prehashed))
         else:
@@ -53,6 +54,12 @@ def _verifies(spki: bytes, digest: bytes, signature: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _padding(key: SigningKey) -> padding.AsymmetricPadding:
+    if key.mechanism == "rsa-pss":
+        return padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size)
+    return padding.PKCS1v15()
 
 
 def _encode_der(signature: bytes) -> bytes:

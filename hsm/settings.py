@@ -1,9 +1,14 @@
 """What the processes that use a token are told: read as JSON from standard input, never a PIN among it."""
 
+from typing import Literal
+
 import msgspec
 
 from hsm.errors import Target
 from hsm.pin import PinSource
+
+Mechanism = Literal["", "rsa-pss", "rsa-hash-in-token"]
+"""How an RSA key signs, where it is not PKCS #1 v1.5 over a digest made outside the token; EC keys have one way only."""
 
 
 class TokenSettings(msgspec.Struct, frozen=True):
@@ -44,12 +49,16 @@ class KeySettings(msgspec.Struct, frozen=True):
         label: CKA_LABEL.
         id: CKA_ID in hexadecimal.
         public_key: DER SubjectPublicKeyInfo the key must prove to belong to; None takes the token's word.
+        mechanism: how it signs; empty is what its kind of key usually does.
+        may_leave: whether a key that could leave the token is taken nevertheless (demonstrations only).
     """
 
     name: str
     label: str
     id: str
     public_key: bytes | None = None
+    mechanism: Mechanism = ""
+    may_leave: bool = False
 
 
 class LaneSettings(msgspec.Struct, frozen=True):

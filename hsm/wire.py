@@ -28,12 +28,14 @@ class SignJob(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Attributes:
         deadline: instant of the machine's monotonic clock, shared by its processes, after which no HSM time may be spent.
+        octets: what the digest is of; only for keys whose token hashes itself.
     """
 
     key: str
     hash_name: str
     digest: bytes
     deadline: float
+    octets: bytes = b""
 
 
 class SignFailure(msgspec.Struct, frozen=True, array_like=True, gc=False):

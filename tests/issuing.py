@@ -30,6 +30,7 @@ class KeyRef:
 
     name: str
     certificates: Path
+    mechanism: str = ""
 
 
 @dataclass
@@ -52,9 +53,11 @@ class SoftwareSigner:
     signed_at: dict[str, float] = field(default_factory=dict)
     doubted: list[str] = field(default_factory=list)
 
-    async def sign(self, key: str, hash_name: str, digest: bytes, deadline: float) -> bytes:
+    async def sign(
+        self, key: str, hash_name: str, digest: bytes, deadline: float, octets: bytes = b""
+    ) -> bytes:
         """Sign one digest."""
-        [result] = await self.sign_many([SigningJob(key, hash_name, digest, deadline)])
+        [result] = await self.sign_many([SigningJob(key, hash_name, digest, deadline, octets)])
         if isinstance(result, ApplianceError):
             raise result
         return result

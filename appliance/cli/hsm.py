@@ -222,7 +222,7 @@ def _test_lanes(
     found: dict[tuple[int, str], list[KeyCheck]] = {}
     with ThreadPoolExecutor(token.lanes) as pool:
         futures = {
-            pool.submit(read_inventory, settings, [_with_certificate(key)], piece): (
+            pool.submit(read_inventory, settings, [_with_certificate(config, key)], piece): (
                 lane,
                 key,
                 piece,
@@ -242,9 +242,9 @@ def _test_lanes(
     return [_sum_up(token.name, lane, key, checks) for (lane, key), checks in sorted(found.items())]
 
 
-def _with_certificate(key: KeyTable) -> KeySettings:
+def _with_certificate(config: Config, key: KeyTable) -> KeySettings:
     signer = _signer(key)
-    return key_settings(key, None if signer is None else public_key_of(signer))
+    return key_settings(config, key, None if signer is None else public_key_of(signer))
 
 
 def _sum_up(token: str, lane: int, key: str, checks: Sequence[KeyCheck]) -> TestedKey:

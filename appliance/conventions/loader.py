@@ -30,6 +30,9 @@ _SHA1: Final = {"refuse": False, "legacy": True}
 _ALGORITHMS: Final = {  # RFC 6931, 2.3
     name: f"http://www.w3.org/2001/04/xmldsig-more#{name}"
     for name in ("rsa-sha256", "rsa-sha384", "rsa-sha512", "ecdsa-sha256", "ecdsa-sha384")
+} | {
+    f"rsa-pss-{name}": f"http://www.w3.org/2007/05/xmldsig-more#{name}-rsa-MGF1"
+    for name in ("sha256", "sha384", "sha512")
 }
 
 

@@ -23,8 +23,10 @@ _PROBE_WITHIN: Final = 1.5
 class ProbedSigner(Protocol):
     """What the probe needs of the signing queue."""
 
-    async def sign(self, key: str, hash_name: str, digest: bytes, deadline: float) -> bytes:
-        """Sign one digest by `deadline` (monotonic)."""
+    async def sign(
+        self, key: str, hash_name: str, digest: bytes, deadline: float, octets: bytes = b""
+    ) -> bytes:
+        """Sign one digest, that of `octets`, by `deadline` (monotonic)."""
 
     def last_signed(self, key: str) -> float | None:
         """Return when a lane last signed with the key (monotonic)."""
@@ -106,8 +108,11 @@ class ReadyProbe:
             return None
         try:
             profile = self._keys.profile(key, signature_algorithm)
-            digest = hashlib.new(profile.hash_name, self._new_uuid().bytes).digest()
-            signature = await self._signer.sign(key, profile.hash_name, digest, now + _PROBE_WITHIN)
+            octets = self._new_uuid().bytes
+            digest = hashlib.new(profile.hash_name, octets).digest()
+            signature = await self._signer.sign(
+                key, profile.hash_name, digest, now + _PROBE_WITHIN, octets
+            )
             verify_digest(self._keys.public_key(key), signature_algorithm, digest, signature)
         except ApplianceError as exc:
             return f"key {key}: {exc.detail}"

@@ -67,6 +67,9 @@ class SigningKeys(Protocol):
     def certificate_sha256(self, key: str) -> str:
         """Return the digest of the signer's certificate, hexadecimal."""
 
+    def hashes_in_token(self, key: str) -> bool:
+        """Return whether the signer must be given what the digest is of."""
+
 
 @dataclass(frozen=True, slots=True)
 class IssueSettings:
@@ -164,7 +167,7 @@ class IssueOperation:
         prepared = _prepare(drafts)
         deadline = self._clock.monotonic() + self._settings.sign_within
         jobs = [
-            SigningJob(draft.vector.request.key, draft.profile.hash_name, ready.digest, deadline)
+            self._make_job(draft, ready, deadline)
             for draft, ready in zip(drafts, prepared, strict=True)
         ]
         try:
@@ -172,6 +175,11 @@ class IssueOperation:
         except ApplianceError as exc:
             return [exc] * len(drafts)
         return list(map(self._splice, drafts, prepared, signatures))
+
+    def _make_job(self, draft: _Draft, ready: PreparedSignature, deadline: float) -> SigningJob:
+        key = draft.vector.request.key
+        octets = ready.signed_info if self._keys.hashes_in_token(key) else b""
+        return SigningJob(key, draft.profile.hash_name, ready.digest, deadline, octets)
 
     def _splice(
         self, draft: _Draft, prepared: PreparedSignature, signature: SigningResult

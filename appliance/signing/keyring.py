@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.errors import ConfigurationError
 from appliance.native import SignatureProfile
+from hsm.settings import Mechanism
 
 _Kind = Literal["rsa", "ec"]
+_Way = Literal["rsa", "rsa-pss", "ec"]
 
 _XMLDSIG_MORE: Final = "http://www.w3.org/2001/04/xmldsig-more#"
 _DIGESTS: Final = {
@@ -25,12 +27,13 @@ _DIGESTS: Final = {
     "sha384": f"{_XMLDSIG_MORE}sha384",
     "sha512": "http://www.w3.org/2001/04/xmlenc#sha512",
 }
-_ALGORITHMS: Final[dict[str, tuple[_Kind, str]]] = {
-    f"{_XMLDSIG_MORE}{kind}-{hash_name}": ("rsa" if kind == "rsa" else "ec", hash_name)
-    for kind in ("rsa", "ecdsa")
-    for hash_name in _DIGESTS
+_PSS_MORE: Final = "http://www.w3.org/2007/05/xmldsig-more#"
+_ALGORITHMS: Final[dict[str, tuple[_Way, str]]] = {
+    **{f"{_XMLDSIG_MORE}rsa-{name}": ("rsa", name) for name in _DIGESTS},
+    **{f"{_XMLDSIG_MORE}ecdsa-{name}": ("ec", name) for name in _DIGESTS},
+    **{f"{_PSS_MORE}{name}-rsa-MGF1": ("rsa-pss", name) for name in _DIGESTS},
 }
-"""SignatureMethod URI (RFC 6931 2.3) → the kind of key it needs, and its hash; the vector's digests use the same hash."""
+"""SignatureMethod URI (RFC 6931 2.3) → how the key must sign, and its hash; the vector's digests use the same hash."""
 
 
 class KeyRefTable(Protocol):
@@ -44,6 +47,10 @@ class KeyRefTable(Protocol):
     def certificates(self) -> Path:
         """PEM, leaf first."""
 
+    @property
+    def mechanism(self) -> Mechanism:
+        """How an RSA key signs."""
+
 
 @dataclass(frozen=True, slots=True)
 class CertifiedKey:
@@ -54,6 +61,12 @@ class CertifiedKey:
     public_key: bytes = field(repr=False)
     certificates: tuple[bytes, ...] = field(repr=False)
     file: Path
+    mechanism: Mechanism = ""
+
+    @property
+    def way(self) -> _Way:
+        """Which algorithms it can be used with."""
+        return "rsa-pss" if self.mechanism == "rsa-pss" else self.kind
 
     @property
     def certificate_sha256(self) -> str:
@@ -101,6 +114,14 @@ class Keyring:
         """
         return self._certified(key).certificate_sha256
 
+    def hashes_in_token(self, key: str) -> bool:
+        """Whether the lane must be given what the digest is of.
+
+        Raises:
+            ConfigurationError: no such key.
+        """
+        return self._certified(key).mechanism == "rsa-hash-in-token"
+
     def public_key(self, key: str) -> bytes:
         """Return the certified public key, DER SubjectPublicKeyInfo: what a lane must prove.
 
@@ -132,6 +153,7 @@ def _load_key(table: KeyRefTable) -> CertifiedKey:
         public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         tuple(certificate.public_bytes(Encoding.DER) for certificate in chain),
         table.certificates,
+        table.mechanism,
     )
 
 
@@ -146,9 +168,9 @@ def _kind_of(public_key: object, file: Path) -> _Kind:
 
 
 def _make_profile(key: CertifiedKey, signature_algorithm: str) -> SignatureProfile:
-    kind, hash_name = _ALGORITHMS.get(signature_algorithm, (None, ""))
-    if kind != key.kind:
-        expected = f"a signature algorithm for {key.kind} keys, got `{signature_algorithm}`"
+    way, hash_name = _ALGORITHMS.get(signature_algorithm, (None, ""))
+    if way != key.way:
+        expected = f"a signature algorithm for {key.way} keys, got `{signature_algorithm}`"
         raise ConfigurationError(str(key.file), "", expected)
     return SignatureProfile(
         signature_algorithm=signature_algorithm,

@@ -64,15 +64,19 @@ class SigningQueue:
                 await self._dispatcher.drain()
         await self._dispatcher.aclose()
 
-    async def sign(self, key: str, hash_name: str, digest: bytes, deadline: float) -> bytes:
+    async def sign(
+        self, key: str, hash_name: str, digest: bytes, deadline: float, octets: bytes = b""
+    ) -> bytes:
         """Sign one digest; the signature as XMLDSig carries it (RSA: modulus length; EC: r‖s).
+
+        `octets`, which the digest is of, are wanted only by keys whose token hashes itself.
 
         Raises:
             QueueFull: no room (QUEUE_FULL), or not signed by the deadline (QUEUE_TIMEOUT).
             HsmUnavailable: no lane can sign with the key.
             InternalError: no token holds the key, or the digest does not fit the hash.
         """
-        [result] = await self.sign_many([SigningJob(key, hash_name, digest, deadline)])
+        [result] = await self.sign_many([SigningJob(key, hash_name, digest, deadline, octets)])
         if isinstance(result, bytes):
             return result
         raise result

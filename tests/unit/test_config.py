@@ -72,8 +72,9 @@ def test_a_pin_has_one_source(tmp_path: Path, line: str, source: object) -> None
 
 def test_a_key_is_described_for_its_lane(tmp_path: Path) -> None:
     """KeyRef, label and CKA_ID go to the lane with the certified public key."""
-    [key] = load_config(write_home(tmp_path, TOKEN + PIN_FILE + KEY)).keys
-    settings = key_settings(key, b"spki")
+    config = load_config(write_home(tmp_path, TOKEN + PIN_FILE + KEY))
+    [key] = config.keys
+    settings = key_settings(config, key, b"spki")
     assert (settings.name, settings.label, settings.id) == ("k", "l", "01")
     assert settings.public_key == b"spki"
 

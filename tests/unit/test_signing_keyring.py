@@ -21,6 +21,7 @@ class Table:
 
     name: str
     certificates: Path
+    mechanism: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +41,22 @@ def write_chain(file: Path, holder: Holder) -> Path:
 
 @pytest.fixture
 def keyring(pki: Pki, tmp_path: Path) -> Keyring:
-    """An RSA key and a P-256 key."""
+    """An RSA key and a P-256 key; the RSA key twice more, to sign in other ways."""
     curve = pki.certify_leaf("ec", ec_key("signer"))
+    chain = write_chain(tmp_path / "rsa.pem", pki.leaf)
     return Keyring.load(
         [
-            Table("rsa", write_chain(tmp_path / "rsa.pem", pki.leaf)),
+            Table("rsa", chain),
             Table("ec", write_chain(tmp_path / "ec.pem", curve)),
+            Table("pss", chain, "rsa-pss"),
+            Table("hashed", chain, "rsa-hash-in-token"),
         ]
     )
 
 
 def test_keys_are_known_by_name(keyring: Keyring, pki: Pki) -> None:
     """Names keep the order of the configuration; key and fingerprint are those of the leaf."""
-    assert keyring.names() == ("rsa", "ec")
+    assert keyring.names() == ("rsa", "ec", "pss", "hashed")
     assert keyring.public_key("rsa") == pki.leaf.public_key
     fingerprint = hashlib.sha256(pki.leaf.certificate).hexdigest()
     assert keyring.certificate_sha256("rsa") == fingerprint
@@ -93,6 +97,22 @@ def test_an_algorithm_of_another_kind_is_refused(
         keyring.profile(key, algorithm)
     assert raised.value.file.endswith(f"{key}.pem")
     assert f"for {key} keys, got `{algorithm}`" in raised.value.expected
+
+
+def test_the_mechanism_decides_the_algorithms(keyring: Keyring) -> None:
+    """A key configured for PSS takes the MGF1 algorithms and no other; one whose token hashes wants the octets."""
+    pss = "http://www.w3.org/2007/05/xmldsig-more#sha256-rsa-MGF1"
+    assert keyring.profile("pss", pss).hash_name == "sha256"
+    assert keyring.profile("hashed", f"{MORE}rsa-sha256").hash_name == "sha256"
+    for key, algorithm in (("pss", f"{MORE}rsa-sha256"), ("rsa", pss), ("hashed", pss)):
+        with pytest.raises(ConfigurationError, match="a signature algorithm for"):
+            keyring.profile(key, algorithm)
+    assert [keyring.hashes_in_token(name) for name in keyring.names()] == [
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_an_unknown_key_is_refused(keyring: Keyring) -> None:

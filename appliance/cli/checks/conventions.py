@@ -12,7 +12,11 @@ from appliance.conventions.loader import load_convention
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.errors import ConfigurationError
 
-_FAMILIES: Final = {"#rsa-": rsa.RSAPublicKey, "#ecdsa-": ec.EllipticCurvePublicKey}
+_FAMILIES: Final = {
+    "#rsa-": rsa.RSAPublicKey,
+    "-rsa-MGF1": rsa.RSAPublicKey,
+    "#ecdsa-": ec.EllipticCurvePublicKey,
+}
 """What a SignatureMethod URI holds, and the key it takes (RFC 6931 2.3)."""
 
 
@@ -54,7 +58,7 @@ def check_signing(
                 "convention",
                 file,
                 f"{convention.signature_algorithm.rpartition('#')[2]} cannot be made with key `{convention.key}`",
-                "set signature.algorithm to rsa-… for an RSA key and to ecdsa-… for an EC key",
+                "set signature.algorithm to rsa-… or rsa-pss-… for an RSA key and to ecdsa-… for an EC key",
             )
         else:
             yield passed("convention", file, f"client, signs with {convention.key}")

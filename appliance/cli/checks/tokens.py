@@ -21,7 +21,9 @@ def check_tokens(
     for token in config.tokens:
         check = f"token {token.name}"
         keys = [
-            key_settings(key, public_key_of(chain[0]) if (chain := chains[key.name]) else None)
+            key_settings(
+                config, key, public_key_of(chain[0]) if (chain := chains[key.name]) else None
+            )
             for key in config.keys
             if token.name in key.tokens
         ]
