@@ -24,6 +24,7 @@ serve: prepare  ## the demo home, running until Ctrl-C
 	@appliance serve --home $(DEMO)
 
 test: check shim  ## every check and test that CI runs
+	@scripts/prepare.sh test
 	cargo test --workspace --locked --quiet
 	pytest -m "not soak" --cov --cov-report=term:skip-covered
 

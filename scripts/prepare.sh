@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a machine ready to build and test: system packages, then the virtual environment from requirements.lock.
-# `prepare.sh fuzz` adds the C++ compiler that libFuzzer is built with.
+# `prepare.sh fuzz` adds the C++ compiler that libFuzzer is built with, `prepare.sh test` a second PKCS#11 implementation.
 # Every failure is one line that says what is missing and how to get it, and exit 1. Safe to repeat; quick when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,6 +54,12 @@ check_rust() {
     at_least 1.85 "$version" || fail "Rust 1.85 or newer is needed, found $version; run: rustup update stable"
 }
 
+second_token() {  # not every distribution has it; the tests that want it say so
+    [ -x /usr/sbin/pkcsslotd ] && return 0
+    have apt-cache && [ "$(id -u)" = 0 ] && apt-cache policy opencryptoki | grep -q 'Candidate: [0-9]' || return 0
+    apt_install opencryptoki
+}
+
 make_environment() {
     local stamp=.venv/requirements.stamp
     cmp -s requirements.lock "$stamp" && return 0
@@ -71,4 +77,5 @@ have cc || apt_install gcc libc6-dev
 [ "${1:-}" != fuzz ] || have c++ || apt_install g++
 have xmlsec1 || apt_install xmlsec1
 softhsm_module || apt_install softhsm2
+[ "${1:-}" != test ] || second_token
 make_environment

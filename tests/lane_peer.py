@@ -51,7 +51,7 @@ class Peer:
         return self.receive().results
 
 
-def make_job(key: str = "p-256", hash_name: str = "sha256", **overrides: object) -> SignJob:
+def make_job(key: str = "rsa-2048", hash_name: str = "sha256", **overrides: object) -> SignJob:
     """Build a job that a lane would sign."""
     digest = hashlib.new(hash_name, os.urandom(8)).digest()
     fields = {"key": key, "hash_name": hash_name, "digest": digest}

@@ -85,8 +85,13 @@ def short_path() -> Iterator[Path]:
 
 def make_softhsm(directory: Path, plans: tuple[KeyPlan, ...]) -> SoftHsm:
     """Make a token called `main` and its keys."""
-    pin_file = write_pin(directory / "pin", PIN)
     token = create_softhsm_token(directory / "token", "main", PIN, "so-624180")
+    return fill_token(token, directory, plans)
+
+
+def fill_token(token: SoftHsmToken, directory: Path, plans: tuple[KeyPlan, ...]) -> SoftHsm:
+    """Make keys in a token that exists, whoever made it."""
+    pin_file = write_pin(directory / "pin", PIN)
     settings = token.settings("main", PinFile(str(pin_file)), directory / "state")
     keys = {
         key.plan.label: KeySettings(key.plan.label, key.plan.label, key.plan.id, key.public_key)

@@ -1,12 +1,19 @@
 """What a lane promises to whoever speaks its protocol; each test talks to a real lane on a real token over its socket."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from hsm.inventory import read_inventory
+from hsm.provision.keygen import KeyPlan
 from hsm.serve import WINDOW_LIMIT
 from hsm.wire import (
     FRAME_LIMIT,
@@ -19,28 +26,48 @@ from hsm.wire import (
     write_frame,
 )
 from tests.lane_peer import TIMEOUT, Peer, make_job
+from tests.opencryptoki import NotUsable, run_opencryptoki
 from tests.shim import Shim
-from tests.softhsm import RunningLane, SoftHsm, run_lane, verifies
+from tests.softhsm import HASHES, RunningLane, SoftHsm, fill_token, run_lane, verifies
 
 pytestmark = pytest.mark.hsm
 
 
-@pytest.fixture(scope="module", params=["bare", "behind the shim"])
-def softhsm(
+KINDS = {"rsa-2048": ("rsa", 2048), "rsa-4096": ("rsa", 4096), "p-256": ("ec", 256)}
+RSA = (KeyPlan("rsa-2048", "01", "rsa-2048"), KeyPlan("rsa-4096", "02", "rsa-4096"))
+
+
+@pytest.fixture(scope="module", params=["SoftHSM", "behind the shim", "opencryptoki"])
+def token(
     request: pytest.FixtureRequest, softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory
-) -> SoftHsm:
-    """SoftHSM itself, and through the module that faults are injected with: an idle shim is not noticed."""
-    if request.param == "bare":
-        return softhsm
-    state = tmp_path_factory.mktemp("shim") / "state"
-    return softhsm.behind(Shim.before(softhsm.token.module, state))
+) -> Iterator[SoftHsm]:
+    """SoftHSM; the same through the module that injects faults, which is not noticed while idle; another implementation."""
+    if request.param == "opencryptoki":
+        try:
+            with run_opencryptoki() as other:
+                yield fill_token(other, tmp_path_factory.mktemp("opencryptoki"), RSA)
+        except NotUsable as reason:
+            pytest.skip(str(reason))
+    elif request.param == "SoftHSM":
+        yield softhsm
+    else:
+        yield softhsm.behind(
+            Shim.before(softhsm.token.module, tmp_path_factory.mktemp("shim") / "state")
+        )
 
 
 @pytest.fixture(scope="module")
-def lane(softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLane]:
+def mechanisms(token: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
+    """What the token announces: no more is asked of it."""
+    facts = read_inventory(token.settings(tmp_path_factory.mktemp("facts"))).token
+    return frozenset(facts.mechanisms)
+
+
+@pytest.fixture(scope="module")
+def lane(token: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLane]:
     """One lane, shared: it must serve every worker, whatever an earlier one did to it."""
     directory = tmp_path_factory.mktemp("l")
-    with run_lane(softhsm.lane_settings(directory)) as running:
+    with run_lane(token.lane_settings(directory)) as running:
         yield running
 
 
@@ -70,56 +97,102 @@ def worker(lane: RunningLane, connect: Connect) -> Peer:
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
 @pytest.mark.parametrize("key", ["rsa-2048", "rsa-4096", "p-256"])
-def test_signature_verifies(softhsm: SoftHsm, worker: Peer, key: str, hash_name: str) -> None:
-    """Every kind of key signs with every hash, and `cryptography` accepts the signature."""
+def test_signature_verifies(token: SoftHsm, worker: Peer, key: str, hash_name: str) -> None:
+    """Every kind of key the token has signs with every hash, and `cryptography` accepts the signature."""
+    if key not in token.keys:
+        pytest.skip("the token announces no CKM_ECDSA")
     job = make_job(key, hash_name)
     [signature] = worker.sign(job)
-    assert verifies(softhsm.keys[key].public_key, hash_name, job.digest, signature)
+    assert verifies(token.keys[key].public_key, hash_name, job.digest, signature)
 
 
-def test_lane_introduces_itself(softhsm: SoftHsm, lane: RunningLane, connect: Connect) -> None:
+@pytest.fixture
+def mode(
+    request: pytest.FixtureRequest,
+    token: SoftHsm,
+    mechanisms: frozenset[str],
+    connect: Connect,
+    short_path: Path,
+) -> Iterator[Peer]:
+    """A peer of a lane that signs with an RSA key in another way than usual, where the token announces what that needs."""
+    name, needed = request.param
+    if needed not in mechanisms:
+        pytest.skip(f"the token announces no CKM_{needed}")
+    key = msgspec.structs.replace(token.keys["rsa-2048"], mechanism=name)
+    with run_lane(token.lane_settings(short_path, keys=(key,))) as running:
+        peer = connect(running)
+        assert isinstance(peer.receive(), Hello)
+        yield peer
+
+
+@pytest.mark.parametrize("mode", [("rsa-pss", "RSA_PKCS_PSS")], indirect=True)
+def test_pss_signature_verifies(token: SoftHsm, mode: Peer) -> None:
+    """A key configured for RSA-PSS signs so with every hash, its salt as long as the hash."""
+    public_key = load_der_public_key(token.keys["rsa-2048"].public_key)
+    for hash_name, algorithm in HASHES.items():
+        job = make_job(hash_name=hash_name)
+        [signature] = mode.sign(job)
+        pss = padding.PSS(padding.MGF1(algorithm), algorithm.digest_size)
+        public_key.verify(signature, job.digest, pss, Prehashed(algorithm))
+
+
+@pytest.mark.parametrize("mode", [("rsa-hash-in-token", "SHA256_RSA_PKCS")], indirect=True)
+def test_token_that_hashes_itself(token: SoftHsm, mode: Peer) -> None:
+    """A key whose token hashes is given the octets with every hash, and only those of the digest."""
+    octets = b"<SignedInfo/>"
+    for hash_name in HASHES:
+        digest = hashlib.new(hash_name, octets).digest()
+        good = make_job(hash_name=hash_name, digest=digest, octets=octets)
+        other = make_job(hash_name=hash_name, octets=octets)
+        signature, refused = mode.sign(good, other)
+        assert verifies(token.keys["rsa-2048"].public_key, hash_name, digest, signature)
+        assert (refused.code, refused.kind) == ("OCTETS_MISMATCH", "request")
+
+
+def test_lane_introduces_itself(token: SoftHsm, lane: RunningLane, connect: Connect) -> None:
     """The greeting names the token, the process and each proven key."""
     hello = connect(lane).receive()
-    assert (hello.token_serial, hello.pid) == (softhsm.token.serial, lane.process.pid)
+    assert (hello.token_serial, hello.pid) == (token.token.serial, lane.process.pid)
     assert {key.name: key.public_key for key in hello.keys} == {
-        name: key.public_key for name, key in softhsm.keys.items()
+        name: key.public_key for name, key in token.keys.items()
     }
     assert {key.name: (key.kind, key.bits) for key in hello.keys} == {
-        "rsa-2048": ("rsa", 2048),
-        "rsa-4096": ("rsa", 4096),
-        "p-256": ("ec", 256),
+        name: KINDS[name] for name in token.keys
     }
 
 
-def test_signatures_are_counted_per_key(lane: RunningLane, worker: Peer, connect: Connect) -> None:
+def test_signatures_are_counted_per_key(
+    token: SoftHsm, lane: RunningLane, worker: Peer, connect: Connect
+) -> None:
     """A signature raises the count of its key by one, and no other."""
     before = {key.name: key.signatures for key in connect(lane).receive().keys}
-    worker.sign(make_job("p-256"), make_job("p-256"), make_job("rsa-2048"), make_job("absent"))
+    worker.sign(make_job("rsa-4096"), make_job("rsa-4096"), make_job(), make_job("absent"))
     after = {key.name: key.signatures for key in connect(lane).receive().keys}
     assert {name: after[name] - before[name] for name in after} == {
-        "p-256": 2,
-        "rsa-2048": 1,
-        "rsa-4096": 0,
+        name: {"rsa-4096": 2, "rsa-2048": 1}.get(name, 0) for name in token.keys
     }
 
 
 def test_answer_says_what_it_took(worker: Peer) -> None:
     """The answer carries, per key, how many signatures were made and how long the module took."""
-    worker.send(make_job("p-256"), make_job("rsa-2048"), make_job("p-256"), batch=7)
+    worker.send(make_job(), make_job("rsa-4096"), make_job(), batch=7)
     signed = worker.receive()
     assert signed.batch == 7
-    assert {key: use.signatures for key, use in signed.uses.items()} == {"p-256": 2, "rsa-2048": 1}
+    assert {key: use.signatures for key, use in signed.uses.items()} == {
+        "rsa-2048": 2,
+        "rsa-4096": 1,
+    }
     assert all(0 < use.seconds < TIMEOUT for use in signed.uses.values())
 
 
-def test_results_keep_the_order_of_the_jobs(softhsm: SoftHsm, worker: Peer) -> None:
+def test_results_keep_the_order_of_the_jobs(token: SoftHsm, worker: Peer) -> None:
     """Each result belongs to the job at its place, failures included."""
-    jobs = [make_job("p-256"), make_job("absent"), make_job("rsa-2048"), make_job("p-256")]
+    jobs = [make_job(), make_job("absent"), make_job("rsa-4096"), make_job()]
     results = worker.sign(*jobs)
     assert isinstance(results[1], SignFailure)
     for position in (0, 2, 3):
         job = jobs[position]
-        public_key = softhsm.keys[job.key].public_key
+        public_key = token.keys[job.key].public_key
         assert verifies(public_key, "sha256", job.digest, results[position])
 
 
@@ -174,9 +247,9 @@ def test_peer_is_refused_by_name(
     assert isinstance(connect(lane).receive(), Hello)
 
 
-def test_foreign_uid_is_refused(softhsm: SoftHsm, short_path: Path, connect: Connect) -> None:
+def test_foreign_uid_is_refused(token: SoftHsm, short_path: Path, connect: Connect) -> None:
     """A process of another uid is told so and gets no signature."""
-    settings = softhsm.lane_settings(short_path, allowed_uids=(os.geteuid() + 1,))
+    settings = token.lane_settings(short_path, allowed_uids=(os.geteuid() + 1,))
     with run_lane(settings) as lane:
         stranger = connect(lane)
         refused = stranger.receive()
