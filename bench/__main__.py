@@ -5,12 +5,13 @@ import sys
 from typing import Final
 
 from appliance.errors import ConfigurationError
-from bench import ceiling, demo, lanes, load, native, trace
+from bench import ceiling, demo, faults, lanes, load, native, trace
 from hsm.errors import HsmError
 
 _TOOLS: Final = {
     "ceiling": (ceiling, "raw PKCS#11 signatures per second, no appliance involved"),
     "lanes": (lanes, "the same through queue and lanes, every signature checked before it counts"),
+    "faults": (faults, "a service under load while its token fails at random; needs `make shim`"),
     "load": (load, "vectors per second through a running appliance"),
     "native": (
         native,

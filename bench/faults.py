@@ -1,0 +1,438 @@
+"""A running service under load while its token fails in every way the shim knows, at random: what is signed, refused, lost.
+
+Each cycle injects one fault, lets it last, lifts it, and waits until a request sent afterwards is answered with a vector. Every vector is
+verified by libxmlsec. The service is never restarted. A request is lost when it is neither answered with a valid vector nor refused by
+name within its deadline; a PIN is in danger whenever the token is asked again after it has refused one.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from bench.demo import libxmlsec_accepts
+from bench.service import ServedHome, serve_home
+from hsm.ckr import KINDS
+from hsm.errors import PIN_CODES
+
+_BUILT: Final = Path(__file__).parents[1] / "target" / "release"
+_MODULE: Final = _BUILT / "libpkcs11_shim.so"
+_PROGRAM: Final = _BUILT / "pkcs11-shim"
+
+_DEADLINE: Final = 5.0
+"""Seconds within which a request must be answered: the queue's age, the token's margin, and two for a machine that is busy."""
+
+_PATIENCE: Final = 60.0
+_LANES: Final = 2
+_SIGNING: Final = ("C_SignInit", "C_Sign")
+_OPENING: Final = (
+    "C_Initialize",
+    "C_GetSlotList",
+    "C_OpenSession",
+    "C_FindObjectsInit",
+    "C_GetAttributeValue",
+)
+_OPENING_CODES: Final = (
+    "CKR_DEVICE_ERROR",
+    "CKR_GENERAL_ERROR",
+    "CKR_TOKEN_NOT_PRESENT",
+    "CKR_HOST_MEMORY",
+    "CKR_FUNCTION_FAILED",
+)
+_CODES: Final = sorted(
+    code
+    for code, kind in KINDS.items()
+    if code.startswith("CKR_") and kind != "human" and code not in PIN_CODES
+)
+
+
+class Shim:
+    """The shim in front of a home's token."""
+
+    def __init__(self, state: Path) -> None:
+        self._state: Final = state
+
+    def tell(self, *words: str) -> str:
+        """Carry out one command of `pkcs11-shim`.
+
+        Raises:
+            RuntimeError: it is not built, or does not take the command.
+        """
+        if not _PROGRAM.exists():
+            raise RuntimeError("the shim is not built; run `make shim`")
+        done = subprocess.run(
+            [_PROGRAM, self._state, *words], capture_output=True, text=True, timeout=20, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"pkcs11-shim {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def count(self, call: str, what: str) -> int:
+        """How many calls there have been."""
+        calls: dict[str, dict[str, int]] = json.loads(self.tell("status"))["calls"]
+        return calls[call][what]
+
+
+def put_behind_shim(home: Path) -> Shim:
+    """Have a demo home reach its token through a shim, its state in the home."""
+    file = home / "appliance.toml"
+    text = file.read_text()
+    module = re.search(r'^module = "(.*)"$', text, re.MULTILINE)
+    if module is None:
+        raise RuntimeError(f"{file} names no module")
+    shim = Shim(home / "shim")
+    shim.tell("create", "module", module[1])
+    text = text.replace(module[0], f'module = "{_MODULE}"')
+    variable = f'PKCS11_SHIM_STATE = "{home / "shim"}"'
+    file.write_text(re.sub(r"^(SOFTHSM2_CONF.*)$", rf"\1\n{variable}", text, flags=re.MULTILINE))
+    return shim
+
+
+@dataclass(frozen=True, slots=True)
+class FaultsResult:
+    """What came of the run; seconds for times.
+
+    Attributes:
+        vectors: requests answered with a vector that libxmlsec accepts.
+        refused: requests refused by name, by reason.
+        wrong: vectors that do not verify.
+        lost: requests neither answered nor refused by name within their deadline; `lost_how` says how.
+        pins: times a token was asked again after it had refused a PIN.
+        not_recovered: cycles after which no vector came within a minute.
+        detect: injection to the first refusal, for the cycles that had one.
+        refuse: how long a refusal for an unavailable token took.
+        recover: end of the fault to the first vector asked for after it.
+    """
+
+    seed: int
+    cycles: int
+    seconds: float
+    faults: dict[str, int]
+    vectors: int
+    refused: dict[str, int]
+    wrong: int
+    lost: int
+    lost_how: dict[str, int]
+    pins: int
+    not_recovered: int
+    restarts: int
+    detect: dict[str, float]
+    refuse: dict[str, float]
+    recover: dict[str, float]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was wrong, lost, left down, or asked with a refused PIN."""
+        return not (self.wrong or self.lost or self.pins or self.not_recovered)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `python -m bench faults`."""
+    parser.add_argument("--cycles", type=int, default=1000, help="faults to inject (1000)")
+    parser.add_argument("--clients", type=int, default=4, help="threads that ask (4)")
+    parser.add_argument("--seed", type=int, default=1, help="the same faults again (1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run on a home made for it; 1 unless the run was clean."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as directory:
+        home = Path(directory, "home")
+        made = [sys.executable, "-m", "appliance", "init", str(home), "--demo"]
+        subprocess.run(made, check=True, capture_output=True, timeout=120)
+        result = run_faults(home, arguments.cycles, arguments.clients, arguments.seed)
+    if arguments.json:
+        print(json.dumps(msgspec.to_builtins(result), indent=2))
+    else:
+        _print_result(result)
+    return 0 if result.is_clean else 1
+
+
+def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> FaultsResult:
+    """Serve a demo home behind a shim and inject faults, one after the other."""
+    shim = put_behind_shim(home)
+    begun = time.monotonic()
+    with serve_home(home) as served:
+        load = _Load(served, home, clients)
+        faults = _Faults(shim, home, load, seed)
+        try:
+            for cycle in range(cycles):
+                faults.cycle()
+                if sys.stderr.isatty():
+                    print(f"\r{cycle + 1} of {cycles} ", end="", file=sys.stderr, flush=True)
+        finally:
+            faults.lift()
+            load.stop()
+    log = (home / "run" / "bench.log").read_text()
+    return FaultsResult(
+        seed=seed,
+        cycles=cycles,
+        seconds=time.monotonic() - begun,
+        faults=dict(sorted(faults.kinds.items())),
+        vectors=load.vectors,
+        refused=dict(load.refused),
+        wrong=load.wrong,
+        lost=load.lost.total(),
+        lost_how=dict(load.lost),
+        pins=faults.pins,
+        not_recovered=faults.not_recovered,
+        restarts=log.count('"event":"child-restarted"'),
+        detect=_percentiles(faults.detected),
+        refuse=_percentiles(load.refusal_seconds),
+        recover=_percentiles(faults.recovered),
+    )
+
+
+class _Load:
+    """Threads that ask for vectors, one at a time each, and judge every answer."""
+
+    def __init__(self, served: ServedHome, home: Path, clients: int) -> None:
+        self.vectors = 0
+        self.wrong = 0
+        self.refused: Final[Counter[str]] = Counter()
+        self.lost: Final[Counter[str]] = Counter()
+        self.refusal_seconds: Final[list[float]] = []
+        # instants (monotonic) of the request whose vector came last, and of the last refusal
+        self.asked_at = 0.0
+        self.refused_at = 0.0
+        self._served: Final = served
+        self._chain: Final = home / "pki" / "demo-rsa.pem"
+        self._lock: Final = threading.Lock()
+        self._stop: Final = threading.Event()
+        self._threads: Final = [threading.Thread(target=self._ask) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let each thread have its answer."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(_PATIENCE)
+
+    def _ask(self) -> None:
+        asked = {"convention": "demo-client", "subject": "agent-0042", "pagms": ["PAGM_GESTION"]}
+        body = json.dumps(asked).encode()
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                status, answer = self._post(body)
+            except (OSError, http.client.HTTPException, ValueError) as exc:
+                self._lose(type(exc).__name__)
+                continue
+            took = time.monotonic() - begun
+            if took > _DEADLINE:
+                self._lose(f"answered {status} late")
+            elif status == http.HTTPStatus.OK:
+                self._judge(begun, cast("str", answer["assertion"]).encode())
+            else:
+                self._note_refusal(cast("dict[str, str]", answer["error"])["reason"], took)
+
+    def _post(self, body: bytes) -> tuple[int, dict[str, object]]:
+        connection = http.client.HTTPConnection(
+            self._served.host, self._served.port, timeout=2 * _DEADLINE
+        )
+        try:
+            connection.request("POST", "/v1/vectors", body)
+            answer = connection.getresponse()
+            return answer.status, cast("dict[str, object]", json.loads(answer.read()))
+        finally:
+            connection.close()
+
+    def _judge(self, begun: float, assertion: bytes) -> None:
+        is_good = libxmlsec_accepts(assertion, self._chain)
+        with self._lock:
+            self.vectors += is_good
+            self.wrong += not is_good
+            if is_good:
+                self.asked_at = max(self.asked_at, begun)
+
+    def _note_refusal(self, reason: str, took: float) -> None:
+        with self._lock:
+            self.refused[reason] += 1
+            self.refused_at = time.monotonic()
+            if reason in {"hsm-unavailable", "pin-refused"}:
+                self.refusal_seconds.append(took)
+
+    def _lose(self, how: str) -> None:
+        with self._lock:
+            self.lost[how] += 1
+
+
+class _Faults:
+    """Draws faults, injects and lifts them, and measures what follows."""
+
+    def __init__(self, shim: Shim, home: Path, load: _Load, seed: int) -> None:
+        self.kinds: Final[Counter[str]] = Counter()
+        self.detected: Final[list[float]] = []
+        self.recovered: Final[list[float]] = []
+        self.not_recovered = 0
+        self.pins = 0
+        self._shim: Final = shim
+        self._home: Final = home
+        self._load: Final = load
+        self._chance: Final = random.Random(seed)  # noqa: S311 - a run that can be repeated
+        self._drawn: Final[dict[str, tuple[float, Callable[[], None]]]] = {
+            "code, so many times": (6, self._code_times),
+            "code, by chance": (4, self._code_by_chance),
+            "hang": (2, self._hang),
+            "sessions dropped": (3, self._drop),
+            "token gone": (3, self._remove),
+            "opening fails": (3, self._opening),
+            "slow": (1, self._slow),
+            "lane killed": (1, self._kill),
+            "PIN refused": (0.1, self._refuse_pin),
+        }
+
+    def cycle(self) -> None:
+        """Inject one fault, let it last, lift it, and wait for the first vector asked for afterwards."""
+        kinds = list(self._drawn)
+        [kind] = self._chance.choices(kinds, [self._drawn[each][0] for each in kinds])
+        self.kinds[kind] += 1
+        begun = time.monotonic()
+        self._drawn[kind][1]()
+        lifted = time.monotonic()
+        if self._load.refused_at > begun:
+            self.detected.append(self._load.refused_at - begun)
+        self.lift()
+        self._await_vector(lifted)
+
+    def lift(self) -> None:
+        """End every fault."""
+        self._shim.tell("clear")
+        self._shim.tell("return")
+
+    def _await_vector(self, lifted: float) -> None:
+        while self._load.asked_at < lifted:
+            if time.monotonic() - lifted > _PATIENCE:
+                self.not_recovered += 1
+                return
+            time.sleep(0.002)
+        self.recovered.append(self._load.asked_at - lifted)
+
+    def _last(self, shortest: float = 0.02, longest: float = 0.3) -> None:
+        time.sleep(self._chance.uniform(shortest, longest))
+
+    def _code_times(self) -> None:
+        call, code = self._chance.choice(_SIGNING), self._chance.choice(_CODES)
+        self._shim.tell("fail", call, _spell(code), "times", str(self._chance.randint(1, 4)))
+        self._last()
+
+    def _code_by_chance(self) -> None:
+        call, code = self._chance.choice(_SIGNING), self._chance.choice(_CODES)
+        self._shim.tell(
+            "fail", call, _spell(code), "chance", f"{self._chance.uniform(0.05, 1):.3f}"
+        )
+        self._last()
+
+    def _hang(self) -> None:
+        self._shim.tell("hang", "C_Sign", "times", str(self._chance.randint(1, _LANES)))
+        self._last(0.1, 0.8)
+
+    def _drop(self) -> None:
+        self._shim.tell("drop-sessions")
+        self._last()
+
+    def _remove(self) -> None:
+        self._shim.tell("remove")
+        self._last(0.05, 1.0)
+
+    def _opening(self) -> None:
+        call, code = self._chance.choice(_OPENING), self._chance.choice(_OPENING_CODES)
+        self._shim.tell("fail", call, code)
+        self._shim.tell("drop-sessions")
+        self._last(0.05, 0.8)
+
+    def _slow(self) -> None:
+        self._shim.tell("delay", "C_Sign", "uniform", "1ms", "50ms")
+        self._last()
+
+    def _kill(self) -> None:
+        lanes = [pid for pid in _pids() if _is_lane_of(pid, self._home)]
+        if lanes:
+            os.kill(self._chance.choice(lanes), signal.SIGKILL)
+        self._last()
+
+    def _refuse_pin(self) -> None:
+        """Have the token refuse the PIN, see that it is asked once however long the lanes try, and do what the operator does."""
+        self._shim.tell("fail", "C_Login", "CKR_PIN_INCORRECT")
+        asked = self._shim.count("C_Login", "injected")
+        self._shim.tell("drop-sessions")
+        deadline = time.monotonic() + _PATIENCE
+        while self._shim.count("C_Login", "injected") == asked and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._last(1.0, 3.0)
+        self.pins += self._shim.count("C_Login", "injected") - asked - 1
+        self._shim.tell("clear")
+        resume = [sys.executable, "-m", "appliance", "hsm", "resume", "--home", str(self._home)]
+        subprocess.run([*resume, "--token", "demo"], check=True, capture_output=True, timeout=60)
+
+
+def _spell(code: str) -> str:
+    """Write a code as the shim takes it: it knows the names of PKCS#11 2.40."""
+    return {
+        "CKR_ACTION_PROHIBITED": "0x1b",
+        "CKR_CURVE_NOT_SUPPORTED": "0x140",
+        "CKR_FIPS_SELF_TEST_FAILED": "0x1a9",
+        "CKR_LIBRARY_LOAD_FAILED": "0x1aa",
+        "CKR_OPERATION_CANCEL_FAILED": "0x202",
+        "CKR_PUBLIC_KEY_INVALID": "0x1b9",
+        "CKR_TOKEN_RESOURCE_EXCEEDED": "0x201",
+    }.get(code, code)
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _is_lane_of(pid: int, home: Path) -> bool:
+    """Whether the process is a lane that has its module's state in the home."""
+    try:
+        if b"hsm.lane" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return False
+        return str(home / "shim") in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    if not ordered:
+        return {}
+    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    found = {name: ordered[int(share * (len(ordered) - 1))] for name, share in at.items()}
+    return {**found, "max": ordered[-1], "count": float(len(ordered))}
+
+
+def _print_result(result: FaultsResult) -> None:
+    print(f"{result.cycles} cycles in {result.seconds:,.0f} s, seed {result.seed}")
+    print("  " + ", ".join(f"{kind}: {count}" for kind, count in result.faults.items()))
+    refused = ", ".join(f"{reason} {count:,}" for reason, count in sorted(result.refused.items()))
+    print(f"vectors {result.vectors:,}, refused by name: {refused or 'none'}")
+    print(
+        f"wrong {result.wrong}, lost {result.lost} {result.lost_how or ''}, refused PINs asked again "
+        f"{result.pins}, not recovered {result.not_recovered}; lanes replaced {result.restarts:,}"
+    )
+    for name, times in (
+        ("detect", result.detect),
+        ("refuse", result.refuse),
+        ("recover", result.recover),
+    ):
+        shown = " ".join(
+            f"{key} {value * 1000:,.0f} ms" for key, value in times.items() if key != "count"
+        )
+        print(f"{name:<8} {shown}")
