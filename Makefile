@@ -9,7 +9,7 @@ NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -path native/
 SHIM := Cargo.toml Cargo.lock $(shell find native/pkcs11-shim -name '*.rs' -o -name Cargo.toml)
 SECONDS := 60
 
-.PHONY: help prepare run serve test check shim cover fuzz bench wheel clean
+.PHONY: help prepare run serve test check shim kryoptic cover fuzz bench wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -39,6 +39,10 @@ check: prepare  ## format, lint, types, layers
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 shim: .venv/shim.stamp  ## build the PKCS#11 fault injector that tests and benchmarks put before a token
+
+kryoptic:  ## build kryoptic, another PKCS#11 token for the contract suite (minutes)
+	@scripts/prepare.sh kryoptic
+	cargo build --release --locked --manifest-path tests/kryoptic/Cargo.toml --target-dir target/kryoptic
 
 fuzz: prepare  ## fuzz the XML core: SECONDS=n for each target (60), TARGETS='reader verify' for some of them
 	@scripts/prepare.sh fuzz

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a machine ready to build and test: system packages, then the virtual environment from requirements.lock.
-# `prepare.sh fuzz` adds the C++ compiler that libFuzzer is built with, `prepare.sh test` a second PKCS#11 implementation.
+# `prepare.sh fuzz` adds the C++ compiler that libFuzzer is built with, `prepare.sh test` a second PKCS#11 implementation,
+# `prepare.sh kryoptic` what a third one is built with.
 # Every failure is one line that says what is missing and how to get it, and exit 1. Safe to repeat; quick when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,6 +61,11 @@ second_token() {  # not every distribution has it; the tests that want it say so
     apt_install opencryptoki
 }
 
+kryoptic_tools() {  # its bindings to OpenSSL and SQLite are generated
+    ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || apt_install libclang-dev
+    pkg-config --exists openssl sqlite3 2>/dev/null || apt_install pkg-config libssl-dev libsqlite3-dev
+}
+
 make_environment() {
     local stamp=.venv/requirements.stamp
     cmp -s requirements.lock "$stamp" && return 0
@@ -78,4 +84,5 @@ have cc || apt_install gcc libc6-dev
 have xmlsec1 || apt_install xmlsec1
 softhsm_module || apt_install softhsm2
 [ "${1:-}" != test ] || second_token
+[ "${1:-}" != kryoptic ] || kryoptic_tools
 make_environment

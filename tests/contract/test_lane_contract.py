@@ -25,6 +25,7 @@ from hsm.wire import (
     SignJob,
     write_frame,
 )
+from tests import kryoptic_token
 from tests.lane_peer import TIMEOUT, Peer, make_job
 from tests.opencryptoki import NotUsable, run_opencryptoki
 from tests.shim import Shim
@@ -36,18 +37,25 @@ pytestmark = pytest.mark.hsm
 KINDS = {"rsa-2048": ("rsa", 2048), "rsa-4096": ("rsa", 4096), "p-256": ("ec", 256)}
 RSA = (KeyPlan("rsa-2048", "01", "rsa-2048"), KeyPlan("rsa-4096", "02", "rsa-4096"))
 
+EC = KeyPlan("p-256", "03", "p-256")
 
-@pytest.fixture(scope="module", params=["SoftHSM", "behind the shim", "opencryptoki"])
+
+@pytest.fixture(scope="module", params=["SoftHSM", "behind the shim", "opencryptoki", "kryoptic"])
 def token(
     request: pytest.FixtureRequest, softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SoftHsm]:
-    """SoftHSM; the same through the module that injects faults, which is not noticed while idle; another implementation."""
+    """SoftHSM; the same through the module that injects faults, which is not noticed while idle; others."""
     if request.param == "opencryptoki":
         try:
             with run_opencryptoki() as other:
                 yield fill_token(other, tmp_path_factory.mktemp("opencryptoki"), RSA)
         except NotUsable as reason:
             pytest.skip(str(reason))
+    elif request.param == "kryoptic":
+        if not kryoptic_token.MODULE.exists():
+            pytest.skip("kryoptic is not built: `make kryoptic` does, in some minutes")
+        directory = tmp_path_factory.mktemp("kryoptic")
+        yield fill_token(kryoptic_token.make_kryoptic_token(directory), directory, (*RSA, EC))
     elif request.param == "SoftHSM":
         yield softhsm
     else:
