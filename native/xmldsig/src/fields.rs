@@ -155,3 +155,36 @@ fn simple(document: &Document<'_>, element: ElementId) -> Result<String, Error> 
     }
     Ok(document.text(element))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an assertion with this Issuer, NameID and PAGM states.
+    fn fields(issuer: &str, name_id: &str, pagm: &str) -> Result<AssertionFields, Error> {
+        let octets = format!(
+            "<Assertion xmlns=\"{SAML2}\" ID=\"i\" IssueInstant=\"2026-03-01T12:00:00Z\" Version=\"2.0\">\
+             <Issuer>{issuer}</Issuer><Subject><NameID>{name_id}</NameID></Subject><AttributeStatement>\
+             <Attribute Name=\"PAGM\"><AttributeValue>{pagm}</AttributeValue></Attribute></AttributeStatement></Assertion>"
+        );
+        VerifiedOctets::from_canonical(octets.into_bytes()).read()
+    }
+
+    #[test]
+    fn a_value_is_all_its_text() {
+        let cut = "admin<?p q?>.evil<!-- c --><![CDATA[.example]]>&#46;org";
+        let fields = fields(cut, cut, cut).unwrap();
+        assert_eq!(fields.issuer, "admin.evil.example.org");
+        assert_eq!(fields.name_id.as_deref(), Some("admin.evil.example.org"));
+        assert_eq!(fields.pagms, ["admin.evil.example.org"]);
+    }
+
+    #[test]
+    fn a_value_with_markup_inside_is_refused() {
+        let markup = "admin<b/>.evil";
+        let refused = Err(Error::Structure("a simple value of the assertion holds markup"));
+        assert_eq!(fields(markup, "a", "a"), refused);
+        assert_eq!(fields("a", markup, "a"), refused);
+        assert_eq!(fields("a", "a", markup), refused);
+    }
+}

@@ -129,6 +129,12 @@ impl AdmittedSignature<'_> {
 }
 
 impl VerifiedOctets {
+    /// For tests of what is read from them.
+    #[cfg(test)]
+    pub(crate) const fn from_canonical(octets: Vec<u8>) -> Self {
+        Self { octets }
+    }
+
     /// The octets that were digested.
     #[must_use]
     pub fn octets(&self) -> &[u8] {

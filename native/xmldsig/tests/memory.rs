@@ -22,7 +22,7 @@ const MOST_FOR_NOTHING: usize = 16 * 1024;
 /// One test, because the count is of the process.
 #[test]
 fn memory_is_bounded_by_the_input() {
-    let octets = 1 << 17;
+    let octets = 1 << 16;
     let shapes = shapes::SHAPES.iter().map(|shape| (shape.name, shape.document(octets)));
     for (name, document) in shapes.chain(shapes::at_the_bounds(octets)) {
         let len = document.len();

@@ -8,7 +8,7 @@ use xmldsig::{Canonicalization, Limits, Method, locate, read};
 
 mod shapes;
 
-const SMALL: usize = 1 << 13;
+const SMALL: usize = 1 << 12;
 const TIMES: u32 = 8;
 /// Linear is one and quadratic eight; a cache that the larger input does not fit in is below two.
 const MOST: u64 = 3;
