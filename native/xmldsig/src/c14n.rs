@@ -4,17 +4,16 @@
 //! form costs a copy; everything else is rebuilt piece by piece. A namespace that is a relative URI cannot be
 //! canonicalized (Canonical XML 1.0, 1.3) and is refused.
 
+mod declarations;
 mod inherit;
 mod output;
+mod tag;
 
 use self::inherit::Inherited;
 use self::output::Output;
 use crate::characters::is_space;
-use crate::document::{
-    Attribute, DeclarationId, Document, Element, ElementId, Name, Node, Piece, Span, narrow, wide,
-};
+use crate::document::{DeclarationId, Document, Element, ElementId, Node, Span, narrow, wide};
 use crate::error::{Error, Limit};
-use crate::namespaces::XML;
 use crate::text;
 use crate::uri::is_absolute;
 
@@ -276,147 +275,6 @@ impl Canonicalizer<'_> {
         }
     }
 
-    /// Find the declarations that this tag writes.
-    fn collect(&mut self, id: ElementId, element: &Element) -> Result<(), Error> {
-        let exclusive = self.canonicalization.method == Method::Exclusive;
-        let document = self.document;
-        self.visible(element.name, exclusive)?;
-        for attribute in document.attributes(element) {
-            self.visible(attribute.name, exclusive)?;
-        }
-        if exclusive && self.canonicalization.inclusive_prefixes.is_empty() {
-            self.sort();
-            return Ok(());
-        }
-        if id == self.apex {
-            for declaration in document.in_scope(id) {
-                if !exclusive && declaration.0 < document.inherited {
-                    continue;
-                }
-                self.listed(declaration, exclusive)?;
-            }
-        } else {
-            for id in element.declarations() {
-                self.listed(id, exclusive)?;
-            }
-        }
-        self.sort();
-        Ok(())
-    }
-
-    /// Exclusive canonicalization writes what a name uses. The inclusive one does so for namespaces that come from
-    /// outside a document that was cut out: a copy carries only those it uses.
-    fn visible(&mut self, name: Name, exclusive: bool) -> Result<(), Error> {
-        let id = name.binding;
-        if id > DeclarationId::XML && (exclusive || id.0 < self.document.inherited) {
-            self.want(id)?;
-        }
-        Ok(())
-    }
-
-    /// A declaration that inclusive canonicalization, or the PrefixList of the exclusive one, writes.
-    fn listed(&mut self, id: DeclarationId, exclusive: bool) -> Result<(), Error> {
-        let prefixes = &self.canonicalization.inclusive_prefixes;
-        let prefix = self.document.prefix(id);
-        if exclusive && prefixes.binary_search_by(|one| one.as_slice().cmp(prefix)).is_err() {
-            return Ok(());
-        }
-        self.want(id)
-    }
-
-    /// Add a declaration unless the nearest one written for its prefix says the same.
-    fn want(&mut self, id: DeclarationId) -> Result<(), Error> {
-        let document = self.document;
-        if self.rendered.last() == Some(&id) || self.fresh.contains(&id) {
-            return Ok(());
-        }
-        let prefix = document.prefix(id);
-        let nearest = self
-            .rendered
-            .iter()
-            .rev()
-            .find(|&&written| written == id || document.prefix(written) == prefix);
-        let said =
-            nearest.map_or(DeclarationId::NONE, |&written| document.declaration(written).same);
-        if said == document.declaration(id).same {
-            return Ok(());
-        }
-        document.check_absolute(id)?;
-        self.fresh.push(id);
-        Ok(())
-    }
-
-    fn sort(&mut self) {
-        if self.fresh.len() > 1 {
-            let document = self.document;
-            self.fresh
-                .sort_unstable_by(|&one, &other| document.prefix(one).cmp(document.prefix(other)));
-        }
-    }
-
-    fn write_start(&mut self, element: &Element, inherited: &Inherited) {
-        let document = self.document;
-        self.output.write(b"<");
-        self.output.copy(element.name.span());
-        for &id in &self.fresh {
-            write_declaration(document, id, &mut self.output);
-        }
-        if inherited.is_empty() {
-            document.attributes(element).iter().for_each(|one| self.write_attribute(one));
-        } else {
-            self.write_with(element, inherited);
-        }
-        self.output.write(b">");
-    }
-
-    /// The attributes of an element and those it inherits, in canonical order.
-    fn write_with(&mut self, element: &Element, inherited: &Inherited) {
-        let document = self.document;
-        let uri = |one: &Attribute| document.uri(one.name.binding);
-        let local = |one: &Attribute| one.name.local(&document.source);
-        let is_replaced = |one: &Attribute| {
-            inherited.base.is_some()
-                && one.name.binding == DeclarationId::XML
-                && local(one) == b"base"
-        };
-        let own = document.attributes(element).iter().filter(|one| !is_replaced(one));
-        let mut all: Vec<&Attribute> = own.chain(&inherited.attributes).collect();
-        all.sort_by_cached_key(|one| (uri(one), local(one)));
-        let base = inherited.base.as_deref().filter(|base| !base.is_empty());
-        let place = all.partition_point(|one| (uri(one), local(one)) < (XML.as_bytes(), b"base"));
-        let (before, behind) = all.split_at(place);
-        for one in before {
-            self.write_attribute(one);
-        }
-        if let Some(base) = base {
-            self.output.write(b" xml:base=\"");
-            text::write_attribute(base.as_bytes(), self.output.buffer());
-            self.output.write(b"\"");
-        }
-        for one in behind {
-            self.write_attribute(one);
-        }
-    }
-
-    fn write_attribute(&mut self, attribute: &Attribute) {
-        if attribute.verbatim {
-            let (start, end) = (attribute.name.start - 1, attribute.value.end + 1);
-            self.output.copy(Span { start, end });
-            return;
-        }
-        self.output.write(b" ");
-        self.output.copy(attribute.name.span());
-        self.output.write(b"=\"");
-        if attribute.plain {
-            self.output.copy(attribute.value);
-        } else {
-            self.value.clear();
-            text::read_attribute(attribute.value.of(&self.document.source), &mut self.value);
-            text::write_attribute(&self.value, self.output.buffer());
-        }
-        self.output.write(b"\"");
-    }
-
     /// Target, one space, data; no space where there is no data.
     fn instruction(&mut self, raw: &[u8]) {
         let end = raw.iter().position(|&octet| is_space(octet)).unwrap_or(raw.len());
@@ -430,20 +288,6 @@ impl Canonicalizer<'_> {
         }
         self.output.write(b"?>");
     }
-}
-
-fn write_declaration(document: &Document<'_>, id: DeclarationId, output: &mut Output<'_>) {
-    let declaration = document.declaration(id);
-    if let (Piece::Source(uri), true) = (declaration.uri, declaration.verbatim) {
-        output.copy(Span { start: declaration.offset - 1, end: uri.end + 1 });
-        return;
-    }
-    let prefix = document.prefix(id);
-    output.write(if prefix.is_empty() { b" xmlns" } else { b" xmlns:" });
-    output.write(prefix);
-    output.write(b"=\"");
-    text::write_attribute(document.uri(id), output.buffer());
-    output.write(b"\"");
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::limits::Limits;
+use crate::namespaces::XML;
 use crate::reader::read;
 
 fn form(document: &str, canonicalization: &Canonicalization, id: Option<&str>) -> String {
