@@ -19,6 +19,7 @@ from appliance import native
 MEMORY: Final = 64 * 1024**2
 """Octets beyond what the process has when it locks itself in."""
 CPU_SECONDS: Final = 20
+UNPROVABLE: Final = "this machine gives no seccomp filter, so nothing can be proven on it"
 
 _FORBIDDEN: Final = {
     # open, openat, openat2, socket, connect, execve, execveat, fork, vfork, clone, clone3
@@ -43,10 +44,11 @@ def lock_in() -> None:
     """From here on the kernel kills this process when it reaches out, and gives it no more memory than the bound.
 
     Raises:
-        OSError: the kernel has no seccomp, so nothing is proven.
-        KeyError: the numbers of this processor's system calls are not known here.
+        OSError: this kernel or processor gives no such proof.
     """
-    numbers = _FORBIDDEN[platform.machine()]
+    numbers = _FORBIDDEN.get(platform.machine())
+    if numbers is None:
+        raise OSError(UNPROVABLE, platform.machine())
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -62,7 +64,7 @@ def lock_in() -> None:
         (_SECCOMP, _FILTER, ctypes.byref(program), 0, 0),
     ):
         if library.prctl(*arguments) != 0:
-            raise OSError(ctypes.get_errno(), "the kernel refuses seccomp")
+            raise OSError(UNPROVABLE, ctypes.get_errno())
 
 
 def outcome(read: Callable[[], object]) -> str:

@@ -19,6 +19,7 @@ from tests.pki import NOW, Pki, make_pki
 from tests.templates import ID
 
 WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
+SCHEMA = "http://www.w3.org/2001/XMLSchema"
 CUTS = ("<!---->", "<!-- x -->", "<!--><-->", "<!--</saml2:NameID>-->")
 INSTRUCTIONS = ("<?p?>", "<?p </saml2:NameID>?>")
 
@@ -236,6 +237,22 @@ def test_another_prefix_is_another_signature(pki: Pki, registry: Registry) -> No
     assert b"unused" not in accepted.vector.octets.octets
 
 
+def test_a_prefix_in_a_value_is_only_text(pki: Pki, registry: Registry) -> None:
+    """Exclusive canonicalization does not sign what a prefix in a value stands for: it can be rebound, and means nothing here."""
+    body = Statement(id=ID).body(hole_last=False, indent="")
+    body = body.replace("<saml2:Assertion ", f'<saml2:Assertion xmlns:xs="{SCHEMA}" ')
+    typed = f'<saml2:AttributeValue xmlns:xsi="{SCHEMA}-instance" xsi:type="xs:string">'
+    message = sign_body(
+        Signing(pki.leaf), ID, body.replace("<saml2:AttributeValue>", typed)
+    ).decode()
+    rebound = message.replace(f'xmlns:xs="{SCHEMA}"', 'xmlns:xs="urn:evil"')
+    for each in (message, rebound):
+        accepted = verdict(each.encode(), registry).accepted
+        assert accepted is not None
+        assert accepted.pagms == ("PAGM_CONSULTATION",)
+        assert SCHEMA.encode() + b'"' not in accepted.vector.octets.octets
+
+
 def test_the_verified_octets_are_all_that_is_read(pki: Pki, tmp_path: Path) -> None:
     """What comes back is canonical, without Signature and comments, and holds every value that was read."""
     registry = make_partner(tmp_path, pki)
@@ -249,6 +266,15 @@ def test_the_verified_octets_are_all_that_is_read(pki: Pki, tmp_path: Path) -> N
     for value in (accepted.vector.name_id, ISSUER, AUDIENCE, LEVEL, *accepted.pagms):
         assert value is not None
         assert value.encode() in octets
+
+
+def test_a_canonical_form_without_end(pki: Pki, registry: Registry) -> None:
+    """Exclusive canonicalization repeats a declaration wherever it is used anew: what would grow beyond the limit is refused."""
+    message = make_vector(Signing(pki.leaf)).decode()
+    many = "<p:x/>" * 2_000
+    advice = f'<saml2:Advice xmlns:p="urn:{"x" * 20_000}">{many}</saml2:Advice>'
+    grown = message.replace("<saml2:Subject>", f"{advice}<saml2:Subject>")
+    assert reason(grown.encode(), registry) == "signature-profile"
 
 
 ENCODED = {
