@@ -142,8 +142,11 @@ fn canonical(
     canonicalization: &Canonicalization,
     subset: Subset,
 ) -> Result<Vec<u8>, Error> {
-    document.canonicalize_subset(canonicalization, subset).map_err(|_| {
-        Error::profile("a relative namespace URI leaves what is signed without a canonical form")
+    document.canonicalize_subset(canonicalization, subset).map_err(|error| {
+        Error::profile(match error {
+            Error::Limit { .. } => "the canonical form of what is signed is over the limit",
+            _ => "a relative namespace URI leaves what is signed without a canonical form",
+        })
     })
 }
 
