@@ -148,6 +148,11 @@ class Home:
         """Where the processes of a running service keep their counts."""
         return self.run / "metrics"
 
+    @property
+    def serve_lock(self) -> Path:
+        """Locked by the process that serves this home, whose id it holds."""
+        return self.run / "serve.lock"
+
     def lane_socket(self, token: str, lane: int) -> Path:
         """Where workers find a lane."""
         return self.run / f"lane-{token}-{lane}.sock"

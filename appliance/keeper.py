@@ -149,6 +149,18 @@ class KeptLanes:
         """Open each lane again after each end, until `stop`."""
         await asyncio.gather(*(self._keep(index) for index in range(len(self._lanes))))
 
+    async def renew(self, grace: float) -> None:
+        """Put a new lane in the place of each, one after the other; each old one ends when the new one has proven its keys.
+
+        Raises:
+            HsmError: a new lane could not be opened; the lanes after it are the old ones.
+        """
+        async with self._opening:
+            for index, lane in enumerate(self._lanes):
+                if lane is not None:
+                    self._lanes[index] = await self._open_lane(index)
+                    await lane.stop(grace)
+
     async def stop(self, grace: float) -> None:
         """End all of them for good."""
         self._is_stopping = True
@@ -159,7 +171,10 @@ class KeptLanes:
         while not self._is_stopping:
             lane = self._lanes[index]
             if lane is not None:
-                self._lose(index, await lane.wait())
+                code = await lane.wait()
+                if self._lanes[index] is not lane:
+                    continue  # `renew` has put another in its place
+                self._lose(index, code)
             await self._reopen(index)
 
     def _lose(self, index: int, code: int) -> None:

@@ -130,6 +130,17 @@ SPOOL_PENDING: Final = Gauge(
     "Trace entries accepted and not yet durable.",
     multiprocess_mode="livesum",
 )
+GENERATION: Final = Gauge(
+    "appliance_generation",
+    "Which reading of the configuration is in service; a reload that was taken raises it.",
+    multiprocess_mode="max",
+)
+CERTIFICATE_EXPIRY: Final = Gauge(
+    "appliance_certificate_expiry_time_seconds",
+    "When the certificate of a signing key ends, as a Unix time.",
+    ["key"],
+    multiprocess_mode="mostrecent",
+)
 BUILD: Final = Gauge(
     "appliance_build",
     "1; the labels say what runs.",

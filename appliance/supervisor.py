@@ -8,6 +8,7 @@ It never loads a PKCS#11 module, never sees a PIN, and never parses the network.
 
 import asyncio
 import contextlib
+import dataclasses
 import fcntl
 import os
 import signal
@@ -20,10 +21,13 @@ import uvloop
 
 from appliance import log, metrics
 from appliance.child import Child
-from appliance.config import Config, Home, TokenTable, load_config, read_listen
+from appliance.clock import SystemClock
+from appliance.config import Config, Home, KeyTable, TokenTable, load_config, read_listen
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
+from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
 from appliance.keeper import Kept, KeptLanes
 from appliance.server.listener import listen_tcp, listen_unix
+from appliance.signing.keyring import Keyring
 from appliance.wiring import SECRET_VARIABLES, build_registry, hsm_unavailable, open_lane
 from hsm.errors import HsmError
 from hsm.process import LaneProcess
@@ -51,7 +55,7 @@ def run(config: Config, listen: str) -> None:
 
 class _Supervisor:
     def __init__(self, config: Config, listen: str) -> None:
-        self._config: Final = config
+        self._config = config
         self._listen: Final = listen
         self._reloading: Final = asyncio.Lock()
         self._generation = 1
@@ -67,6 +71,7 @@ class _Supervisor:
     async def run(self) -> None:
         metrics.forget_earlier_run(self._config.home.metrics)
         metrics.state_build()
+        metrics.GENERATION.set(self._generation)
         build_registry(self._config)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -80,6 +85,7 @@ class _Supervisor:
                 await worker.start()
             kept: tuple[KeptLanes | Kept[Child], ...] = (*self._lanes, *self._workers)
             keepers = [asyncio.create_task(each.keep()) for each in kept]
+            keepers.append(asyncio.create_task(self._watch_certificates()))
             reloads: set[asyncio.Task[None]] = set()
 
             def reload() -> None:
@@ -162,7 +168,9 @@ class _Supervisor:
         async with self._reloading:
             generation = self._generation + 1
             try:
-                build_registry(load_config(self._config.home.root))
+                config = load_config(self._config.home.root)
+                build_registry(config)
+                await self._adopt_keys(config)
                 children = [kept.child for kept in self._workers if kept.child is not None]
                 refusals = [
                     f"{child.name}: {answer}"
@@ -179,7 +187,41 @@ class _Supervisor:
                 _LOG.error("reload-refused", detail="; ".join(refusals))
                 return
             self._generation = generation
+            metrics.GENERATION.set(generation)
+            say_expiry(Keyring.load(self._config.keys).certified().values(), SystemClock())
             _LOG.info("reloaded", generation=generation)
+
+    async def _watch_certificates(self) -> None:
+        while True:
+            say_expiry(Keyring.load(self._config.keys).certified().values(), SystemClock())
+            await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
+
+    async def _adopt_keys(self, config: Config) -> None:
+        """Renew the lanes, one by one, when keys have come or changed hands; keys that have gone stay until the next start.
+
+        Raises:
+            ConfigurationError: a [[key]] of the same name is now another key.
+            HsmUnavailable: a lane cannot sign with the new keys; those not yet renewed sign with the old ones.
+        """
+        before = {key.name: key for key in self._config.keys}
+        after = {key.name: key for key in config.keys}
+        for name in before.keys() & after.keys():
+            if _identity(before[name]) != _identity(after[name]):
+                raise ConfigurationError(
+                    str(config.home.config_file),
+                    f"key `{name}`",
+                    "the key in service under this name; give its successor a name of its own",
+                )
+        if after.keys() <= before.keys():
+            return
+        served = self._config
+        self._config = dataclasses.replace(served, keys=tuple((before | after).values()))
+        try:
+            for lanes in self._lanes:
+                await lanes.renew(_LANE_STOP_TIMEOUT)
+        except HsmError as error:
+            self._config = served
+            raise hsm_unavailable(error) from error
 
     async def _stop(self) -> None:
         grace = self._config.api.drain_timeout + 2
@@ -188,6 +230,11 @@ class _Supervisor:
             listener.close()
         await asyncio.gather(*(kept.stop(_LANE_STOP_TIMEOUT) for kept in self._lanes))
         self._config.home.api_socket.unlink(missing_ok=True)
+
+
+def _identity(key: KeyTable) -> tuple[object, ...]:
+    """What makes a [[key]] the key it is; its certificates may be renewed."""
+    return key.tokens, key.label, key.id, key.mechanism
 
 
 async def _ask(child: Child, line: str) -> str:
@@ -209,11 +256,14 @@ def _sole_owner(home: Home) -> Iterator[None]:
         ConfigurationError: another process serves this home.
     """
     home.run.mkdir(mode=0o700, exist_ok=True)
-    with (home.run / "serve.lock").open("w") as lock:
+    with home.serve_lock.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigurationError(
                 str(home.root), "", "a home that no other `appliance serve` is running on"
             ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -222,7 +222,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         application = ApiApplication(operations, _build_callers(config), admission, clock)
         server = ApiServer(application, sockets, admission)
         _end_on_signals(server)
-        control = _Control(config, keyring, cell, application)
+        control = _Control(config, keyring, cell, application, queue)
         obeying = asyncio.create_task(control.obey(server))
         print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
         await server.serve()
@@ -233,13 +233,20 @@ class _Control:
     """The worker's end of a reload: a generation is loaded, then committed or discarded as the supervisor says."""
 
     def __init__(
-        self, config: Config, keyring: Keyring, cell: RegistryCell, application: ApiApplication
+        self,
+        config: Config,
+        keyring: Keyring,
+        cell: RegistryCell,
+        application: ApiApplication,
+        queue: SigningQueue,
     ) -> None:
+        self._tokens: Final = {token.name for token in config.tokens}
+        self._queue: Final = queue
         self._root: Final = config.home.root
         self._keyring: Final = keyring
         self._cell: Final = cell
         self._application: Final = application
-        self._loaded: tuple[Registry, CallerDirectory] | None = None
+        self._loaded: tuple[Config, Keyring, Registry, CallerDirectory] | None = None
 
     async def obey(self, server: ApiServer) -> None:
         """Do what stdin says; its end means that the parent is gone, and so should we be."""
@@ -256,12 +263,17 @@ class _Control:
         if order == "load":
             try:
                 config = load_config(self._root)
-                self._loaded = build_registry(config, self._keyring), _build_callers(config)
+                keyring = Keyring.load(config.keys)
+                registry = build_registry(config, keyring)
+                self._loaded = config, keyring, registry, _build_callers(config)
             except ApplianceError as exc:
                 return exc.detail.replace("\n", " ")
             return f"loaded {generation}"
         if order == "commit" and self._loaded is not None:
-            self._cell.current, self._application.callers = self._loaded
+            config, keyring, registry, callers = self._loaded
+            self._queue.serve_keys(_tokens_of_keys(config, self._tokens))
+            self._keyring.adopt(keyring)
+            self._cell.current, self._application.callers = registry, callers
             self._loaded = None
             return f"committed {generation}"
         self._loaded = None
@@ -278,12 +290,13 @@ def _end_on_signals(server: ApiServer) -> None:
 def _build_queue(config: Config, sockets: dict[str, list[Path]], clock: Clock) -> SigningQueue:
     table = config.queue
     settings = QueueSettings(table.jobs, table.age, table.batch_jobs, table.batch_age)
-    keys = {
-        key.name: [token for token in key.tokens if token in sockets]
-        for key in config.keys
-        if not sockets.keys().isdisjoint(key.tokens)
-    }
-    return SigningQueue(sockets, keys, settings, clock)
+    return SigningQueue(sockets, _tokens_of_keys(config, sockets.keys()), settings, clock)
+
+
+def _tokens_of_keys(config: Config, tokens: AbstractSet[str]) -> dict[str, list[str]]:
+    """Say of each key which of the tokens hold it."""
+    held = {key.name: [name for name in key.tokens if name in tokens] for key in config.keys}
+    return {key: names for key, names in held.items() if names}
 
 
 def _build_issue(

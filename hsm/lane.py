@@ -6,6 +6,7 @@ input does, because its parent is gone. Ends with status 3 when it cannot open, 
 module hangs: the cure for each is a new lane.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -49,14 +50,16 @@ def main() -> int:
         _report(LaneFailed(error.target, error.finding))
         return FAILED
     signer = FrameSigner(token, settings.call_timeout)
-    server = FrameServer(_listen(settings), signer, token.serial, settings.allowed_uids)
+    listener = _listen(settings)
+    inode = Path(settings.socket).stat().st_ino
+    server = FrameServer(listener, signer, token.serial, settings.allowed_uids)
     stop_signal = _StopSignal(server)
     _watch_parent(server)
     _report(LaneReady(token.serial, signer.facts(), os.getpid()))
     server.run()
     stop_signal.disarm()
     _report(LaneEnded(signer.counts(), _finding_of(signer.broken)))
-    return _close(settings, signer)
+    return _close(settings, signer, inode)
 
 
 def _read_settings() -> LaneSettings:
@@ -117,12 +120,15 @@ def _finding_of(broken: HsmError | None) -> Finding | None:
     return None if broken is None else broken.finding
 
 
-def _close(settings: LaneSettings, signer: FrameSigner) -> int:
+def _close(settings: LaneSettings, signer: FrameSigner, inode: int) -> int:
     if signer.broken is not None:
         # A module in this state may hang when the interpreter lets go of it: the timer ends that too.
         signal.setitimer(signal.ITIMER_REAL, settings.call_timeout)
         return SESSION_LOST
-    Path(settings.socket).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        # A lane that takes this one's place listens there already.
+        if Path(settings.socket).stat().st_ino == inode:
+            Path(settings.socket).unlink()
     with call_deadline(settings.call_timeout):
         close_session(settings.token)
     return 0

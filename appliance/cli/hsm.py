@@ -1,4 +1,4 @@
-"""`appliance hsm list|selftest|resume`: what the tokens hold, whether they sign, and how they get another chance after a wrong PIN.
+"""`appliance hsm list|selftest|resume` (and, in `keys`, what changes something): what the tokens hold, whether they sign, and how they get another chance after a wrong PIN.
 
 The PKCS#11 module is loaded in child processes only, which log in through the PIN guard: a refused PIN is not tried again.
 """
@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
+from appliance.cli import keys
 from appliance.cli.checks.certificates import name_of, public_key_of
 from appliance.cli.output import Colour, Exit, Output, Progress, printable, write_table
 from appliance.config import Config, KeyTable, TokenTable, key_settings, load_config, token_settings
@@ -62,6 +63,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     resume.add_argument("--token", required=True, metavar="NAME", help="the name of the [[token]]")
     resume.set_defaults(run=run_resume)
+    keys.add_arguments(actions)
     for action in (listing, selftest, resume):
         action.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
     for action in (listing, selftest):

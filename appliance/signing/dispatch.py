@@ -48,24 +48,20 @@ class Dispatcher:
     def __init__(
         self,
         lanes: Mapping[str, Sequence[Path]],
-        groups: Sequence[frozenset[str]],
         settings: QueueSettings,
         clock: Clock,
     ) -> None:
-        """Make the dispatcher.
+        """Make the dispatcher; its lines come with the keys.
 
         Args:
             lanes: token name → the sockets of its lanes.
-            groups: the sets of tokens between which a job may choose; one line each, in this order.
             settings: bounds.
             clock: deadlines are instants of its monotonic time.
         """
         self._settings: Final = settings
         self._clock: Final = clock
         self.circuits: Final = {token: Circuit(token) for token in lanes}
-        self.lines: Final = [
-            Line([self.circuits[token] for token in lanes if token in group]) for group in groups
-        ]
+        self.lines: Final[list[Line]] = []
         self._lanes: Final = [
             LaneClient(token, index, socket, self)
             for token, sockets in lanes.items()
@@ -81,10 +77,6 @@ class Dispatcher:
         # what is known of the keys
         self._is_closing = False
         self._last_signed: Final[dict[str, float]] = {}
-        self._depths: Final = {
-            line: metrics.QUEUE_DEPTH.labels(" ".join(sorted(each.token for each in line.circuits)))
-            for line in self.lines
-        }
 
     def __repr__(self) -> str:
         return f"Dispatcher({self.lines}, {self._travelling} travelling)"
@@ -93,6 +85,15 @@ class Dispatcher:
     def outstanding(self) -> int:
         """Jobs in the lines or on the way to a lane."""
         return self._travelling + sum(len(line.waiting) for line in self.lines)
+
+    def line_of(self, tokens: frozenset[str]) -> Line:
+        """Return the line of the keys that lie in exactly these tokens; there is one from the first time it is asked for."""
+        circuits = [circuit for name, circuit in self.circuits.items() if name in tokens]
+        for line in self.lines:
+            if line.circuits == tuple(circuits):
+                return line
+        self.lines.append(Line(circuits))
+        return self.lines[-1]
 
     def last_signed(self, key: str) -> float | None:
         """When a lane last signed with the key (monotonic)."""
@@ -210,7 +211,7 @@ class Dispatcher:
         self._is_woken = False
         for line in self.lines if len(self.lines) == 1 else sorted(self.lines, key=_since):
             self._empty(line)
-            self._depths[line].set(len(line.waiting))
+            line.depth.set(len(line.waiting))
         if self._emptied is not None and not self.outstanding and not self._emptied.done():
             self._emptied.set_result(None)
 

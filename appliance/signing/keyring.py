@@ -5,8 +5,9 @@ is not decided here: `doctor` says it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -62,6 +63,7 @@ class CertifiedKey:
     certificates: tuple[bytes, ...] = field(repr=False)
     file: Path
     mechanism: Mechanism = ""
+    not_after: datetime | None = None
 
     @property
     def way(self) -> _Way:
@@ -75,11 +77,11 @@ class CertifiedKey:
 
 
 class Keyring:
-    """The certified keys of a home; immutable but for the profiles it remembers."""
+    """The certified keys of a home; only `adopt` changes them."""
 
     def __init__(self, keys: Sequence[CertifiedKey]) -> None:
-        self._keys: Final = {key.name: key for key in keys}
-        self._profiles: Final[dict[tuple[str, str], SignatureProfile]] = {}
+        self._keys = {key.name: key for key in keys}
+        self._profiles: dict[tuple[str, str], SignatureProfile] = {}
 
     @classmethod
     def load(cls, tables: Sequence[KeyRefTable]) -> "Keyring":
@@ -89,6 +91,15 @@ class Keyring:
             ConfigurationError: a file cannot be read, is no PEM chain, or its leaf is neither RSA nor P-256/P-384.
         """
         return cls([_load_key(table) for table in tables])
+
+    def adopt(self, other: "Keyring") -> None:
+        """Speak for the keys of another keyring from now on."""
+        self._keys = dict(other.certified())
+        self._profiles = {}
+
+    def certified(self) -> Mapping[str, CertifiedKey]:
+        """Every key with its certificates, by KeyRef."""
+        return self._keys
 
     def names(self) -> Sequence[str]:
         """The KeyRefs, in the order of the configuration."""
@@ -154,6 +165,7 @@ def _load_key(table: KeyRefTable) -> CertifiedKey:
         tuple(certificate.public_bytes(Encoding.DER) for certificate in chain),
         table.certificates,
         table.mechanism,
+        chain[0].not_valid_after_utc,
     )
 
 

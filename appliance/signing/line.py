@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from appliance import metrics
 from appliance.signing.circuit import Circuit
 from appliance.signing.job import SigningResult, Ticket
 
@@ -19,6 +20,7 @@ class Line:
         self.circuits: Final = tuple(circuits)
         self.waiting: Final[deque[Ticket]] = deque()
         self._tokens: Final = frozenset(circuit.token for circuit in circuits)
+        self.depth: Final = metrics.QUEUE_DEPTH.labels(" ".join(sorted(self._tokens)))
 
     def __repr__(self) -> str:
         return f"Line({' '.join(sorted(self._tokens))}, {len(self.waiting)} waiting)"

@@ -38,11 +38,10 @@ class SigningQueue:
         """
         self._settings: Final = settings
         self._clock: Final = clock
-        groups = sorted({frozenset(tokens) for tokens in keys.values()}, key=sorted)
-        self._dispatcher: Final = Dispatcher(lanes, groups, settings, clock)
-        lines = dict(zip(groups, self._dispatcher.lines, strict=True))
-        self._by_key: Final = {key: lines[frozenset(tokens)] for key, tokens in keys.items()}
+        self._dispatcher: Final = Dispatcher(lanes, settings, clock)
+        self._by_key: Mapping[str, Line] = {}
         self._is_draining = False
+        self.serve_keys(keys)
 
     def __repr__(self) -> str:
         return f"SigningQueue({self.outstanding} of {self._settings.jobs} jobs)"
@@ -51,6 +50,12 @@ class SigningQueue:
     def outstanding(self) -> int:
         """Jobs accepted and not yet answered."""
         return self._dispatcher.outstanding
+
+    def serve_keys(self, keys: Mapping[str, Sequence[str]]) -> None:
+        """Take these keys from now on, and no others (KeyRef → names of the tokens that hold it)."""
+        self._by_key = {
+            key: self._dispatcher.line_of(frozenset(tokens)) for key, tokens in keys.items()
+        }
 
     def start(self) -> None:
         """Begin to connect to the lanes; jobs are accepted at once and wait for the first of them."""

@@ -1,0 +1,169 @@
+"""A key's life by the command line: made in the token, requested, certified, taken, and put to work under load."""
+
+import base64
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+
+from tests.homes import CommandLine, copy_home
+from tests.pki import Pki, make_pki, write_pem
+from tests.service import RunningService, make_demo_home, serve
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+
+@pytest.fixture
+def appliance(capsysbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
+    """The command line."""
+    return CommandLine(capsysbinary)
+
+
+@pytest.fixture(scope="module")
+def pki() -> Pki:
+    """Who certifies our keys."""
+    return make_pki("authority")
+
+
+def make_key(appliance: CommandLine, home: Path, label: str, kind: str = "rsa-2048") -> list[str]:
+    """Make a key; returns the arguments that name it."""
+    made = appliance("hsm", "keygen", "--home", home, "--token", "demo", "--label", label,
+                     "--type", kind, "--json")  # fmt: skip
+    assert made.code == 0, made.stderr
+    [key] = made.lines
+    assert (key["token"], key["label"], key["type"]) == ("demo", label, kind)
+    return ["--token", "demo", "--label", label, "--id", key["id"]]
+
+
+def certify(
+    appliance: CommandLine, home: Path, pki: Pki, named: list[str], directory: Path
+) -> Path:
+    """Have the key ask for a certificate, and the authority give one; returns the chain's file."""
+    asked = appliance("hsm", "csr", "--home", home, *named, "--subject", "CN=signer 2027,C=FR")
+    assert asked.code == 0, asked.stderr
+    request = x509.load_pem_x509_csr(asked.stdout)
+    assert request.is_signature_valid
+    assert request.subject.rfc4514_string() == "CN=signer 2027,C=FR"
+    holder = pki.certify_leaf("signer 2027", request.public_key())
+    file = directory / f"{named[3]}.pem"
+    write_pem(file, holder)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["rsa-2048", "p-384"])
+def test_key_is_made_requested_and_taken(
+    appliance: CommandLine, demo_home: Path, tmp_path: Path, pki: Pki, kind: str
+) -> None:
+    """Each kind of key is made in the token, signs its own request, and is configured by taking its certificate."""
+    home = copy_home(demo_home, tmp_path)
+    named = make_key(appliance, home, "new", kind)
+    chain = certify(appliance, home, pki, named, tmp_path)
+    taken = appliance("hsm", "import-certificate", "--home", home, "--key", "new", *named, chain)
+    assert taken.code == 0, taken.stderr
+    assert (home / "pki" / "new.pem").read_bytes() == chain.read_bytes()
+    tested = appliance("hsm", "selftest", "--home", home, "--count", "1", "--json").lines
+    assert {each["key"]: each["error"] for each in tested}["new"] == ""
+    [token] = appliance("hsm", "list", "--home", home, "--json").lines
+    [listed] = [key for key in token["keys"] if key["label"] == "new"]
+    assert (listed["name"], listed["extractable"]) == ("new", False)
+
+
+def test_public_key_is_printed(appliance: CommandLine, demo_home: Path, tmp_path: Path) -> None:
+    """What keygen prints is the public key; an id that is taken is refused and nothing is made."""
+    home = copy_home(demo_home, tmp_path)
+    keygen = ("hsm", "keygen", "--home", home, "--token", "demo", "--label", "again", "--id", "7f")
+    [made] = appliance(*keygen, "--json").lines
+    assert load_pem_public_key(made["public_key"].encode())
+    taken = appliance(*keygen)
+    assert taken.code == 3
+    assert "KEY_EXISTS" in taken.stderr
+
+
+def test_certificate_of_another_key_is_refused(
+    appliance: CommandLine, demo_home: Path, tmp_path: Path, pki: Pki
+) -> None:
+    """A certificate that the key does not match changes no file."""
+    home = copy_home(demo_home, tmp_path)
+    chain = certify(appliance, home, pki, make_key(appliance, home, "other"), tmp_path)
+    before = {file: file.read_bytes() for file in (home / "pki").glob("*.pem")}
+    refused = appliance("hsm", "import-certificate", "--home", home, "--key", "demo-rsa", chain)
+    assert refused.code == 2
+    assert "KEY_MISMATCH" in refused.stderr
+    assert {file: file.read_bytes() for file in (home / "pki").glob("*.pem")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("csr", "--subject", "CN=x"), "--token, --label and --id"),
+        (("csr", "--key", "demo-rsa", "--subject", "no name"), "--subject"),
+        (("keygen", "--token", "absent", "--label", "x"), "demo"),
+        (("keygen", "--token", "demo", "--label", "x", "--id", "xyz"), "hexadecimal"),
+        (("rotate", "--key", "demo-rsa", "--to", "absent"), "absent"),
+    ],
+)
+def test_wrong_usage_is_named(
+    appliance: CommandLine, demo_home: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """What cannot be meant is wrong usage, and says what to write."""
+    action, *rest = arguments
+    ended = appliance("hsm", action, "--home", demo_home, *rest)
+    assert ended.code == 2
+    assert said in ended.stderr
+
+
+def test_rotation_that_cannot_be_is_undone(
+    appliance: CommandLine, demo_home: Path, tmp_path: Path
+) -> None:
+    """A successor whose kind does not fit the conventions' algorithm leaves every convention as it was."""
+    home = copy_home(demo_home, tmp_path)
+    before = (home / "conventions" / "demo-client.toml").read_text()
+    refused = appliance("hsm", "rotate", "--home", home, "--key", "demo-rsa", "--to", "demo-ec")
+    assert refused.code == 2
+    assert "signature.algorithm" in refused.stderr
+    assert (home / "conventions" / "demo-client.toml").read_text() == before
+
+
+def test_rotation_under_load_fails_no_request(
+    appliance: CommandLine, tmp_path: Path, pki: Pki
+) -> None:
+    """While clients ask, a successor is made, certified, taken and put to work: every answer is a vector, the last of the new key."""
+    home = make_demo_home(tmp_path)
+    with serve(home) as running, ThreadPoolExecutor(4) as pool:
+        stop = threading.Event()
+        clients = [pool.submit(issue_until, running, stop) for _ in range(4)]
+        try:
+            named = make_key(appliance, home, "successor")
+            chain = certify(appliance, home, pki, named, tmp_path)
+            taking = ("import-certificate", "--home", home, "--key", "successor", *named, chain)
+            assert appliance("hsm", *taking).code == 0
+            rotated = appliance(
+                "hsm", "rotate", "--home", home, "--key", "demo-rsa", "--to", "successor"
+            )
+            assert rotated.code == 0, rotated.stderr
+            assert b"the service signs with it" in rotated.stdout
+            issued = running.issue().json["assertion"]
+        finally:
+            stop.set()
+        statuses = set().union(*(client.result(60) for client in clients))
+        metrics = running.request("GET", "/metrics").body.decode()
+    assert statuses == {200}
+    [certificate] = x509.load_pem_x509_certificates(chain.read_bytes())[:1]
+    assert base64_of(certificate) in issued.replace("\n", "")
+    assert 'appliance_certificate_expiry_time_seconds{key="successor"}' in metrics
+
+
+def issue_until(running: RunningService, stop: threading.Event) -> set[int]:
+    """Ask for vectors, one after the other; returns the statuses seen."""
+    statuses = set()
+    while not stop.is_set():
+        statuses.add(running.issue().status)
+    return statuses
+
+
+def base64_of(certificate: x509.Certificate) -> str:
+    """The certificate as KeyInfo holds it."""
+    return base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
