@@ -48,7 +48,7 @@ fuzz: prepare  ## fuzz the XML core: SECONDS=n for each target (60), TARGETS='re
 	@scripts/prepare.sh fuzz
 	@native/fuzz/run.sh $(SECONDS) $(TARGETS)
 
-bench: prepare  ## the token's ceiling, then the appliance on it
+bench: prepare shim  ## the token's ceiling, then the appliance on it
 	@python -m bench ceiling --home $(DEMO)
 	@python -m bench load --home $(DEMO)
 

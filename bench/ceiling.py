@@ -1,6 +1,7 @@
-"""What the token can do: raw PKCS#11 signatures per second through python-pkcs11, n processes, no appliance involved.
+"""What the token can do: raw PKCS#11 signatures per second, no appliance involved.
 
-Every rate of the appliance is stated as a ratio to this, measured in the same run on the same machine.
+Twice: by n processes through python-pkcs11, to which every rate of the appliance is stated as a ratio, measured in the same run on the
+same machine; and by n threads of one native process with the module's locks enabled, which is what processes have to reach.
 """
 
 import argparse
@@ -13,25 +14,34 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Literal
 
 import msgspec
 
 from appliance.config import key_settings, load_config, token_settings
 from appliance.errors import ConfigurationError
-from hsm.ceiling import CeilingCount, CeilingRequest
+from hsm.ceiling import CeilingCount, CeilingRequest, Scheme
 from hsm.child import FAILED
 from hsm.errors import Finding, HsmError
 from hsm.inventory import read_inventory
+from hsm.native_ceiling import NativeRequest
 from hsm.pin import PinFile
 from hsm.report import LaneFailed
-from hsm.settings import KeySettings, TokenSettings
+from hsm.settings import KeySettings, Mechanism, TokenSettings
 
 MECHANISMS: Final = ("rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384")
 
+NATIVE_LOOP: Final = Path(__file__).parents[1] / "target" / "release" / "pkcs11-ceiling"
+"""Built by `make shim`."""
+
+_OF_RSA: Final[tuple[Mechanism, ...]] = ("", "rsa-pss")
+_NOT_OFFERED: Final = frozenset(
+    {"CKR_MECHANISM_INVALID", "CKR_MECHANISM_PARAM_INVALID", "CKR_KEY_FUNCTION_NOT_PERMITTED"}
+)
 _PATIENCE: Final = 60.0
 
 _Process = subprocess.Popen[bytes]
+Loop = Literal["python", "native"]
 Place = tuple[TokenSettings, KeySettings]
 """A token and a key in it."""
 
@@ -41,12 +51,16 @@ class Ceiling:
     """One measurement.
 
     Attributes:
+        scheme: `pkcs1`, `pss`, `hash-in-token` or `ecdsa`.
+        loop: `python` (lanes are processes) or `native` (lanes are threads).
         rate: signatures per second of all lanes together.
         cpu_seconds: CPU of the measuring processes per signature.
     """
 
     key: str
     mechanism: str
+    scheme: Scheme
+    loop: Loop
     lanes: int
     seconds: float
     rate: float
@@ -61,19 +75,21 @@ def measure_ceiling(
     Raises:
         HsmError: the token or the key cannot be used.
     """
-    request = msgspec.json.encode(CeilingRequest(token, key, seconds)) + b"\n"
-    with ExitStack() as stack:
-        # One after the other: several processes opening at once break SoftHSM's file store.
-        processes = [stack.enter_context(_start(request, token)) for _ in range(lanes)]
-        for process in processes:
-            _write(process, b"go\n")
-        counts = [
-            msgspec.json.decode(_read(process, token, seconds), type=CeilingCount)
-            for process in processes
-        ]
-    rate = sum(count.signatures / count.seconds for count in counts)
-    cpu = sum(count.cpu_seconds for count in counts) / sum(count.signatures for count in counts)
-    return Ceiling(key.name, counts[0].mechanism, lanes, seconds, rate, cpu)
+    request = CeilingRequest(token, key, seconds)
+    counts = _measure([request] * lanes, "hsm.ceiling")
+    return _sum_up(request, "python", lanes, counts)
+
+
+def measure_native_ceiling(
+    token: TokenSettings, key: KeySettings, threads: int, seconds: float, scheme: Scheme
+) -> Ceiling:
+    """Let `threads` threads of one native process sign with the key for `seconds`.
+
+    Raises:
+        HsmError: the token or the key cannot be used, or the loop is not built.
+    """
+    request = NativeRequest(token, key, seconds, threads, scheme, str(NATIVE_LOOP))
+    return _sum_up(request, "native", threads, _measure([request], "hsm.native_ceiling"))
 
 
 def measure_home_ceiling(home: Path, key: str, lanes: int = 2, seconds: float = 2.0) -> Ceiling:
@@ -108,17 +124,37 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 1 when no key fits what was asked."""
+    if not NATIVE_LOOP.exists():
+        print("the native loop is not built, and left out: run `make shim`", file=sys.stderr)
     with choose_places(arguments) as places:
         results = [
-            measure_ceiling(token, key, lanes, arguments.seconds)
-            for token, key in places
-            for lanes in arguments.lanes
+            result
+            for place in places
+            for result in _measure_place(place, arguments.lanes, arguments.seconds)
         ]
     if arguments.json:
         print(json.dumps([msgspec.to_builtins(result) for result in results], indent=2))
     else:
         _print_table(results)
     return 0 if results else 1
+
+
+def _measure_place(place: Place, lanes: Sequence[int], seconds: float) -> Iterator[Ceiling]:
+    """Measure a key with its own mechanism and, if it is RSA, with PKCS #1 v1.5 and PSS; the loops take turns."""
+    token, key = place
+    is_rsa = _read_mechanism(token, key).startswith("rsa")
+    for mechanism in dict.fromkeys((key.mechanism, *_OF_RSA) if is_rsa else (key.mechanism,)):
+        tried = msgspec.structs.replace(key, mechanism=mechanism)
+        for count in lanes:
+            try:
+                ceiling = measure_ceiling(token, tried, count, seconds)
+            except HsmError as error:
+                if mechanism != key.mechanism and error.finding.code in _NOT_OFFERED:
+                    break
+                raise
+            yield ceiling
+            if NATIVE_LOOP.exists() and ceiling.scheme != "hash-in-token":
+                yield measure_native_ceiling(token, tried, count, seconds, ceiling.scheme)
 
 
 @contextmanager
@@ -178,16 +214,42 @@ def read_lanes(text: str) -> tuple[int, ...]:
     return lanes
 
 
+def _measure(
+    requests: Sequence[CeilingRequest | NativeRequest], program: str
+) -> list[CeilingCount]:
+    """Run one process of a measuring program for each request; all start to sign together."""
+    with ExitStack() as stack:
+        # One after the other: several processes opening at once break SoftHSM's file store.
+        processes = [stack.enter_context(_start(request, program)) for request in requests]
+        for process in processes:
+            _write(process, b"go\n")
+        return [
+            msgspec.json.decode(_read(process, request.token, request.seconds), type=CeilingCount)
+            for process, request in zip(processes, requests, strict=True)
+        ]
+
+
+def _sum_up(
+    request: CeilingRequest | NativeRequest, loop: Loop, lanes: int, counts: Sequence[CeilingCount]
+) -> Ceiling:
+    rate = sum(count.signatures / count.seconds for count in counts)
+    cpu = sum(count.cpu_seconds for count in counts) / sum(count.signatures for count in counts)
+    first = counts[0]
+    return Ceiling(
+        request.key.name, first.mechanism, first.scheme, loop, lanes, request.seconds, rate, cpu
+    )
+
+
 @contextmanager
-def _start(request: bytes, token: TokenSettings) -> Iterator[_Process]:
-    """Start one measuring process and wait until it has proven its key."""
+def _start(request: CeilingRequest | NativeRequest, program: str) -> Iterator[_Process]:
+    """Start one measuring process and wait until it has its key."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "hsm.ceiling"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     with process:
         try:
-            _write(process, request)
-            _read(process, token, 0.0)
+            _write(process, msgspec.json.encode(request) + b"\n")
+            _read(process, request.token, 0.0)
             yield process
         finally:
             process.kill()
@@ -219,6 +281,9 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def _print_table(results: Sequence[Ceiling]) -> None:
-    print(f"{'key':<20} {'mechanism':<10} {'lanes':>5} {'signatures/s':>13}")
+    print(f"{'key':<20} {'mechanism':<15} {'loop':<7} {'lanes':>5} {'signatures/s':>13}")
     for result in results:
-        print(f"{result.key:<20} {result.mechanism:<10} {result.lanes:>5} {result.rate:>13,.0f}")
+        mechanism = f"{result.mechanism} {result.scheme}"
+        print(
+            f"{result.key:<20} {mechanism:<15} {result.loop:<7} {result.lanes:>5} {result.rate:>13,.0f}"
+        )

@@ -8,6 +8,7 @@ import hashlib
 import sys
 import time
 from functools import partial
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,7 +19,15 @@ from hsm.mechanism import write_payload
 from hsm.probe import prove_key
 from hsm.report import LaneFailed
 from hsm.session import lock_opening, open_session
-from hsm.settings import KeySettings, TokenSettings
+from hsm.settings import KeySettings, Mechanism, TokenSettings
+
+Scheme = Literal["pkcs1", "pss", "hash-in-token", "ecdsa"]
+
+_SCHEMES: Final[dict[Mechanism, Scheme]] = {
+    "": "pkcs1",
+    "rsa-pss": "pss",
+    "rsa-hash-in-token": "hash-in-token",
+}
 
 
 class CeilingRequest(msgspec.Struct, frozen=True):
@@ -30,9 +39,10 @@ class CeilingRequest(msgspec.Struct, frozen=True):
 
 
 class CeilingCount(msgspec.Struct, frozen=True):
-    """What it counted, and with which kind of key (`rsa-2048`, `p-256`)."""
+    """What was counted, with which kind of key (`rsa-2048`, `p-256`) and how it signs."""
 
     mechanism: str
+    scheme: Scheme
     signatures: int
     seconds: float
     cpu_seconds: float
@@ -44,12 +54,18 @@ def main() -> int:
     try:
         key = _open(request)
     except HsmError as error:
-        _say(msgspec.json.encode(LaneFailed(error.target, error.finding)))
+        say(msgspec.json.encode(LaneFailed(error.target, error.finding)))
         return FAILED
-    _say(b"ready")
+    say(b"ready")
     sys.stdin.buffer.readline()
-    _say(msgspec.json.encode(_count(key, request.seconds)))
+    say(msgspec.json.encode(_count(key, request.seconds)))
     return 0
+
+
+def say(line: bytes) -> None:
+    """Write one line to whoever measures."""
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _open(request: CeilingRequest) -> SigningKey:
@@ -76,13 +92,11 @@ def _count(key: SigningKey, seconds: float) -> CeilingCount:
         sign()
         signatures += 1
         now = time.monotonic()
-    family = "rsa" if key.kind == "rsa" else "p"
-    return CeilingCount(f"{family}-{key.bits}", signatures, now - begun, time.process_time() - cpu)
-
-
-def _say(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
+    cpu = time.process_time() - cpu
+    if key.kind == "ec":
+        return CeilingCount(f"p-{key.bits}", "ecdsa", signatures, now - begun, cpu)
+    scheme = _SCHEMES[key.mechanism]
+    return CeilingCount(f"rsa-{key.bits}", scheme, signatures, now - begun, cpu)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,11 @@ from hsm.errors import Finding, HsmError, Kind, Target
 
 def translate(error: pkcs11.PKCS11Error, target: Target) -> HsmError:
     """Name a python-pkcs11 exception."""
-    code = _NAMES.get(type(error)) or _read_code(str(error))
+    return describe(_NAMES.get(type(error)) or _read_code(str(error)), target)
+
+
+def describe(code: str, target: Target) -> HsmError:
+    """Say what a code means, given by its name."""
     kind = KINDS.get(code, "device")
     cause, next_step = WORDS.get(code) or WORDS_OF_KIND[kind]
     return HsmError(target, Finding(code, kind, cause, next_step))

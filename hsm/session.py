@@ -4,8 +4,10 @@ Owns opening and closing. Promises that C_Login is reached only through the PIN 
 login of every session of the process, and a process has only this one; closing the module ends both.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 import pkcs11
 
@@ -14,6 +16,8 @@ from hsm.errors import Target
 from hsm.module import find_token
 from hsm.pin import PinGuard
 from hsm.settings import TokenSettings
+
+Opened = TypeVar("Opened")
 
 
 def lock_opening(settings: TokenSettings, wait: float = 30.0) -> AbstractContextManager[PinGuard]:
@@ -33,13 +37,28 @@ def open_session(
     Raises:
         HsmError: no such module or token, or a login that failed or was not attempted.
     """
+    return offer_pin(
+        settings,
+        guard,
+        lambda token, pin: _log_in(token, pin, settings.target, is_writable=is_writable),
+    )
+
+
+def offer_pin(
+    settings: TokenSettings, guard: PinGuard, log_in: Callable[[pkcs11.Token, str], Opened]
+) -> Opened:
+    """Find the token and log in to it with `log_in`, which raises HsmError when the token refuses.
+
+    Raises:
+        HsmError: no such module or token, or a login that failed or was not attempted.
+    """
     token = find_token(settings)
     return guard.log_in(
         settings.target,
         read_serial(token),
         settings.pin,
         is_count_low=pkcs11.TokenFlag.USER_PIN_COUNT_LOW in token.flags,
-        open_with=lambda pin: _log_in(token, pin, settings.target, is_writable=is_writable),
+        open_with=lambda pin: log_in(token, pin),
     )
 
 

@@ -29,11 +29,14 @@ pkcs11-ceiling MODULE TOKEN KEY SCHEME THREADS SECONDS <PIN-FILE
 Signs as fast as the token can, with THREADS threads and a session each, for SECONDS. TOKEN is a label, KEY a CKA_ID in hexadecimal,
 SCHEME one of pkcs1, pss (both RSA with SHA-256) and ecdsa. The PIN is the first line of standard input. Says `ready` and a first
 signature (of 32 octets 5a) in hexadecimal once every thread has its key, waits for one more line, and says `done`, the number of
-signatures and the seconds. `failed` with the function and its code, and exit status 3, when the token refuses.
+signatures and the seconds. A module that hangs ends it a minute later than asked. `failed` with the function and its code, and exit status 3, when the token refuses.
 ";
 
 /// Room for a signature: RSA-4096.
 const SIGNATURE_OCTETS: usize = 512;
+
+/// What a module may take beside the signatures before the kernel ends the program: a call that hangs cannot be cancelled.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why nothing was measured.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let request = Request::read(words)?;
     let pin = read_line(input);
+    end_after(request.duration + PATIENCE);
     let functions = module::load(Path::new(request.module)).map_err(Failure::Usage)?;
     let sessions = Client(functions).open(&request, pin.as_bytes())?;
     let signature = sessions.first().map_or(Ok(vec![]), Session::sign_once)?;
@@ -96,7 +100,8 @@ impl<'a> Request<'a> {
         let [module, token, key, scheme, threads, seconds] = words else {
             return Err(usage("six words are wanted"));
         };
-        let seconds: u32 = seconds.parse().map_err(|_| usage("SECONDS is a whole number"))?;
+        let seconds = seconds.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
+        let seconds = seconds.ok_or_else(|| usage("SECONDS is a number up to 3600"))?;
         let threads = threads.parse().ok().filter(|threads| *threads > 0);
         Ok(Self {
             module,
@@ -104,7 +109,7 @@ impl<'a> Request<'a> {
             key: read_hexadecimal(key).ok_or_else(|| usage("KEY is hexadecimal"))?,
             scheme: Scheme::named(scheme).ok_or_else(|| usage("there is no such SCHEME"))?,
             threads: threads.ok_or_else(|| usage("THREADS is from 1 to 255"))?,
-            duration: Duration::from_secs(seconds.into()),
+            duration: Duration::from_secs_f64(seconds),
         })
     }
 }
@@ -265,6 +270,13 @@ fn measure(sessions: &[Session], duration: Duration) -> Result<(u64, f64), Failu
     Ok((counts.iter().map(|(signatures, _)| signatures).sum(), seconds))
 }
 
+/// Has the kernel end the program (SIGALRM) if it still runs then.
+fn end_after(duration: Duration) {
+    let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    // SAFETY: takes a number and changes no memory of ours.
+    unsafe { libc::alarm(seconds) };
+}
+
 fn number(length: usize) -> CK_ULONG {
     CK_ULONG::try_from(length).unwrap_or(CK_ULONG::MAX)
 }
@@ -313,7 +325,7 @@ mod tests {
         let right = ["/module.so", "token", "0a", "pss", "2", "1"];
         assert!(Request::read(&right).is_ok());
         assert!(Request::read(&right[..5]).is_err());
-        for (place, wrong) in [(2, "a"), (3, "rsa"), (4, "0"), (4, "256"), (5, "0.5")] {
+        for (place, wrong) in [(2, "a"), (3, "rsa"), (4, "0"), (4, "256"), (5, "-1"), (5, "nan")] {
             let mut words = right;
             words[place] = wrong;
             assert!(Request::read(&words).is_err(), "{wrong}");
