@@ -76,6 +76,10 @@ class Shim:
         words = [shape, *map(_duration, seconds)]
         return self._arm("delay", calls, *words, times=times, chance=chance)
 
+    def spoil(self, calls: Calls, *, times: int | None = None, chance: float = 1.0) -> int:
+        """Flip a bit of what the module puts out: a wrong signature."""
+        return self._arm("spoil", calls, times=times, chance=chance)
+
     def limit(self, calls: Calls, limit: int) -> None:
         """Let at most so many of these calls into the token at once, over all processes; 0 lifts it."""
         self._run("limit", _names(calls), str(limit))

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 
 from tests.shim import MODULE, Shim
 from tests.shim_client import DIGEST, Client, run_client
@@ -136,6 +137,14 @@ def test_a_fault_for_n_calls_is_shared_by_all_processes(
     assert client.ask("sign").startswith("ok")
     assert shim.count("C_SignInit", "entered") == 3
     assert shim.count("C_SignInit", "injected") == 1
+
+
+def test_a_signature_may_be_spoilt(client: Client, shim: Shim, softhsm: SoftHsm) -> None:
+    """A token that puts out a wrong signature says CKR_OK: only verifying tells."""
+    shim.spoil("C_Sign", times=1)
+    with pytest.raises(InvalidSignature):
+        signs(client, softhsm)
+    assert signs(client, softhsm)
 
 
 def test_a_hang_lasts_until_cleared(client: Client, shim: Shim, softhsm: SoftHsm) -> None:

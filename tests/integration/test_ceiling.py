@@ -93,6 +93,13 @@ def test_the_native_loop_makes_real_signatures(token: SoftHsm, key: str) -> None
         assert int(done.split()[1]) >= 2
 
 
+def test_the_shim_may_be_called_by_threads(token: SoftHsm, shim: Shim) -> None:
+    """The loop's two threads and the shim count the same signatures, some of them late."""
+    shim.delay("C_Sign", 0.001, chance=0.5)
+    done = run_loop(token.behind(shim), "p-256", "ecdsa").stdout.splitlines()[1]
+    assert shim.count("C_Sign") == int(done.split()[1]) + 1
+
+
 def test_the_native_loop_says_what_the_token_refuses(token: SoftHsm, shim: Shim) -> None:
     """A function and its code on standard output, and a status of their own."""
     shim.fail("C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED")

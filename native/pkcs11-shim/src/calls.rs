@@ -13,8 +13,8 @@ use cryptoki_sys::{
     CK_VERSION, CKR_FUNCTION_NOT_SUPPORTED,
 };
 
-use crate::gate::enter;
-use crate::hooks::{open_session, own_list, slot_info, slot_list};
+use crate::gate::{Shim, enter};
+use crate::hooks::{open_session, own_list, slot_info, slot_list, spoil_last};
 
 /// What a function needs to be there: decides what it answers while the token is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,10 +35,20 @@ macro_rules! run {
     };
 }
 
-/// `Reach name(arguments) sizing OUT by HOOK;`: a call with OUT null only asks for a size; HOOK runs in front of the module's
-/// own function.
+/// Tells whether there is something between the brackets.
+macro_rules! is_given {
+    () => {
+        false
+    };
+    ($($anything:tt)+) => {
+        true
+    };
+}
+
+/// `Reach name(arguments) sizing OUT, LENGTH by HOOK;`: the function puts octets out, and a call with OUT null only asks how many;
+/// HOOK runs in front of the module's own function.
 macro_rules! functions {
-    ($($reach:ident $name:ident($($arg:ident: $kind:ty),*) $(sizing $out:ident)? $(by $hook:ident)?;)*) => {
+    ($($reach:ident $name:ident($($arg:ident: $kind:ty),*) $(sizing $out:ident, $length:ident)? $(by $hook:ident)?;)*) => {
         /// One function of the interface, by its name in the standard.
         #[expect(non_camel_case_types, reason = "the standard's own names")]
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +62,11 @@ macro_rules! functions {
             /// The name in the standard.
             pub(crate) const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name)),* }
+            }
+
+            /// Tells whether it puts octets out.
+            pub(crate) const fn has_output(self) -> bool {
+                match self { $(Self::$name => is_given!($($out)?)),* }
             }
 
             /// How far the call reaches.
@@ -82,12 +97,15 @@ macro_rules! functions {
             $(
                 pub(super) unsafe extern "C" fn $name($($arg: $kind),*) -> CK_RV {
                     let is_sizing = false $(|| $out.is_null())?;
-                    enter(Call::$name, is_sizing, |shim| match shim.functions().$name {
+                    let forward = |shim: &Shim| match shim.functions().$name {
                         // SAFETY: the caller promises to us what the standard wants of it, and the same arguments go to
                         // the function of the same name and type.
                         Some(function) => unsafe { run!(shim, function, [$($hook)?], $($arg),*) },
                         None => CKR_FUNCTION_NOT_SUPPORTED,
-                    })
+                    };
+                    // SAFETY: called after the function has put octets out, so both pointers are good.
+                    let spoil = || { $(unsafe { spoil_last($out, $length) })? };
+                    enter(Call::$name, is_sizing, forward, spoil)
                 }
             )*
         }
@@ -118,7 +136,7 @@ functions! {
     Slot C_CloseAllSessions(slot: CK_SLOT_ID);
     Session C_GetSessionInfo(session: CK_SESSION_HANDLE, info: *mut CK_SESSION_INFO);
     Session C_GetOperationState(session: CK_SESSION_HANDLE, state: *mut CK_BYTE, state_len: *mut
-        CK_ULONG) sizing state;
+        CK_ULONG) sizing state, state_len;
     Session C_SetOperationState(session: CK_SESSION_HANDLE, state: *mut CK_BYTE, state_len:
         CK_ULONG, encryption: CK_OBJECT_HANDLE, authentication: CK_OBJECT_HANDLE);
     Session C_Login(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, pin_len:
@@ -143,37 +161,37 @@ functions! {
     Session C_EncryptInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key:
         CK_OBJECT_HANDLE);
     Session C_Encrypt(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG, output:
-        *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_EncryptUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG,
-        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_EncryptFinal(session: CK_SESSION_HANDLE, output: *mut CK_BYTE, output_len: *mut
-        CK_ULONG) sizing output;
+        CK_ULONG) sizing output, output_len;
     Session C_DecryptInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key:
         CK_OBJECT_HANDLE);
     Session C_Decrypt(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG, output:
-        *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_DecryptUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG,
-        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_DecryptFinal(session: CK_SESSION_HANDLE, output: *mut CK_BYTE, output_len: *mut
-        CK_ULONG) sizing output;
+        CK_ULONG) sizing output, output_len;
     Session C_DigestInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM);
     Session C_Digest(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG, output:
-        *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_DigestUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG);
     Session C_DigestKey(session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE);
     Session C_DigestFinal(session: CK_SESSION_HANDLE, output: *mut CK_BYTE, output_len: *mut
-        CK_ULONG) sizing output;
+        CK_ULONG) sizing output, output_len;
     Session C_SignInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key:
         CK_OBJECT_HANDLE);
     Session C_Sign(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG, output: *mut
-        CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_SignUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG);
     Session C_SignFinal(session: CK_SESSION_HANDLE, output: *mut CK_BYTE, output_len: *mut CK_ULONG)
-        sizing output;
+        sizing output, output_len;
     Session C_SignRecoverInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key:
         CK_OBJECT_HANDLE);
     Session C_SignRecover(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG,
-        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_VerifyInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key:
         CK_OBJECT_HANDLE);
     Session C_Verify(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG, signature:
@@ -184,15 +202,15 @@ functions! {
     Session C_VerifyRecoverInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key:
         CK_OBJECT_HANDLE);
     Session C_VerifyRecover(session: CK_SESSION_HANDLE, signature: *mut CK_BYTE, signature_len:
-        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_DigestEncryptUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len:
-        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_DecryptDigestUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len:
-        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_SignEncryptUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len: CK_ULONG,
-        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_DecryptVerifyUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_len:
-        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output;
+        CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) sizing output, output_len;
     Session C_GenerateKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, template: *mut
         CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE);
     Session C_GenerateKeyPair(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, public: *mut
@@ -200,7 +218,7 @@ functions! {
         public_key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE);
     Session C_WrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, wrapping:
         CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, output: *mut CK_BYTE, output_len: *mut CK_ULONG)
-        sizing output;
+        sizing output, output_len;
     Session C_UnwrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, unwrapping:
         CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG, key: *mut CK_OBJECT_HANDLE);
@@ -244,5 +262,6 @@ mod tests {
         }
         assert_eq!(Call::named("C_Sign").map(Call::reach), Some(Reach::Session));
         assert_eq!(Call::named("C_SignMessage"), None);
+        assert!(Call::C_Sign.has_output() && !Call::C_SignInit.has_output());
     }
 }

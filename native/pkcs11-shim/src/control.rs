@@ -33,6 +33,7 @@ A program uses the shim by loading libpkcs11_shim.so as its PKCS#11 module with 
                                keep the call until then, or until the rule is cleared; then it goes on
   delay CALLS fixed DURATION | uniform LOW HIGH | exponential MEAN [HOW OFTEN]
                                latency; that of several rules adds up
+  spoil CALLS [HOW OFTEN]      flip a bit of what the module puts out: a wrong signature
   clear [RULE]                 take out one rule (each command above prints its number), or all
   limit CALLS N                at most N of these calls inside the token at once, over all processes; 0 lifts it
   profile NAME                 the latency and the limit of a modelled network HSM: network-5ms-16, network-1ms-30
@@ -98,6 +99,15 @@ fn change(shared: &Shared, words: &[&str]) -> Result<String, String> {
             arm(shared, calls, Effect::Hang(Some(read_duration(duration)?)), often)
         }
         ["hang", calls, often @ ..] => arm(shared, calls, Effect::Hang(None), often),
+        ["spoil", calls, often @ ..] => {
+            if let Some(call) = Call::ALL
+                .into_iter()
+                .find(|call| !call.has_output() && calls.split(',').any(|name| name == call.name()))
+            {
+                return Err(format!("{} puts nothing out that could be spoilt", call.name()));
+            }
+            arm(shared, calls, Effect::Spoil, often)
+        }
         ["delay", calls, words @ ..] => {
             let (effect, often) = read_delay(words)?;
             arm(shared, calls, effect, often)
@@ -238,6 +248,7 @@ mod tests {
         let expected = [
             ("fail C_Sign CKR_DEVICE_ERROR", "fail CKR_DEVICE_ERROR", FOREVER, CERTAIN),
             ("fail * 0x30 times 3", "fail CKR_DEVICE_ERROR", 3, CERTAIN),
+            ("spoil C_Sign times 2", "spoil", 2, CERTAIN),
             ("hang C_Sign,C_SignInit", "hang", FOREVER, CERTAIN),
             ("hang C_Sign for 2s times 1 chance 0.5", "hang for 2000000us", 1, 500_000),
             ("delay C_Sign fixed 5ms", "delay fixed 5000us", FOREVER, CERTAIN),
@@ -288,6 +299,7 @@ mod tests {
             "delay C_Sign fixed",
             "limit C_Sign 257",
             "limit C_Sign",
+            "spoil C_SignInit",
             "clear first",
             "profile",
             "profile mainframe",

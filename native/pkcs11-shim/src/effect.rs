@@ -10,6 +10,7 @@ pub(crate) const HANG: u32 = 2;
 const FIXED: u32 = 3;
 const UNIFORM: u32 = 4;
 const EXPONENTIAL: u32 = 5;
+const SPOIL: u32 = 6;
 
 /// What a rule does to a call it meets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +25,8 @@ pub(crate) enum Effect {
     Uniform(Duration, Duration),
     /// Takes so long on average, distributed exponentially.
     Exponential(Duration),
+    /// Flips a bit of what the function puts out.
+    Spoil,
 }
 
 impl Effect {
@@ -36,6 +39,7 @@ impl Effect {
             Self::Fixed(duration) => (FIXED, nanoseconds(duration), 0),
             Self::Uniform(low, high) => (UNIFORM, nanoseconds(low), nanoseconds(high)),
             Self::Exponential(mean) => (EXPONENTIAL, nanoseconds(mean), 0),
+            Self::Spoil => (SPOIL, 0, 0),
         }
     }
 
@@ -48,19 +52,20 @@ impl Effect {
             FIXED => Some(Self::Fixed(duration)),
             UNIFORM => Some(Self::Uniform(duration, Duration::from_nanos(second))),
             EXPONENTIAL => Some(Self::Exponential(duration)),
+            SPOIL => Some(Self::Spoil),
             _ => None,
         }
     }
 
-    /// Tells whether it only makes the call take longer.
-    pub(crate) const fn is_delay(self) -> bool {
-        matches!(self, Self::Fixed(_) | Self::Uniform(..) | Self::Exponential(_))
+    /// Tells whether it is about the work of a call: one that only asks for a size has none.
+    pub(crate) const fn is_about_work(self) -> bool {
+        !matches!(self, Self::Fail(_) | Self::Hang(_))
     }
 
     /// How long a call is delayed; `draw` gives a random number.
     pub(crate) fn delay(self, mut draw: impl FnMut() -> u64) -> Duration {
         match self {
-            Self::Fail(_) | Self::Hang(_) => Duration::ZERO,
+            Self::Fail(_) | Self::Hang(_) | Self::Spoil => Duration::ZERO,
             Self::Fixed(duration) => duration,
             Self::Uniform(low, high) => low + high.saturating_sub(low).mul_f64(fraction(draw())),
             Self::Exponential(mean) => mean.mul_f64(-fraction(draw()).ln()),

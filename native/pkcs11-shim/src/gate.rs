@@ -33,11 +33,23 @@ pub(crate) struct Shim {
     sessions: Sessions,
 }
 
+/// What the rules have in store for a call that goes on.
+#[derive(Default)]
+struct Orders {
+    delay: Duration,
+    is_spoilt: bool,
+}
+
 /// Takes a call through the shim of this process, which is set up by the first one.
-pub(crate) fn enter(call: Call, is_sizing: bool, forward: impl FnOnce(&Shim) -> CK_RV) -> CK_RV {
+pub(crate) fn enter(
+    call: Call,
+    is_sizing: bool,
+    forward: impl FnOnce(&Shim) -> CK_RV,
+    spoil: impl FnOnce(),
+) -> CK_RV {
     static SHIM: OnceLock<Option<Shim>> = OnceLock::new();
     match SHIM.get_or_init(|| Shim::load().map_err(|error| complain(&error)).ok()) {
-        Some(shim) => shim.pass(call, is_sizing, forward),
+        Some(shim) => shim.pass(call, is_sizing, forward, spoil),
         None => CKR_GENERAL_ERROR,
     }
 }
@@ -74,23 +86,28 @@ impl Shim {
         &self.sessions
     }
 
-    /// Takes one call through; `forward` is what the module behind does with it.
+    /// Takes one call through; `forward` is what the module behind does with it, and `spoil` harms what it has put out.
     pub(crate) fn pass(
         &self,
         call: Call,
         is_sizing: bool,
         forward: impl FnOnce(&Self) -> CK_RV,
+        spoil: impl FnOnce(),
     ) -> CK_RV {
         let counters = self.shared.counters(call);
         counters.entered.fetch_add(1, SeqCst);
-        let answer = self.obey_rules(call, is_sizing).and_then(|delay| {
+        let answer = self.obey_rules(call, is_sizing).and_then(|orders| {
             let _permit = (!is_sizing).then(|| self.shared.permits.acquire(call));
-            if !delay.is_zero() {
-                thread::sleep(delay);
+            if !orders.delay.is_zero() {
+                thread::sleep(orders.delay);
             }
             self.check_presence(call)?;
             self.sessions.follow(self.shared, self.functions);
-            Ok(forward(self))
+            let code = forward(self);
+            if orders.is_spoilt && code == CKR_OK {
+                spoil();
+            }
+            Ok(code)
         });
         match answer {
             Ok(code) => {
@@ -106,9 +123,9 @@ impl Shim {
         }
     }
 
-    /// Returns how long the call takes, or the code it is answered with.
-    fn obey_rules(&self, call: Call, is_sizing: bool) -> Result<Duration, CK_RV> {
-        let mut delay = Duration::ZERO;
+    /// Returns what else is to be done with the call, or the code it is answered with.
+    fn obey_rules(&self, call: Call, is_sizing: bool) -> Result<Orders, CK_RV> {
+        let mut orders = Orders::default();
         for met in self.shared.meet(call, is_sizing) {
             match met.effect {
                 Effect::Fail(code) => return Err(code),
@@ -116,10 +133,11 @@ impl Shim {
                     self.shared.counters(call).hung.fetch_add(1, SeqCst);
                     met.hang(duration);
                 }
-                latency => delay += latency.delay(|| self.shared.draw()),
+                Effect::Spoil => orders.is_spoilt = true,
+                latency => orders.delay += latency.delay(|| self.shared.draw()),
             }
         }
-        Ok(delay)
+        Ok(orders)
     }
 
     fn check_presence(&self, call: Call) -> Result<(), CK_RV> {
@@ -168,7 +186,7 @@ mod tests {
     fn a_call_reaches_the_module_and_is_counted() {
         let shim = make_shim("reaches");
         for (is_sizing, code) in [(false, CKR_OK), (true, CKR_OK), (false, 0x91)] {
-            assert_eq!(shim.pass(Call::C_Sign, is_sizing, |_| code), code);
+            assert_eq!(shim.pass(Call::C_Sign, is_sizing, |_| code, || ()), code);
         }
         assert_eq!(counted(&shim, Call::C_Sign), [3, 0, 0, 1]);
         assert_eq!(counted(&shim, Call::C_SignInit), [0; 4]);
@@ -178,7 +196,7 @@ mod tests {
     fn a_call_that_fails_never_reaches_the_module() {
         let shim = make_shim("fails");
         arm(&shim, Effect::Fail(0x30));
-        assert_eq!(shim.pass(Call::C_Initialize, false, |_| unreachable!()), 0x30);
+        assert_eq!(shim.pass(Call::C_Initialize, false, |_| unreachable!(), || ()), 0x30);
         assert_eq!(counted(&shim, Call::C_Initialize), [1, 1, 0, 0]);
     }
 
@@ -187,7 +205,7 @@ mod tests {
         let shim = make_shim("hangs");
         arm(&shim, Effect::Hang(Some(Duration::from_millis(1))));
         arm(&shim, Effect::Fail(0x30));
-        assert_eq!(shim.pass(Call::C_Sign, true, |_| unreachable!()), 0x30);
+        assert_eq!(shim.pass(Call::C_Sign, true, |_| unreachable!(), || ()), 0x30);
         assert_eq!(counted(&shim, Call::C_Sign), [1, 1, 1, 0]);
     }
 
@@ -197,10 +215,11 @@ mod tests {
         shim.shared.remove();
         for call in Call::ALL {
             let reached = Cell::new(false);
-            let code = shim.pass(call, false, |_| {
+            let reach = |_: &Shim| {
                 reached.set(true);
                 CKR_OK
-            });
+            };
+            let code = shim.pass(call, false, reach, || ());
             let expected = match call.reach() {
                 Reach::Library => CKR_OK,
                 Reach::Slot => CKR_TOKEN_NOT_PRESENT,
@@ -209,19 +228,30 @@ mod tests {
             assert_eq!((code, reached.get()), (expected, code == CKR_OK));
         }
         shim.shared.put_back();
-        assert_eq!(shim.pass(Call::C_Sign, false, |_| CKR_OK), CKR_OK);
+        assert_eq!(shim.pass(Call::C_Sign, false, |_| CKR_OK, || ()), CKR_OK);
     }
 
     #[test]
     fn asking_for_a_size_takes_no_permit() {
         let shim = make_shim("sizes");
         shim.shared.permits.limit(CallSet::all(), 1);
-        shim.pass(Call::C_Sign, false, |shim| {
-            shim.pass(Call::C_Sign, true, |shim| {
-                assert_eq!(shim.shared.permits.read().1, 1);
-                CKR_OK
-            })
-        });
+        let ask = |shim: &Shim| {
+            assert_eq!(shim.shared.permits.read().1, 1);
+            CKR_OK
+        };
+        let sign = |shim: &Shim| shim.pass(Call::C_Sign, true, ask, || ());
+        assert_eq!(shim.pass(Call::C_Sign, false, sign, || ()), CKR_OK);
         assert_eq!(shim.shared.permits.read().1, 0);
+    }
+
+    #[test]
+    fn only_what_was_put_out_is_spoilt() {
+        let shim = make_shim("spoils");
+        arm(&shim, Effect::Spoil);
+        let spoilt = Cell::new(0);
+        for (is_sizing, code) in [(false, CKR_OK), (true, CKR_OK), (false, 0x91)] {
+            shim.pass(Call::C_Sign, is_sizing, |_| code, || spoilt.set(spoilt.get() + 1));
+        }
+        assert_eq!(spoilt.get(), 1);
     }
 }

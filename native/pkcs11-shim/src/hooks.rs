@@ -1,7 +1,7 @@
 //! The few functions that do more than pass on: what they answer depends on the shim's state, or changes it.
 
 use cryptoki_sys::{
-    CK_BBOOL, CK_FALSE, CK_FLAGS, CK_FUNCTION_LIST, CK_NOTIFY, CK_RV, CK_SESSION_HANDLE,
+    CK_BBOOL, CK_BYTE, CK_FALSE, CK_FLAGS, CK_FUNCTION_LIST, CK_NOTIFY, CK_RV, CK_SESSION_HANDLE,
     CK_SLOT_ID, CK_SLOT_INFO, CK_ULONG, CKF_TOKEN_PRESENT, CKR_ARGUMENTS_BAD, CKR_OK,
 };
 
@@ -84,4 +84,18 @@ pub(crate) unsafe fn open_session(
         shim.sessions().remember(slot);
     }
     code
+}
+
+/// Flips one bit of the last octet that a function has put out.
+///
+/// # Safety
+///
+/// `length` may be read and `output` written, as many octets as `length` says.
+pub(crate) unsafe fn spoil_last(output: *mut CK_BYTE, length: *const CK_ULONG) {
+    // SAFETY: the caller says so.
+    let length = usize::try_from(unsafe { *length }).unwrap_or(0);
+    if let Some(last) = length.checked_sub(1) {
+        // SAFETY: the caller says so; `last` is below `length`.
+        unsafe { *output.add(last) ^= 1 };
+    }
 }

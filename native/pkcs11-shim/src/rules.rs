@@ -83,7 +83,8 @@ impl Slot {
         Some((rule, self.hits.load(SeqCst)))
     }
 
-    /// Takes the rule up for a call, if it meets it. A call that only asks for a size is never delayed. `draw` gives a random
+    /// Takes the rule up for a call, if it meets it. A call that only asks for a size is neither delayed nor
+    /// spoilt. `draw` gives a random
     /// number.
     pub(crate) fn meet(
         &self,
@@ -97,7 +98,7 @@ impl Slot {
                 return None;
             }
             let effect = self.effect()?;
-            if is_sizing && effect.is_delay() {
+            if is_sizing && effect.is_about_work() {
                 return None;
             }
             let chance = self.chance.load(SeqCst);
@@ -254,6 +255,7 @@ mod tests {
             Effect::Fixed(second),
             Effect::Uniform(second, second * 2),
             Effect::Exponential(second),
+            Effect::Spoil,
         ] {
             let slot = empty();
             slot.arm(Rule { effect, ..rule(3, 7) });

@@ -50,7 +50,8 @@ impl Shared {
     pub(crate) fn create(path: &Path, settings: &Settings) -> Result<(), String> {
         let say = |error: std::io::Error| format!("{}: {error}", path.display());
         let text = settings.write()?;
-        let unfinished = path.with_extension("unfinished");
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".unfinished");
         let mut file = File::create(&unfinished).map_err(say)?;
         file.write_all(&text).map_err(say)?;
         file.set_len(octets(text.len() + size_of::<Self>())).map_err(say)?;

@@ -55,6 +55,7 @@ pub(crate) fn write_status(shared: &Shared) -> String {
 pub(crate) fn write_effect(effect: Effect) -> String {
     match effect {
         Effect::Fail(code) => format!("fail {}", write_code(code)),
+        Effect::Spoil => "spoil".to_owned(),
         Effect::Hang(None) => "hang".to_owned(),
         Effect::Hang(Some(duration)) => format!("hang for {}", write_duration(duration)),
         Effect::Fixed(delay) => format!("delay fixed {}", write_duration(delay)),

@@ -23,7 +23,7 @@ pub(super) struct Object<'a> {
 /// DER of the object identifier of P-256 (RFC 5480, 2.1.1.1).
 const CURVE: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// Attributes that are true for a private key; the others of [`FLAGS`] are false.
+/// Attributes that are true for a private key; the others of [`PRIVATE_FLAGS`] are false.
 const PRIVATE_TRUE: &[CK_ATTRIBUTE_TYPE] = &[
     CKA_TOKEN,
     CKA_PRIVATE,
