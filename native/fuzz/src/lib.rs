@@ -9,6 +9,7 @@ pub mod edits;
 pub mod insert;
 pub mod locate;
 pub mod memory;
+pub mod message;
 pub mod reader;
 pub mod sign;
 pub mod vectors;

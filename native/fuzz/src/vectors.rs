@@ -10,9 +10,9 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use xmldsig::{
-    AssertionContent, Canonicalization, Hash, KeyRefused, Limits, PreparedSignature, Profile,
-    PublicKeyVerifier, Scheme, SignatureAlgorithm, SignatureMismatch, SignatureProfile,
-    SignedAssertion, Variant, read, sha256,
+    AssertionContent, Canonicalization, ExistingHeader, Hash, KeyRefused, Limits, Part,
+    PreparedSignature, Profile, PublicKeyVerifier, Scheme, SecurityHeader, SignatureAlgorithm,
+    SignatureMismatch, SignatureProfile, SignedAssertion, Variant, read, sha256,
 };
 
 /// The key signs nothing but seeds, so it is as public as they are: the number one, and P-256's generator.
@@ -109,6 +109,34 @@ pub fn known() -> Vec<(&'static str, Vec<u8>)> {
         ("whole", ByHand::WHOLE.write()),
         ("prefix_list", ByHand::PREFIX_LIST.write()),
     ]
+}
+
+/// Signed messages by name.
+#[must_use]
+pub fn messages() -> Vec<(&'static str, Vec<u8>)> {
+    let empty = "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/' xmlns:x='urn:x'>\n<s:Body><a t='x:q'/></s:Body></s:Envelope>";
+    let bare =
+        "<Envelope xmlns='http://www.w3.org/2003/05/soap-envelope'><Header/><Body/></Envelope>";
+    let kept = "<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope' \
+        xmlns:w='http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'><s:Header><w:Security>\
+        <w:UsernameToken/></w:Security></s:Header><s:Body><!-- --></s:Body></s:Envelope>";
+    let all = [Part::Timestamp, Part::Body, Part::Assertion];
+    vec![
+        ("all_parts", secure(empty, &all)),
+        ("body", secure(bare, &[Part::Body])),
+        ("kept_header", secure(kept, &[Part::Body, Part::Assertion])),
+    ]
+}
+
+fn secure(message: &str, signed: &[Part]) -> Vec<u8> {
+    let vector = issue(&content());
+    let header = SecurityHeader::new(&vector).with_existing(ExistingHeader::Keep);
+    let header = header.with_timestamp("2026-03-01T12:00:00Z", "2026-03-01T12:05:00Z");
+    let header = header.expect("instants are text");
+    let prepared = header.prepare(message.as_bytes(), signed, profile(), &Limits::default());
+    let prepared = prepared.expect("the message takes a header");
+    let signature = sign(prepared.signed_info());
+    prepared.splice(&signature).expect("the key's own signature verifies").octets().to_vec()
 }
 
 /// What the known vectors state.
