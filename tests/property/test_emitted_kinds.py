@@ -36,7 +36,8 @@ KINDS = [
     for variant in "AB"
 ]
 
-texts = st.text(max_size=30).filter(is_xml_text)
+markup = st.text("<>&\"'/=!?-[]; \t\r\n:xé", max_size=30)
+texts = (markup | st.text(max_size=30)).filter(is_xml_text)
 
 
 @pytest.mark.parametrize(("suite", "variant"), KINDS)

@@ -31,7 +31,8 @@ EC = "http://www.w3.org/2001/10/xml-exc-c14n#"
 STR_TRANSFORM = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#STR-Transform"
 PARTS = ("timestamp", "body", "assertion")
 
-texts = st.text(max_size=20).filter(is_xml_text)
+markup = st.text("<>&\"'/=!?-[]; \t\r\n:xé", max_size=20)
+texts = (markup | st.text(max_size=20)).filter(is_xml_text)
 spaces = st.sampled_from(["", " ", "\n", "\t\r\n", "<!-- <s:Header/> -->", "<?p </s:Body> ?>"])
 bodies = st.sampled_from(
     [

@@ -1,7 +1,9 @@
 //! Inserting the header: edits of the octets as they came, never a message written anew.
 //!
 //! Promises: outside the edits every octet stays; the outcome is no larger than the limits the message was read with, and
-//! neither is anything in its Header; the security header that holds the vector is the first, and [`locate()`](crate::locate()) finds the vector in it.
+//! neither is anything in its Header; the security header that holds the vector is the first, and
+//! [`locate()`](crate::locate()) finds the vector in it.
+//!
 //! Refuses: what is not SOAP; UTF-16, and US-ASCII or ISO-8859-1 by declaration where the vector holds other characters
 //! than ASCII; headers that the rule of [`ExistingHeader`] does not cover.
 
