@@ -137,7 +137,7 @@ impl Shape {
 }
 
 /// What has no canonical form was signed by nobody: a refusal of the signature, and never octets of some other kind.
-fn canonical(
+pub(crate) fn canonical(
     document: &Document<'_>,
     canonicalization: &Canonicalization,
     subset: Subset,

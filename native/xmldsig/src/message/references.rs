@@ -14,6 +14,7 @@ use crate::c14n::{Canonicalization, Method, Subset};
 use crate::document::{Document, ElementId};
 use crate::error::Error;
 use crate::namespaces::{DS, EXC_C14N, WSSE, WSU};
+use crate::signature::canonical;
 use crate::signed_info::{
     algorithm, check_empty, ds_children, element_content, leaf_text, read_canonicalization,
 };
@@ -77,7 +78,8 @@ impl Reference {
     /// The part a Reference leads to, and its octets.
     ///
     /// # Errors
-    /// [`Error::Signature`]: the ID is not that of exactly one element, or the element is not a part.
+    /// [`Error::Signature`]: the ID is not that of exactly one element, or the element is not a part. What has no canonical
+    /// form is [`Error::Malformed`] or [`Error::Limit`].
     pub(super) fn resolve(
         &self,
         document: &Document<'_>,
@@ -236,7 +238,7 @@ impl MessageSignedInfo {
         Ok(Self {
             signature_method: algorithm(document, *method)?,
             references: references.collect::<Result<_, _>>()?,
-            octets: document.canonicalize_subset(&form, Subset::Element(signed_info))?,
+            octets: canonical(document, &form, Subset::Element(signed_info))?,
         })
     }
 }

@@ -203,7 +203,11 @@ fn read_parts(
 ) -> Result<Vec<PartOctets>, Error> {
     let mut parts: Vec<PartOctets> = Vec::new();
     for read in &signed_info.references {
-        let (part, octets) = read.reference.resolve(document, places)?;
+        let (part, octets) =
+            read.reference.resolve(document, places).map_err(|error| match error {
+                Error::Signature { .. } => error,
+                _ => Error::profile("a part of the message has no canonical form"),
+            })?;
         if parts.iter().any(|&(covered, _)| covered == part) {
             return Err(Error::profile("two References are to the same part"));
         }

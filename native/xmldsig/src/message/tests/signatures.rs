@@ -107,6 +107,14 @@ fn a_changed_part_is_refused() {
 }
 
 #[test]
+fn what_has_no_canonical_form_is_neither_signed_nor_verified() {
+    let message = sign(&body(""), &ALL).unwrap().replace("<a/>", "<a xmlns:r='relative'/>");
+    assert_eq!(refusal(&message), Some(SignatureFault::SignatureProfile));
+    let message = soap("<s:Body xmlns:r='relative'/>");
+    assert!(matches!(sign(&message, &ALL), Err(Error::Malformed { .. })));
+}
+
+#[test]
 fn a_part_is_where_the_message_has_it_and_nowhere_else() {
     let message = sign(&body(""), &ALL).unwrap();
     let (start, end) = (message.find("<s:Body").unwrap(), message.find("</s:Envelope>").unwrap());
