@@ -1,5 +1,6 @@
 """The command line's HTTP client over a unix socket, against sockets that behave in every way."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -23,13 +24,24 @@ def listener(path: Path, answer: bytes) -> Iterator[list[bytes]]:
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
-                received.append(connection.recv(65536))
+                received.append(receive_request(connection))
                 connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield received
         thread.join(10)
+
+
+def receive_request(connection: socket.socket) -> bytes:
+    """Read one request whole: whoever answers and leaves before that breaks the client's pipe."""
+    octets = connection.recv(65536)
+    while True:
+        head, end, body = octets.partition(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        if end and len(body) >= int(length[1] if length else 0):
+            return octets
+        octets += connection.recv(65536)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
