@@ -45,6 +45,7 @@ READING: Final = f"{C14N_10}#WithComments"
 """The form that keeps most of what was read."""
 STRICTER: Final = {
     "the declared encoding is not the one of the octets": b"encoding",
+    "the octets are not UTF-8": b"\0",
     "the octets are not UTF-16": b"\0",
     "a character that XML 1.0 cannot carry": b"\0",
     "the XML declaration states no version 1.x": b"1.",
@@ -54,8 +55,9 @@ STRICTER: Final = {
 }
 """What we refuse and libxml2 may read, and what must stand in the document for that to be.
 
-A DTD is never read. No encoding but UTF-8 and UTF-16, under their own names. libxml2 stops at U+0000 behind the root as C does, and drops
-half a UTF-16 character at the end; it reads version `1.`. `xml:id` must be an ID (xml:id 1.0, 4).
+A DTD is never read. No encoding but UTF-8 and UTF-16, under their own names, and no UTF-16 without its mark. libxml2 stops at
+U+0000 behind the root as C does, drops half a UTF-16 character at the end, and reads version `1.`. `xml:id` must be an ID
+(xml:id 1.0, 4).
 """
 
 
