@@ -31,6 +31,7 @@ from appliance.native._native import (
     prepare,
     prepare_batch,
     prepare_message,
+    restore,
     verify_digest,
     verify_signature,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "prepare",
     "prepare_batch",
     "prepare_message",
+    "restore",
     "verify_digest",
     "verify_signature",
 ]

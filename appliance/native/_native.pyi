@@ -34,6 +34,7 @@ __all__ = [
     "prepare",
     "prepare_batch",
     "prepare_message",
+    "restore",
     "verify_digest",
     "verify_signature",
 ]
@@ -130,7 +131,9 @@ def c14n(
 
 @final
 class AssertionContent:
-    """Everything a SAML 2.0 vector states; instants are xs:dateTime strings. Every string is escaped when written.
+    """Everything a vector states; instants are xs:dateTime strings. Every string is escaped when written.
+
+    `saml_version` is `2.0` or `1.1` (which has no Recipient), `confirmation` is `bearer` or `sender-vouches`.
 
     Raises ValueError where a string holds a character XML 1.0 cannot carry.
     """
@@ -151,6 +154,8 @@ class AssertionContent:
         authn_context: str,
         pagms: Sequence[str],
         attributes: Mapping[str, Sequence[str]] = ...,
+        saml_version: str = "2.0",
+        confirmation: str = "bearer",
     ) -> AssertionContent: ...
 
 @final
@@ -201,7 +206,7 @@ class PreparedSignature:
 
 @final
 class SignedAssertion:
-    """A complete vector. Only `PreparedSignature.splice` makes one."""
+    """A complete vector. Only `PreparedSignature.splice` makes one, and `restore` proves one again."""
 
     @property
     def octets(self) -> bytes:
@@ -218,6 +223,13 @@ def prepare_batch(
     contents: Sequence[AssertionContent], profile: SignatureProfile
 ) -> list[PreparedSignature]:
     """Do `prepare` for many in one crossing."""
+
+def restore(octets: bytes, profile: SignatureProfile) -> SignedAssertion:
+    """Take a vector back that was kept outside this process; its signature is verified anew with the profile's public key.
+
+    Raises:
+        XmlRefused, StructureRefused, SignatureRefused: the octets are not an assertion that this key signed.
+    """
 
 @final
 class SecurityHeader:
@@ -460,11 +472,18 @@ class VerifiedOctets:
         """Canonical octets, without the Signature."""
 
     def read(self) -> AssertionFields:
-        """Read the SAML 2.0 assertion. Every text concatenates all its text nodes; comments never split a value."""
+        """Read the assertion. Every text concatenates all its text nodes; comments never split a value."""
 
 @final
 class AssertionFields:
-    """What a verified assertion states; strings as written, except Issuer, level and PAGM, trimmed of XML white space."""
+    """What a verified assertion states, in the words of SAML 2.0.
+
+    Strings are as written, except Issuer, level and PAGM, which are trimmed of XML white space.
+    """
+
+    @property
+    def version(self) -> str:
+        """`2.0` or `1.1`."""
 
     @property
     def id(self) -> str: ...

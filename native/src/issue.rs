@@ -10,7 +10,7 @@ use xmldsig::Variant;
 use crate::error::{AlreadySpliced, Failure};
 use crate::keys::PublicKey;
 
-/// Everything a SAML 2.0 vector states.
+/// Everything a vector states.
 #[pyclass(frozen, module = "appliance.native._native")]
 #[derive(Debug)]
 pub(crate) struct AssertionContent(Arc<xmldsig::AssertionContent>);
@@ -18,7 +18,11 @@ pub(crate) struct AssertionContent(Arc<xmldsig::AssertionContent>);
 /// How one key signs: made once per key, shared by all its vectors.
 #[pyclass(frozen, module = "appliance.native._native")]
 #[derive(Debug)]
-pub(crate) struct SignatureProfile(pub(crate) Arc<xmldsig::SignatureProfile<PublicKey>>);
+pub(crate) struct SignatureProfile(
+    pub(crate) Arc<xmldsig::SignatureProfile<PublicKey>>,
+    /// The signer's own key, DER SubjectPublicKeyInfo.
+    Vec<u8>,
+);
 
 /// An assertion written, digested, and waiting for one signature.
 #[pyclass(frozen, module = "appliance.native._native")]
@@ -56,7 +60,8 @@ impl AssertionContent {
     #[new]
     #[pyo3(signature = (
         *, id, issue_instant, issuer, name_id, name_id_format, recipient, audience, not_before, not_on_or_after,
-        authn_instant, authn_context, pagms, attributes = OtherAttributes::default(),
+        authn_instant, authn_context, pagms, attributes = OtherAttributes::default(), saml_version = "2.0",
+        confirmation = "bearer",
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -76,7 +81,10 @@ impl AssertionContent {
         authn_context: String,
         pagms: Vec<String>,
         attributes: OtherAttributes,
+        saml_version: &str,
+        confirmation: &str,
     ) -> PyResult<Self> {
+        let unknown = || PyValueError::new_err("unknown SAML version or confirmation method");
         let content = xmldsig::AssertionContent {
             id,
             issue_instant,
@@ -91,6 +99,8 @@ impl AssertionContent {
             authn_context,
             pagms,
             attributes: attributes.0,
+            saml: xmldsig::SamlVersion::from_name(saml_version).ok_or_else(unknown)?,
+            confirmation: xmldsig::Confirmation::from_name(confirmation).ok_or_else(unknown)?,
         };
         content.check().map_err(Failure::from)?;
         Ok(Self(Arc::new(content)))
@@ -121,7 +131,8 @@ impl SignatureProfile {
             &certificates,
             variant,
         );
-        Ok(Self(Arc::new(profile.map_err(Failure::from)?)))
+        let profile = Arc::new(profile.map_err(Failure::from)?);
+        Ok(Self(profile, public_key.to_vec()))
     }
 
     /// `sha256`, `sha384` or `sha512`: what SignedInfo is hashed with.
@@ -203,6 +214,22 @@ pub(crate) fn prepare_batch(
         contents.iter().map(one).collect()
     });
     prepared.into_iter().map(|one| into_python(py, one)).collect()
+}
+
+/// Take a vector back that was kept outside this process; its signature is verified anew.
+#[pyfunction]
+pub(crate) fn restore(
+    py: Python<'_>,
+    octets: &[u8],
+    profile: &SignatureProfile,
+) -> PyResult<SignedAssertion> {
+    let restored = py.detach(|| {
+        let signed = xmldsig::SignedAssertion::restore::<PublicKey>(octets, &profile.1)?;
+        let sha256 = signed.sha256();
+        Ok::<_, xmldsig::Error>((signed, sha256))
+    });
+    let (signed, sha256) = restored.map_err(Failure::from)?;
+    Ok(SignedAssertion { signed, sha256 })
 }
 
 fn into_python(

@@ -21,7 +21,7 @@ mod _native {
     #[pymodule_export]
     use crate::issue::{
         AssertionContent, PreparedSignature, SignatureProfile, SignedAssertion, prepare,
-        prepare_batch,
+        prepare_batch, restore,
     };
     #[pymodule_export]
     use crate::keys::verify_digest;

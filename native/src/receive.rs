@@ -158,7 +158,7 @@ impl VerifiedOctets {
         PyBytes::new(py, self.0.octets())
     }
 
-    /// Read the SAML 2.0 assertion.
+    /// Read the assertion.
     fn read(&self, py: Python<'_>) -> PyResult<AssertionFields> {
         Ok(AssertionFields(py.detach(|| self.0.read()).map_err(Failure::from)?))
     }
@@ -180,6 +180,7 @@ macro_rules! getters {
 }
 
 getters! {
+    version: &'static str,
     id: String,
     issue_instant: String,
     issuer: String,

@@ -56,6 +56,7 @@ fn content(input: &mut Unstructured<'_>) -> Result<AssertionContent> {
         authn_context: input.arbitrary()?,
         pagms: input.arbitrary()?,
         attributes: input.arbitrary()?,
+        ..AssertionContent::default()
     })
 }
 

@@ -155,6 +155,7 @@ pub(crate) fn content() -> AssertionContent {
         authn_context: "urn:l".into(),
         pagms: vec!["P1".into(), "P2".into()],
         attributes: vec![("x".into(), vec!["y\r\n".into()])],
+        ..AssertionContent::default()
     }
 }
 

@@ -117,5 +117,6 @@ fn content() -> AssertionContent {
         authn_context: "urn:oasis:names:tc:SAML:2.0:ac:classes:Password".into(),
         pagms: vec!["PAGM_CONSULTATION".into(), "PAGM_GESTION".into()],
         attributes: Vec::new(),
+        ..AssertionContent::default()
     }
 }

@@ -1,18 +1,39 @@
-//! Writing the assertion of a vector, directly in its exclusive canonical form (DOMAIN 2.2).
+//! Writing the assertion of a vector (SAML 2.0 here, 1.1 in `saml11`), directly in its exclusive canonical form (DOMAIN 2.2).
 //!
 //! Promises: `c14n(written) == written`, for the whole and for the whole without its Signature; every string is escaped,
 //! so that none becomes markup. Refuses: characters XML 1.0 cannot carry, IDs that are not names.
 
 use crate::characters::{first_forbidden, is_name_char};
 use crate::error::Error;
+use crate::saml11;
 use crate::text::{write_attribute, write_text};
 
 /// The attribute that carries the PAGMs.
 pub const PAGM: &str = "PAGM";
 
-const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
+/// The version of SAML a vector is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SamlVersion {
+    /// 1.1 (DOMAIN 2.3).
+    V11,
+    /// 2.0 (DOMAIN 2.2).
+    #[default]
+    V20,
+}
 
-/// Everything a SAML 2.0 vector states; instants are xs:dateTime strings.
+/// How the subject is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Confirmation {
+    /// Whoever bears the assertion.
+    #[default]
+    Bearer,
+    /// The organisation vouches for its user.
+    SenderVouches,
+}
+
+/// Everything a vector states; instants are xs:dateTime strings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -29,7 +50,7 @@ pub struct AssertionContent {
     pub name_id: String,
     /// The Format of NameID.
     pub name_id_format: String,
-    /// Recipient of SubjectConfirmationData.
+    /// Recipient of SubjectConfirmationData; SAML 1.1 has no place for it.
     pub recipient: String,
     /// Audience.
     pub audience: String,
@@ -45,6 +66,10 @@ pub struct AssertionContent {
     pub pagms: Vec<String>,
     /// The other attributes, in order.
     pub attributes: Vec<(String, Vec<String>)>,
+    /// In which form it is written.
+    pub saml: SamlVersion,
+    /// How the subject is confirmed.
+    pub confirmation: Confirmation,
 }
 
 /// A written assertion, and the two places where a Signature may go.
@@ -54,6 +79,44 @@ pub(crate) struct WrittenAssertion {
     pub(crate) behind_issuer: usize,
     /// Before the end tag.
     pub(crate) before_end: usize,
+}
+
+impl SamlVersion {
+    /// The version `2.0` or `1.1` names.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "1.1" => Some(Self::V11),
+            "2.0" => Some(Self::V20),
+            _ => None,
+        }
+    }
+}
+
+impl Confirmation {
+    /// The method `bearer` or `sender-vouches` names.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "bearer" => Some(Self::Bearer),
+            "sender-vouches" => Some(Self::SenderVouches),
+            _ => None,
+        }
+    }
+
+    const fn saml20(self) -> &'static str {
+        match self {
+            Self::Bearer => "urn:oasis:names:tc:SAML:2.0:cm:bearer",
+            Self::SenderVouches => "urn:oasis:names:tc:SAML:2.0:cm:sender-vouches",
+        }
+    }
+
+    pub(crate) const fn saml11(self) -> &'static str {
+        match self {
+            Self::Bearer => "urn:oasis:names:tc:SAML:1.0:cm:bearer",
+            Self::SenderVouches => "urn:oasis:names:tc:SAML:1.0:cm:sender-vouches",
+        }
+    }
 }
 
 impl AssertionContent {
@@ -81,7 +144,14 @@ impl AssertionContent {
     }
 
     pub(crate) fn write(&self) -> WrittenAssertion {
-        let mut writer = Writer { octets: Vec::with_capacity(2048) };
+        match self.saml {
+            SamlVersion::V11 => saml11::write(self),
+            SamlVersion::V20 => self.write_saml20(),
+        }
+    }
+
+    fn write_saml20(&self) -> WrittenAssertion {
+        let mut writer = Writer::new();
         writer.raw("<saml2:Assertion xmlns:saml2=\"urn:oasis:names:tc:SAML:2.0:assertion\"");
         writer.attribute("ID", &self.id);
         writer.attribute("IssueInstant", &self.issue_instant);
@@ -103,7 +173,7 @@ impl AssertionContent {
         writer.raw(">");
         writer.text(&self.name_id);
         writer.raw("</saml2:NameID><saml2:SubjectConfirmation");
-        writer.attribute("Method", BEARER);
+        writer.attribute("Method", self.confirmation.saml20());
         writer.raw("><saml2:SubjectConfirmationData");
         writer.attribute("NotOnOrAfter", &self.not_on_or_after);
         writer.attribute("Recipient", &self.recipient);
@@ -150,20 +220,24 @@ impl AssertionContent {
     }
 }
 
-struct Writer {
-    octets: Vec<u8>,
+pub(crate) struct Writer {
+    pub(crate) octets: Vec<u8>,
 }
 
 impl Writer {
-    fn raw(&mut self, markup: &'static str) {
+    pub(crate) fn new() -> Self {
+        Self { octets: Vec::with_capacity(2048) }
+    }
+
+    pub(crate) fn raw(&mut self, markup: &'static str) {
         self.octets.extend_from_slice(markup.as_bytes());
     }
 
-    fn text(&mut self, value: &str) {
+    pub(crate) fn text(&mut self, value: &str) {
         write_text(value.as_bytes(), &mut self.octets);
     }
 
-    fn attribute(&mut self, name: &'static str, value: &str) {
+    pub(crate) fn attribute(&mut self, name: &'static str, value: &str) {
         self.raw(" ");
         self.raw(name);
         self.raw("=\"");

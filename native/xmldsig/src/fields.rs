@@ -7,16 +7,19 @@ use crate::document::{Document, ElementId, Node};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::locate::check_structure;
-use crate::namespaces::SAML2;
+use crate::namespaces::{SAML1, SAML2};
 use crate::reader::read;
+use crate::saml11;
 use crate::text::trimmed;
 use crate::verify::VerifiedOctets;
 
-/// What a SAML 2.0 assertion states, in the words of the standard; Issuer, level and PAGM trimmed of white space.
+/// What an assertion states, in the words of SAML 2.0; Issuer, level and PAGM trimmed of white space.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each field is the SAML element or attribute of its name")]
 pub struct AssertionFields {
+    /// `2.0` or `1.1`.
+    pub version: &'static str,
     pub id: String,
     pub issue_instant: String,
     pub issuer: String,
@@ -47,7 +50,10 @@ impl VerifiedOctets {
     pub fn read(&self) -> Result<AssertionFields, Error> {
         let document = read(self.octets(), &Limits::OWN)?;
         check_structure(&document)?;
-        let mut fields = AssertionFields::default();
+        if document.is_element(Document::ROOT, SAML1, "Assertion") {
+            return saml11::read(&document);
+        }
+        let mut fields = AssertionFields { version: "2.0", ..AssertionFields::default() };
         fields.read_root(&document)?;
         fields.read_subject(&document)?;
         fields.read_conditions(&document)?;
@@ -135,6 +141,15 @@ impl AssertionFields {
     ) -> Result<(), Error> {
         let name = document.attribute(attribute, "Name").unwrap_or_default();
         let values = document.children_named(attribute, SAML2, "AttributeValue");
+        self.add_attribute(document, name, values)
+    }
+
+    pub(crate) fn add_attribute(
+        &mut self,
+        document: &Document<'_>,
+        name: String,
+        values: impl Iterator<Item = ElementId>,
+    ) -> Result<(), Error> {
         if name == PAGM {
             self.pagm_attribute_count += 1;
             for value in values {
@@ -149,7 +164,7 @@ impl AssertionFields {
 }
 
 /// The text of an element that holds no other element.
-fn simple(document: &Document<'_>, element: ElementId) -> Result<String, Error> {
+pub(crate) fn simple(document: &Document<'_>, element: ElementId) -> Result<String, Error> {
     if document.inside(element).iter().any(|node| matches!(node, Node::Start(_))) {
         return Err(Error::Structure("a simple value of the assertion holds markup"));
     }

@@ -82,7 +82,7 @@
 //!
 //! # Signing
 //!
-//! Vectors of SAML 2.0, written in canonical form, in variant A or, where a profile asks, B; every string is escaped and none
+//! Vectors of SAML 2.0 and 1.1, written in canonical form, in variant A or, where a profile asks, B; every string is escaped and none
 //! becomes markup. RSA (PKCS#1 v1.5, PSS) and ECDSA on P-256 and P-384 with SHA-256, SHA-384 or SHA-512, never with SHA-1. The
 //! signature comes from outside, is put in place once, and only where it verifies with the key's certificate: a fault in a
 //! token's arithmetic would give its key away.
@@ -111,6 +111,7 @@ mod message;
 mod namespaces;
 mod prepare;
 mod reader;
+mod saml11;
 mod signature;
 mod signed_info;
 mod splice;
@@ -122,7 +123,7 @@ mod verify;
 pub use algorithms::{
     C14N_10, C14N_11, C14N_EXCLUSIVE, Hash, Policy, Profile, Scheme, SignatureAlgorithm,
 };
-pub use assertion::{AssertionContent, PAGM};
+pub use assertion::{AssertionContent, Confirmation, PAGM, SamlVersion};
 pub use c14n::{Canonicalization, Method};
 pub use digest::{KeyRefused, PublicKeyVerifier, SignatureMismatch, digest, sha256};
 pub use document::Document;

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::namespaces::{SAML1, SAML2, SOAP11, SOAP12, WSSE};
 use crate::reader::{Inherited, read, read_cut};
+use crate::saml11;
 use crate::text::trimmed;
 
 /// SOAP 1.2 part 1, 2.2: the role of a node without role.
@@ -106,6 +107,10 @@ impl ReceivedAssertion {
     /// Text of Issuer, trimmed; a hint that proves nothing.
     #[must_use]
     pub fn claimed_issuer(&self) -> Option<String> {
+        if self.document.is_element(Document::ROOT, SAML1, "Assertion") {
+            let issuer = self.document.attribute(Document::ROOT, "Issuer")?;
+            return Some(trimmed(&issuer).to_owned());
+        }
         let issuer = self.document.child(Document::ROOT, SAML2, "Issuer")?;
         Some(trimmed(&self.document.text(issuer)).to_owned())
     }
@@ -116,7 +121,7 @@ impl ReceivedAssertion {
         &self.sha256
     }
 
-    /// Check that the mandatory parts of SAML 2.0 core 2.3.3 are there, and no more often than it says.
+    /// Check that the mandatory parts of SAML 2.0 core 2.3.3, or 1.1 core 2.3.2, are there, and no more often than it says.
     ///
     /// # Errors
     /// [`Error::Structure`] says which part.
@@ -129,7 +134,7 @@ impl ReceivedAssertion {
 pub(crate) fn check_structure(document: &Document<'_>) -> Result<(), Error> {
     let root = Document::ROOT;
     if document.is_element(root, SAML1, "Assertion") {
-        return Err(Error::Structure("a SAML 1.1 assertion is not accepted here"));
+        return saml11::check_structure(document);
     }
     if !document.is_element(root, SAML2, "Assertion") {
         return Err(Error::Structure("the root is not a SAML 2.0 Assertion"));

@@ -1,11 +1,14 @@
 //! Putting the signature back, once, and only one that verifies.
 
+use crate::algorithms::Policy;
 use crate::digest::{PublicKeyVerifier, sha256};
 use crate::error::{Error, SignatureFault};
+use crate::limits::Limits;
+use crate::locate::{MessageKind, locate};
 use crate::prepare::{PreparedSignature, SignatureProfile};
 use crate::signed_info::write_base64;
 
-/// A complete vector. Only [`PreparedSignature::splice`] makes one.
+/// A complete vector. Only [`PreparedSignature::splice`] makes one, or [`SignedAssertion::restore`] proves one again.
 #[derive(Debug)]
 pub struct SignedAssertion {
     octets: Vec<u8>,
@@ -39,6 +42,20 @@ impl<K: PublicKeyVerifier> PreparedSignature<K> {
 }
 
 impl SignedAssertion {
+    /// Take a vector back that was kept outside this process: its signature is verified anew with our own key.
+    ///
+    /// # Errors
+    /// As of a received vector, where the octets are not an assertion, alone and signed by the key of `spki`.
+    pub fn restore<K: PublicKeyVerifier>(octets: &[u8], spki: &[u8]) -> Result<Self, Error> {
+        let message = locate(octets, &Limits::OWN)?;
+        let received = message.assertion().filter(|_| message.kind() == MessageKind::Assertion);
+        let received = received.ok_or(Error::Structure("the octets are not an assertion"))?;
+        let claim = received.signature_claim()?;
+        let policy = Policy::assertion(false).with_variant_b();
+        let id = claim.admit(policy)?.verify::<K>(spki)?.read()?.id;
+        Ok(Self { octets: octets.to_vec(), id })
+    }
+
     /// The `saml2:Assertion` element, UTF-8, canonical.
     #[must_use]
     pub fn octets(&self) -> &[u8] {

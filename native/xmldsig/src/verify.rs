@@ -12,7 +12,7 @@ use crate::digest::PublicKeyVerifier;
 use crate::document::{Document, ElementId};
 use crate::error::{Error, SignatureFault};
 use crate::locate::ReceivedAssertion;
-use crate::namespaces::DS;
+use crate::namespaces::{DS, SAML1};
 use crate::signature::{Admitted, Parts, Shape, check_ids};
 use crate::signed_info::{SignedInfo, leaf_text, read_base64};
 
@@ -166,7 +166,9 @@ fn read_certificates(
 
 /// A Reference with an ID has the assertion's own.
 fn check_reference(document: &Document<'_>, referenced: Option<&str>) -> Result<(), Error> {
-    let is_own = |id| document.attribute(Document::ROOT, "ID").as_deref() == Some(id);
+    let is_saml11 = document.is_element(Document::ROOT, SAML1, "Assertion");
+    let name = if is_saml11 { "AssertionID" } else { "ID" };
+    let is_own = |id| document.attribute(Document::ROOT, name).as_deref() == Some(id);
     if referenced.is_none_or(is_own) {
         return Ok(());
     }
