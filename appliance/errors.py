@@ -34,11 +34,13 @@ class Reason(StrEnum):
     PAGM_MISSING = "pagm-missing"
     PAGM_NOT_GRANTED = "pagm-not-granted"
     PAGM_REPEATED = "pagm-repeated"
+    ROLE_UNKNOWN = "role-unknown"
     LEVEL_NOT_GRANTED = "level-not-granted"
     SUBJECT_INVALID = "subject-invalid"
     ATTRIBUTE_NOT_GRANTED = "attribute-not-granted"
     AUTHN_INSTANT_INVALID = "authn-instant-invalid"
     REUSE_NOT_GRANTED = "reuse-not-granted"
+    CONVENTION_NOT_VALID_NOW = "convention-not-valid-now"
     # VectorRefused: the received vector's fault
     SOAP_HEADER_MISSING = "soap-header-missing"
     SECURITY_HEADER_MISSING = "security-header-missing"
@@ -60,12 +62,14 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "digest-mismatch"
     SIGNATURE_INVALID = "signature-invalid"
     VECTOR_TOO_LARGE = "vector-too-large"
+    SAML_VERSION = "saml-version"
     ID_STYLE = "id-style"
     DATE_INVALID = "date-invalid"
     NOT_YET_VALID = "not-yet-valid"
     EXPIRED = "expired"
     LIFETIME_TOO_LONG = "lifetime-too-long"
     CONFIRMATION_INVALID = "confirmation-invalid"
+    NAME_ID_FORMAT = "name-id-format"
     AUDIENCE_MISMATCH = "audience-mismatch"
     SEVERAL_AUDIENCES = "several-audiences"
     RECIPIENT_MISMATCH = "recipient-mismatch"
@@ -73,8 +77,13 @@ class Reason(StrEnum):
     PAGM_ABSENT = "pagm-absent"
     PAGM_DUPLICATED = "pagm-duplicated"
     ISSUER_UNKNOWN = "issuer-unknown"
+    CONVENTION_NOT_IN_FORCE = "convention-not-in-force"
     SIGNER_NOT_OF_CONVENTION = "signer-not-of-convention"
+    ANCHOR_NOT_OF_CONVENTION = "anchor-not-of-convention"
+    SIGNER_NAME = "signer-name"
+    TLS_PEER = "tls-peer"
     PAGM_UNKNOWN = "pagm-unknown"
+    REPLAYED = "replayed"
     # Pushback: we are full
     QUEUE_FULL = "queue-full"
     QUEUE_TIMEOUT = "queue-timeout"
@@ -82,11 +91,12 @@ class Reason(StrEnum):
     SPOOL_FULL = "spool-full"
     CONNECTION_LIMIT = "connection-limit"
     DRAINING = "draining"
+    REPLAY_GUARD_FULL = "replay-guard-full"
     # Unavailable: a part is down
     HSM_UNAVAILABLE = "hsm-unavailable"
     PIN_REFUSED = "pin-refused"
     SPOOL_UNAVAILABLE = "spool-unavailable"
-    CONVENTION_NOT_VALID_NOW = "convention-not-valid-now"
+    REPLAY_GUARD_UNAVAILABLE = "replay-guard-unavailable"
     SERVICE_UNREACHABLE = "service-unreachable"
     # ConfigurationError: the files' fault
     CONFIGURATION_INVALID = "configuration-invalid"
@@ -165,6 +175,10 @@ class SpoolFull(Pushback):
     """The trace spool holds as many undurable entries as it may."""
 
 
+class ReplayGuardFull(Pushback):
+    """The replay guard cannot remember one vector more, so none that must be unique is accepted."""
+
+
 class Unavailable(ApplianceError):
     """A part is down; `retry_after` (seconds) is a hint."""
 
@@ -179,6 +193,10 @@ class HsmUnavailable(Unavailable):
 
 class SpoolUnavailable(Unavailable):
     """The trace cannot be made durable, so nothing may leave."""
+
+
+class ReplayGuardUnavailable(Unavailable):
+    """Nobody can tell whether a vector came before, so it is not accepted."""
 
 
 class ServiceUnreachable(Unavailable):

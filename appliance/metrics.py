@@ -130,6 +130,12 @@ SPOOL_PENDING: Final = Gauge(
     "Trace entries accepted and not yet durable.",
     multiprocess_mode="livesum",
 )
+CRL_SECONDS_LEFT: Final = Gauge(
+    "appliance_crl_seconds_left",
+    "Until the first next update among the newest CRLs of a directory; negative when it is past.",
+    ["directory"],
+    multiprocess_mode="livemin",
+)
 GENERATION: Final = Gauge(
     "appliance_generation",
     "Which reading of the configuration is in service; a reload that was taken raises it.",

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from appliance.clock import FixedClock
 from appliance.conventions.model import (
     NAME_ID_UNSPECIFIED,
     ClientConvention,
@@ -13,7 +12,7 @@ from appliance.conventions.model import (
 from appliance.conventions.registry import Registry
 from appliance.vectors.model import Caller, RequestContext
 from tests.messages import AUDIENCE, ISSUER, LEVEL, MORE, RECIPIENT
-from tests.pki import NOW, Holder, Pki
+from tests.pki import Holder, Pki
 
 CONTEXT = RequestContext(
     request_id="request-1", caller=Caller("loopback", "loopback"), peer="127.0.0.1:1"
@@ -58,7 +57,7 @@ def make_provider(directory: Path, **fields: object) -> ProviderConvention:
 
 def make_registry(*conventions: Convention) -> Registry:
     """Put conventions in force."""
-    return Registry(conventions, FixedClock(NOW))
+    return Registry(conventions)
 
 
 def make_partner(

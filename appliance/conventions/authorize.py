@@ -4,26 +4,35 @@ The only place that makes `AuthorizedRequest` and `AcceptedVector` (DESIGN invar
 decided twice. `grants` and `rules` hold the single checks.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+
+from cryptography import x509
 
 from appliance.clock import Clock
 from appliance.conventions.grants import (
     check_attributes,
     check_caller,
     check_pagms,
+    check_period,
     check_subject,
     choose_level,
+    choose_pagms,
+    choose_reuse,
+    grant_pagms,
     read_authn_instant,
 )
-from appliance.conventions.registry import Registry
+from appliance.conventions.registry import Candidates, Registry
 from appliance.conventions.rules import (
-    Scope,
     check_identity_and_dates,
+    check_known_pagms,
     check_level_and_pagms,
     check_service,
-    keep,
+    check_signer,
 )
-from appliance.errors import ConventionViolation, Reason, VectorRefused
+from appliance.errors import Reason, VectorRefused
+from appliance.trust.paths import TrustedSigner
 from appliance.vectors.characters import shorten
 from appliance.vectors.model import (
     AcceptedVector,
@@ -44,15 +53,14 @@ def authorize_issue(
     """
     check_caller(request.convention, context)
     convention = registry.client(request.convention)
-    check_pagms(convention, request.pagms)
+    granted = grant_pagms(convention, context)
+    now = clock.now()
+    check_period(convention, now)
+    pagms = choose_pagms(convention, request)
+    check_pagms(convention, pagms, granted)
     if request.subject is not None:
         check_subject(convention, request.subject)
     check_attributes(convention, request.attributes)
-    if request.reuse:
-        raise ConventionViolation(
-            Reason.REUSE_NOT_GRANTED,
-            f"`{convention.id}` does not grant reuse: ask for a new vector each time",
-        )
     return AuthorizedRequest(
         convention=convention.id,
         issuer=convention.issuer,
@@ -61,67 +69,86 @@ def authorize_issue(
         subject=request.subject,
         name_id=convention.no_user if request.subject is None else request.subject,
         name_id_format=convention.name_id_format,
-        pagms=request.pagms,
+        pagms=pagms,
         level=choose_level(convention, request.authn_context),
         authn_instant=read_authn_instant(request.authn_instant, clock),
         attributes=request.attributes,
         lifetime=convention.lifetime,
         back_dating=convention.back_dating,
         id_style=convention.id_style,
-        key=convention.key,
+        key=convention.key_at(now),
         signature_algorithm=convention.signature_algorithm,
+        saml_version=convention.saml_version,
+        confirmation=convention.confirmation,
+        variant=convention.variant,
+        key_info=convention.key_info,
+        reuse=choose_reuse(convention, request.reuse),
+        convention_sha256=registry.fingerprint(convention) if convention.reuse else "",
+        reuse_margin=convention.reuse_margin,
+        trace=convention.trace,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How and by whom a verified vector was signed, as far as trust goes.
+
+    Attributes:
+        trusting: id of each convention whose trust accepted the signer → what that trust knows of it.
+        tls_peer: the name of the partner's TLS certificate, where it is known.
+        legacy_sha1: whether the signature or the signer's chain relies on SHA-1.
+    """
+
+    trusting: Mapping[str, TrustedSigner]
+    tls_peer: x509.Name | None
+    legacy_sha1: bool
 
 
 def authorize_received(
     vector: VerifiedVector,
-    candidates: Scope,
-    trusting: frozenset[str],
+    candidates: Candidates,
     service: str | None,
+    signing: Signing,
     now: datetime,
-    *,
-    legacy_sha1: bool,
 ) -> AcceptedVector:
     """Accept a verified vector under one convention, or refuse it (DOMAIN 7, checks 5 to 14).
 
     Each check keeps the conventions that pass it and refuses when none is left. A vector whose issuer has no convention is held
-    against all of them, so an earlier rule may still name its fault, and is refused at the issuer at the latest.
+    against all of them, so an earlier rule may still name its fault, and is refused at the issuer at the latest. Replay is not
+    decided here.
 
     Args:
         vector: what the verified octets state.
-        candidates: the provider conventions it may fall under, in the order of their ids.
-        trusting: ids of the conventions whose trust accepted the signer.
+        candidates: the provider conventions it may fall under.
         service: the URI of the service that was called, when known; Audience must be this one too.
+        signing: what is known of the signer and the TLS peer.
         now: the instant to judge by.
-        legacy_sha1: whether the signature or the signer's chain relies on SHA-1.
 
     Raises:
         VectorRefused: the first rule that no convention passes.
     """
-    of_issuer = tuple(c for c in candidates if c.issuer == vector.issuer)
-    scope = check_identity_and_dates(vector, of_issuer or candidates, now)
+    of_issuer = candidates.of_issuer(vector.issuer)
+    scope = check_identity_and_dates(vector, of_issuer or candidates.all, now)
     scope = check_service(vector, scope, service)
     scope = check_level_and_pagms(vector, scope)
     if not of_issuer:
         raise VectorRefused(
             Reason.ISSUER_UNKNOWN, f"no convention has the issuer `{shorten(vector.issuer)}`"
         )
-    scope = keep(
-        scope,
-        lambda c: c.id in trusting,
-        Reason.SIGNER_NOT_OF_CONVENTION,
-        "the signer is trusted by another convention, not by the one of this issuer and audience",
-    )
-    scope = keep(
-        scope,
-        lambda c: not c.pagms.isdisjoint(vector.pagms),
-        Reason.PAGM_UNKNOWN,
-        "none of the PAGMs is known to the convention",
-    )
-    convention = scope[0]
+    scope = check_signer(scope, signing.trusting, signing.tls_peer, now)
+    convention = check_known_pagms(vector, scope)[0]
     return AcceptedVector(
         vector=vector,
         convention=convention.id,
+        subject=None if vector.name_id == convention.no_user else vector.name_id,
         pagms=tuple(pagm for pagm in vector.pagms if pagm in convention.pagms),
-        legacy_sha1=legacy_sha1,
+        attributes={
+            name: values
+            for name, values in vector.attributes.items()
+            if name in convention.attributes
+        },
+        legacy_sha1=signing.legacy_sha1,
+        skew=convention.skew,
+        replay=convention.replay,
+        trace=convention.trace,
     )

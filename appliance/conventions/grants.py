@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+from cryptography import x509
+
 from appliance.clock import Clock
-from appliance.conventions.model import ClientConvention
+from appliance.conventions.model import CallerRule, ClientConvention
 from appliance.errors import ConventionViolation, Reason
+from appliance.trust.names import any_matches
 from appliance.vectors.characters import is_xml_text, shorten
 from appliance.vectors.conditions import is_reached, read_instant
-from appliance.vectors.model import RequestContext
+from appliance.vectors.model import RequestContext, VectorRequest
 
 LONGEST_TEXT: Final = 256
 """Characters of a subject or of an attribute's value."""
@@ -29,18 +33,96 @@ def check_caller(convention_id: str, context: RequestContext) -> None:
         )
 
 
-def check_pagms(convention: ClientConvention, pagms: tuple[str, ...]) -> None:
-    """Check that there is one, that each is in the catalogue, and that none stands twice."""
+def grant_pagms(convention: ClientConvention, context: RequestContext) -> frozenset[str]:
+    """Return the PAGMs that the convention's `[[caller]]` rules let this caller ask for; without rules, the catalogue.
+
+    Raises:
+        ConventionViolation: no rule lets the caller in.
+    """
+    if not convention.callers:
+        return convention.pagms
+    matching = [rule for rule in convention.callers if _lets_in(rule, context)]
+    if not matching:
+        raise ConventionViolation(
+            Reason.CALLER_NOT_ALLOWED,
+            f"no [[caller]] of convention `{convention.id}` lets `{context.caller.name}` use it",
+        )
+    granted = (convention.pagms if rule.pagms is None else rule.pagms for rule in matching)
+    return frozenset[str]().union(*granted)
+
+
+def _lets_in(rule: CallerRule, context: RequestContext) -> bool:
+    if context.caller.name in rule.names:
+        return True
+    if rule.certificates and context.tls_certificate is not None:
+        subject = x509.load_der_x509_certificate(context.tls_certificate).subject
+        if any_matches(rule.certificates, subject):
+            return True
+    address = _address(context.peer) if rule.networks else None
+    return address is not None and any(address in network for network in rule.networks)
+
+
+def _address(peer: str) -> IPv4Address | IPv6Address | None:
+    """Read where a caller is; None on a unix socket."""
+    try:
+        return ip_address(peer)
+    except ValueError:
+        return None
+
+
+def check_period(convention: ClientConvention, now: datetime) -> None:
+    """Check that the convention is in force."""
+    if not convention.period.covers(now):
+        raise ConventionViolation(
+            Reason.CONVENTION_NOT_VALID_NOW,
+            f"`{convention.id}` is not in force now: see its valid_from and valid_until",
+        )
+
+
+def choose_pagms(convention: ClientConvention, request: VectorRequest) -> tuple[str, ...]:
+    """Return the PAGMs asked for, and those that the local roles stand for, each once, in order."""
+    if not request.roles:
+        return request.pagms
+    pagms = list(request.pagms)
+    for role in request.roles:
+        mapped = convention.roles.get(role)
+        if mapped is None:
+            raise ConventionViolation(
+                Reason.ROLE_UNKNOWN, f"`{shorten(role)}` is not a role of `{convention.id}`"
+            )
+        pagms += (pagm for pagm in mapped if pagm not in pagms)
+    return tuple(pagms)
+
+
+def choose_reuse(convention: ClientConvention, wanted: bool | None) -> bool:  # noqa: FBT001 - as the request states it
+    """Return whether a vector made before will do; a request may decline what the convention grants, not the reverse."""
+    if wanted and not convention.reuse:
+        raise ConventionViolation(
+            Reason.REUSE_NOT_GRANTED,
+            f"`{convention.id}` does not grant reuse: ask for a new vector each time",
+        )
+    return convention.reuse if wanted is None else wanted
+
+
+def check_pagms(
+    convention: ClientConvention, pagms: tuple[str, ...], granted: frozenset[str]
+) -> None:
+    """Check that there is one, that the caller may have each, and that none stands twice."""
     if not pagms:
         raise ConventionViolation(
             Reason.PAGM_MISSING, f"name at least one PAGM of `{convention.id}` in `pagms`"
         )
-    if convention.pagms.issuperset(pagms) and len(set(pagms)) == len(pagms):
+    if granted.issuperset(pagms) and len(set(pagms)) == len(pagms):
         return
     for at, pagm in enumerate(pagms):
         if pagm not in convention.pagms:
             raise ConventionViolation(
                 Reason.PAGM_NOT_GRANTED, f"`{shorten(pagm)}` is not a PAGM of `{convention.id}`"
+            )
+        if pagm not in granted:
+            raise ConventionViolation(
+                Reason.PAGM_NOT_GRANTED,
+                f"no [[caller]] of convention `{convention.id}` grants this caller `{pagm}`",
             )
         if pagm in pagms[:at]:
             raise ConventionViolation(

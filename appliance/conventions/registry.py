@@ -1,40 +1,119 @@
 """The conventions in force, with the trust of each provider convention; immutable, replaced whole on reload.
 
-Promises that whatever a convention names on disk could be loaded, and that conventions with equal trust settings share one
-`PartnerTrust` (one memory of accepted chains, one watch on the CRL directory).
+Promises that whatever a convention names on disk could be loaded, that conventions with equal trust settings share one
+`PartnerTrust` (one memory of accepted chains), and that finding the conventions of an issuer or a service takes the same time
+whether there are ten or ten thousand.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import sha256
 from typing import Final
 
-from appliance.clock import Clock
+import msgspec
+from cryptography import x509
+
 from appliance.conventions.model import ClientConvention, Convention, ProviderConvention
 from appliance.errors import ConventionViolation, Reason
-from appliance.trust.paths import PartnerTrust, TrustSettings
+from appliance.trust.paths import PartnerTrust, TrustSettings, load_pins
+from appliance.trust.revocation import CrlDirectories, CrlDirectory
+from appliance.trust.watch import WatchedDirectory
+
+_NONE: Final[tuple[ProviderConvention, ...]] = ()
+
+
+class Candidates:
+    """Provider conventions a vector may fall under, found by issuer."""
+
+    def __init__(self, conventions: Iterable[ProviderConvention]) -> None:
+        self.all: Final = tuple(conventions)
+        self._ids: Final = frozenset(convention.id for convention in self.all)
+        by_issuer: defaultdict[str, list[ProviderConvention]] = defaultdict(list)
+        for convention in self.all:
+            by_issuer[convention.issuer].append(convention)
+        self._by_issuer: Final = {name: tuple(found) for name, found in by_issuer.items()}
+
+    def __contains__(self, convention: ProviderConvention) -> bool:
+        """Tell whether a convention is one of them."""
+        return convention.id in self._ids
+
+    def of_issuer(self, issuer: str | None) -> tuple[ProviderConvention, ...]:
+        """Return those of an issuer; none where the issuer is unknown."""
+        return _NONE if issuer is None else self._by_issuer.get(issuer, _NONE)
+
+
+class TrustGroup:
+    """Conventions that share one trust, and whom each of them has pinned.
+
+    Attributes:
+        takes_variant_b: one of them accepts signatures of variant B.
+    """
+
+    def __init__(self, trust: PartnerTrust) -> None:
+        self.trust: Final = trust
+        self.conventions: list[ProviderConvention] = []
+        self.takes_variant_b = False
+        self._pins: dict[str, frozenset[bytes]] = {}
+
+    def add(self, convention: ProviderConvention) -> None:
+        """Take a convention in.
+
+        Raises:
+            ConfigurationError: a pinned certificate cannot be loaded.
+        """
+        self.conventions.append(convention)
+        self.takes_variant_b |= "B" in convention.accepted_variants
+        if convention.certificates:
+            self._pins[convention.id] = load_pins(convention.certificates)
+
+    def accepts(self, convention: ProviderConvention, fingerprint: bytes) -> bool:
+        """Tell whether a convention of the group takes this signer, pinned or not."""
+        pins = self._pins.get(convention.id)
+        return pins is None or fingerprint in pins
 
 
 class Registry:
-    """Conventions by id and by role."""
+    """Conventions by id, by role, by issuer and by service."""
 
-    def __init__(self, conventions: Iterable[Convention], clock: Clock) -> None:
+    def __init__(
+        self, conventions: Iterable[Convention], directories: CrlDirectories | None = None
+    ) -> None:
         """Take conventions in and load what provider conventions trust.
+
+        Args:
+            conventions: each with its own id.
+            directories: CRLs already known; a reload passes those of the registry before.
 
         Raises:
             ConfigurationError: a trust root or a pinned certificate cannot be loaded.
         """
+        directories = directories or CrlDirectories()
         self._by_id: Final = {convention.id: convention for convention in conventions}
-        self._providers: Final = tuple(
-            convention
-            for convention in self._by_id.values()
-            if isinstance(convention, ProviderConvention)
+        self._clients: Final = tuple(
+            each for each in self._by_id.values() if isinstance(each, ClientConvention)
         )
-        settings = {convention.id: _trust_settings(convention) for convention in self._providers}
-        shared = {each: PartnerTrust(each, clock) for each in set(settings.values())}
-        self._trusts: Final = {name: shared[each] for name, each in settings.items()}
+        self._providers: Final = Candidates(
+            each for each in self._by_id.values() if isinstance(each, ProviderConvention)
+        )
+        by_service: defaultdict[str, list[ProviderConvention]] = defaultdict(list)
+        groups: dict[TrustSettings, TrustGroup] = {}
+        self._group_of: Final[dict[str, TrustGroup]] = {}
+        self._fingerprints: Final[dict[str, str]] = {}
+        for convention in self._providers.all:
+            by_service[convention.audience].append(convention)
+            settings = _trust_settings(convention)
+            if settings not in groups:
+                groups[settings] = TrustGroup(PartnerTrust(settings, directories))
+            groups[settings].add(convention)
+            self._group_of[convention.id] = groups[settings]
+        self._by_service: Final = {name: Candidates(found) for name, found in by_service.items()}
+        self._groups: Final = tuple(groups.values())
+        self._groups_naming: Final = _index_names(self._groups)
 
     def __repr__(self) -> str:
-        return f"Registry({', '.join(self._by_id) or 'empty'})"
+        return f"Registry({len(self._clients)} client, {len(self._providers.all)} provider)"
 
     def all(self) -> tuple[Convention, ...]:
         """Return every convention, in the order of their ids."""
@@ -42,11 +121,32 @@ class Registry:
 
     def clients(self) -> tuple[ClientConvention, ...]:
         """Return the conventions under which we issue."""
-        return tuple(each for each in self._by_id.values() if isinstance(each, ClientConvention))
+        return self._clients
 
-    def providers(self) -> tuple[ProviderConvention, ...]:
+    @cached_property
+    def signing_uses(self) -> tuple[tuple[str, str], ...]:
+        """Every key with every algorithm it signs with, now or after a roll-over."""
+        uses = {(key, each.signature_algorithm) for each in self._clients for key in each.keys}
+        return tuple(sorted(uses))
+
+    def fingerprint(self, convention: ClientConvention) -> str:
+        """Return the digest of everything a client convention says."""
+        known = self._fingerprints.get(convention.id)
+        if known is None:
+            stated = {field.name: getattr(convention, field.name) for field in fields(convention)}
+            octets = msgspec.json.encode(
+                msgspec.to_builtins(stated, enc_hook=str, order="deterministic")
+            )
+            known = self._fingerprints[convention.id] = sha256(octets).hexdigest()
+        return known
+
+    def providers(self) -> Candidates:
         """Return the conventions under which we verify."""
         return self._providers
+
+    def providers_of_service(self, service: str | None) -> Candidates:
+        """Return the provider conventions of a service; all of them where none is known for it."""
+        return self._by_service.get(service or "", self._providers)
 
     def client(self, convention_id: str) -> ClientConvention:
         """Return a client convention.
@@ -72,9 +172,28 @@ class Registry:
             raise _wrong_role(convention_id, "client", "vectors are issued under it, not verified")
         return convention
 
-    def trust_of(self, convention: ProviderConvention) -> PartnerTrust:
+    def trust_of(self, convention: ProviderConvention) -> TrustGroup:
         """Return the trust of one of `providers()`."""
-        return self._trusts[convention.id]
+        return self._group_of[convention.id]
+
+    def trusts(self) -> tuple[TrustGroup, ...]:
+        """Return every trust once."""
+        return self._groups
+
+    def watched(self) -> tuple[WatchedDirectory, ...]:
+        """Return every CRL directory once, with the earliest warning that a convention asks for."""
+        warnings: dict[CrlDirectory, float] = {}
+        for group in self._groups:
+            longest = max(convention.crl_warning for convention in group.conventions)
+            crls = group.trust.crls
+            warnings[crls] = max(longest, warnings.get(crls, 0.0))
+        return tuple(WatchedDirectory(crls, warning) for crls, warning in warnings.items())
+
+    def trusts_naming(self, issuers: Iterable[x509.Name]) -> tuple[TrustGroup, ...]:
+        """Return the trusts that know one of the CAs; no other can accept a certificate issued by them."""
+        names = dict.fromkeys(issuer.public_bytes() for issuer in issuers)
+        found = (group for name in names for group in self._groups_naming.get(name, ()))
+        return tuple(dict.fromkeys(found))
 
     def _find(self, convention_id: str) -> Convention:
         convention = self._by_id.get(convention_id)
@@ -91,13 +210,26 @@ class RegistryCell:
 
     current: Registry
 
+    def watched(self) -> tuple[WatchedDirectory, ...]:
+        """Return the CRL directories of the registry in force."""
+        return self.current.watched()
+
+
+def _index_names(groups: Iterable[TrustGroup]) -> Mapping[bytes, tuple[TrustGroup, ...]]:
+    index: defaultdict[bytes, list[TrustGroup]] = defaultdict(list)
+    for group in groups:
+        for name in group.trust.names:
+            index[name].append(group)
+    return {name: tuple(found) for name, found in index.items()}
+
 
 def _trust_settings(convention: ProviderConvention) -> TrustSettings:
     return TrustSettings(
         roots=convention.roots,
         crl_directory=convention.crl_directory,
-        certificates=convention.certificates,
         allow_sha1=convention.allow_sha1,
+        minimum_rsa_bits=convention.minimum_rsa_bits,
+        crl_grace=convention.crl_grace,
     )
 
 

@@ -4,12 +4,16 @@ Each rule takes the conventions the vector may still be accepted under and retur
 `VectorRefused` with the rule's reason. So one rule serves one convention, several of the same issuer, or all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
+from cryptography import x509
+
 from appliance.conventions.model import ProviderConvention
 from appliance.errors import Reason, VectorRefused
+from appliance.trust.names import any_matches
+from appliance.trust.paths import TrustedSigner
 from appliance.vectors.characters import shorten
 from appliance.vectors.conditions import is_over, is_reached
 from appliance.vectors.identifiers import is_of_style
@@ -18,11 +22,20 @@ from appliance.vectors.model import VerifiedVector
 Scope = tuple[ProviderConvention, ...]
 """The conventions a vector may still be accepted under."""
 
-_BEARER: Final = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+_METHODS: Final = {  # SAML 2.0 profiles 3, SAML 1.1 bindings 5: the URI names the version that defined it
+    "2.0": "urn:oasis:names:tc:SAML:2.0:cm:",
+    "1.1": "urn:oasis:names:tc:SAML:1.0:cm:",
+}
 
 
 def check_identity_and_dates(vector: VerifiedVector, scope: Scope, now: datetime) -> Scope:
-    """Check the identifier, the validity period, its length, and how the subject is confirmed."""
+    """Check the version, the identifier, the validity period, its length, and how the subject is named and confirmed."""
+    scope = keep(
+        scope,
+        lambda c: vector.saml_version in c.saml_versions,
+        Reason.SAML_VERSION,
+        f"the convention takes no SAML {vector.saml_version} assertions",
+    )
     scope = keep(
         scope,
         lambda c: is_of_style(vector.assertion_id, c.id_style),
@@ -48,25 +61,38 @@ def check_identity_and_dates(vector: VerifiedVector, scope: Scope, now: datetime
         Reason.LIFETIME_TOO_LONG,
         f"valid for {lifetime:.0f} s, longer than the convention takes",
     )
+    scope = keep(
+        scope,
+        lambda c: _is_confirmed(vector, now, c),
+        Reason.CONFIRMATION_INVALID,
+        "the subject must be confirmed once, by a method of the convention, and within its own dates",
+    )
     return keep(
         scope,
-        lambda c: _is_confirmed(vector, now, c.skew),
-        Reason.CONFIRMATION_INVALID,
-        "SubjectConfirmation must be one, of method bearer, and within its own dates",
+        lambda c: not c.name_id_formats or vector.name_id_format in c.name_id_formats,
+        Reason.NAME_ID_FORMAT,
+        f"the Format of NameID is `{shorten(vector.name_id_format or '')}`, not one of the convention",
     )
 
 
-def _is_confirmed(vector: VerifiedVector, now: datetime, skew: float) -> bool:
+def _is_confirmed(vector: VerifiedVector, now: datetime, convention: ProviderConvention) -> bool:
     begins, ends = vector.confirmation_not_before, vector.confirmation_not_on_or_after
+    family, skew = _METHODS[vector.saml_version], convention.skew
+    allowed = convention.confirmations[vector.saml_version]
     return (
-        vector.confirmation_methods == (_BEARER,)
+        len(vector.confirmation_methods) == 1
+        and vector.confirmation_methods[0].startswith(family)
+        and vector.confirmation_methods[0][len(family) :] in allowed
         and (begins is None or is_reached(begins, now, skew))
         and (ends is None or not is_over(ends, now, skew))
     )
 
 
 def check_service(vector: VerifiedVector, scope: Scope, service: str | None) -> Scope:
-    """Check whom the vector is for, compared exactly (DOMAIN 2.5); Audience must be `service` too where that is known."""
+    """Check whom the vector is for, compared exactly (DOMAIN 2.5); Audience must be `service` too where that is known.
+
+    A SAML 1.1 assertion has no place for a Recipient.
+    """
     audience = vector.audiences[0] if vector.audiences else None
     scope = keep(
         scope,
@@ -80,7 +106,7 @@ def check_service(vector: VerifiedVector, scope: Scope, service: str | None) -> 
         )
     return keep(
         scope,
-        lambda c: vector.recipient == c.recipient,
+        lambda c: vector.saml_version == "1.1" or vector.recipient == c.recipient,
         Reason.RECIPIENT_MISMATCH,
         f"Recipient is `{shorten(vector.recipient or '')}`, not that of the convention",
     )
@@ -99,6 +125,61 @@ def check_level_and_pagms(vector: VerifiedVector, scope: Scope) -> Scope:
     if vector.pagm_attributes > 1:
         raise VectorRefused(Reason.PAGM_DUPLICATED, "several Attribute elements are named PAGM")
     return scope
+
+
+def check_signer(
+    scope: Scope,
+    trusting: Mapping[str, TrustedSigner],
+    tls_peer: x509.Name | None,
+    now: datetime,
+) -> Scope:
+    """Check that the convention is in force, and that signer and TLS peer are its own (DOMAIN 7, checks 13)."""
+    scope = keep(
+        scope,
+        lambda c: c.period.covers(now),
+        Reason.CONVENTION_NOT_IN_FORCE,
+        "the convention of this issuer and audience is not in force now: see valid_from and valid_until",
+    )
+    scope = keep(
+        scope,
+        lambda c: c.id in trusting,
+        Reason.SIGNER_NOT_OF_CONVENTION,
+        "the signer is trusted by another convention, not by the one of this issuer and audience",
+    )
+    scope = keep(
+        scope,
+        lambda c: not c.anchor_names or any_matches(c.anchor_names, trusting[c.id].anchor),
+        Reason.ANCHOR_NOT_OF_CONVENTION,
+        "the trust anchor is none that `trust.anchor_names` names",
+    )
+    scope = keep(
+        scope,
+        lambda c: not c.signer_names or any_matches(c.signer_names, trusting[c.id].subject),
+        Reason.SIGNER_NAME,
+        "the signer's name is none that `trust.signer_names` names",
+    )
+    if tls_peer is None:
+        return scope
+    return keep(
+        scope,
+        lambda c: not c.tls_peers or any_matches(c.tls_peers, tls_peer),
+        Reason.TLS_PEER,
+        "the TLS peer is none that `trust.tls_peers` names for this issuer",
+    )
+
+
+def check_known_pagms(vector: VerifiedVector, scope: Scope) -> Scope:
+    """Check that one PAGM is known to the convention, or all where it says so."""
+    return keep(
+        scope,
+        lambda c: (
+            not c.pagms.isdisjoint(vector.pagms)
+            if c.unknown_pagms == "ignore"
+            else c.pagms.issuperset(vector.pagms)
+        ),
+        Reason.PAGM_UNKNOWN,
+        "none of the PAGMs is known to the convention, or one is not where all must be",
+    )
 
 
 def keep(

@@ -42,12 +42,14 @@ _REASONS: Final[Mapping[str, tuple[Reason, ...]]] = {
     "digest": (Reason.DIGEST_MISMATCH,),
     "signature-value": (Reason.SIGNATURE_INVALID,),
     "extent": (Reason.VECTOR_TOO_LARGE,),
+    "saml-version": (Reason.SAML_VERSION,),
     "dates-readable": (Reason.DATE_INVALID,),
     "id-style": (Reason.ID_STYLE,),
     "not-before": (Reason.NOT_YET_VALID,),
     "not-on-or-after": (Reason.EXPIRED,),
     "lifetime": (Reason.LIFETIME_TOO_LONG,),
     "subject-confirmation": (Reason.CONFIRMATION_INVALID,),
+    "name-id-format": (Reason.NAME_ID_FORMAT,),
     "audience": (Reason.AUDIENCE_MISMATCH,),
     "single-audience": (Reason.SEVERAL_AUDIENCES,),
     "recipient": (Reason.RECIPIENT_MISMATCH,),
@@ -55,14 +57,22 @@ _REASONS: Final[Mapping[str, tuple[Reason, ...]]] = {
     "pagm-present": (Reason.PAGM_ABSENT,),
     "single-pagm-attribute": (Reason.PAGM_DUPLICATED,),
     "issuer": (Reason.ISSUER_UNKNOWN,),
-    "signer-of-convention": (Reason.SIGNER_NOT_OF_CONVENTION,),
+    "convention-in-force": (Reason.CONVENTION_NOT_IN_FORCE,),
+    "signer-of-convention": (Reason.SIGNER_NOT_OF_CONVENTION, Reason.ANCHOR_NOT_OF_CONVENTION),
+    "signer-name": (Reason.SIGNER_NAME,),
+    "tls-peer": (Reason.TLS_PEER,),
     "pagm-known": (Reason.PAGM_UNKNOWN,),
+    "replay": (Reason.REPLAYED,),
 }
 _NAMES: Final = tuple(_REASONS)
 _FAILS_AT: Final = {
     reason: at for at, reasons in enumerate(_REASONS.values()) for reason in reasons
 }
 ALL_PASSED: Final = tuple(Check(name, "passed") for name in _NAMES)
+
+
+ALL_BUT_REPLAY: Final = (*ALL_PASSED[:-1], Check("replay", "not-run"))
+"""What a diagnosis says of a vector that may come once only: nobody asked the replay guard."""
 
 
 def checks_of(refusal: VectorRefused | None) -> tuple[Check, ...]:

@@ -33,11 +33,8 @@ class Fault:
 def fault_of(refusal: VectorRefused) -> Fault:
     """Return the fault of a refusal."""
     kind = _KINDS[refusal.reason]
-    string = kind.string
-    if (
-        refusal.reason is Reason.SIGNER_NOT_OF_CONVENTION
-    ):  # DOMAIN 7, 13: the one cause that is told
-        string = f"{string} (le certificat du signataire n'est pas celui de la convention)"
+    told = _TOLD.get(refusal.reason)
+    string = kind.string if told is None else f"{kind.string} ({told})"
     namespace = WSSE_NAMESPACE if kind.code.startswith("wsse:") else VI_NAMESPACE
     return Fault(kind.code, namespace, refusal.reason, string)
 
@@ -71,6 +68,12 @@ class _Kind(Enum):
         self.string: Final = string
 
 
+_TOLD: Final = {  # DOMAIN 7, 13a and 13b: the causes that the partner is told
+    Reason.SIGNER_NOT_OF_CONVENTION: "le certificat du signataire n'est pas celui de la convention",
+    Reason.ANCHOR_NOT_OF_CONVENTION: "le certificat n'a pas été émis par l'IGC de la convention",
+    Reason.SIGNER_NAME: "le nom du certificat n'est pas celui de la convention",
+}
+
 _KINDS: Final[Mapping[Reason, _Kind]] = {
     Reason.SOAP_HEADER_MISSING: _Kind.TOKEN_UNAVAILABLE,
     Reason.SECURITY_HEADER_MISSING: _Kind.TOKEN_UNAVAILABLE,
@@ -92,6 +95,10 @@ _KINDS: Final[Mapping[Reason, _Kind]] = {
     Reason.DIGEST_MISMATCH: _Kind.FAILED_CHECK,
     Reason.SIGNATURE_INVALID: _Kind.FAILED_CHECK,
     Reason.SIGNER_NOT_OF_CONVENTION: _Kind.FAILED_CHECK,
+    Reason.ANCHOR_NOT_OF_CONVENTION: _Kind.FAILED_CHECK,
+    Reason.SIGNER_NAME: _Kind.FAILED_CHECK,
+    Reason.TLS_PEER: _Kind.FAILED_CHECK,
+    Reason.SAML_VERSION: _Kind.INVALID_TOKEN,
     Reason.VECTOR_TOO_LARGE: _Kind.INVALID_VECTOR,
     Reason.DATE_INVALID: _Kind.INVALID_VECTOR,
     Reason.ID_STYLE: _Kind.INVALID_VECTOR,
@@ -99,6 +106,8 @@ _KINDS: Final[Mapping[Reason, _Kind]] = {
     Reason.EXPIRED: _Kind.INVALID_VECTOR,
     Reason.LIFETIME_TOO_LONG: _Kind.INVALID_VECTOR,
     Reason.CONFIRMATION_INVALID: _Kind.INVALID_VECTOR,
+    Reason.NAME_ID_FORMAT: _Kind.INVALID_VECTOR,
+    Reason.REPLAYED: _Kind.INVALID_VECTOR,
     Reason.AUDIENCE_MISMATCH: _Kind.INVALID_SERVICE,
     Reason.SEVERAL_AUDIENCES: _Kind.INVALID_SERVICE,
     Reason.RECIPIENT_MISMATCH: _Kind.INVALID_SERVICE,
@@ -107,4 +116,5 @@ _KINDS: Final[Mapping[Reason, _Kind]] = {
     Reason.PAGM_DUPLICATED: _Kind.INVALID_PAGM,
     Reason.PAGM_UNKNOWN: _Kind.INVALID_PAGM,
     Reason.ISSUER_UNKNOWN: _Kind.INVALID_ISSUER,
+    Reason.CONVENTION_NOT_IN_FORCE: _Kind.INVALID_ISSUER,
 }

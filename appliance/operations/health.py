@@ -91,8 +91,7 @@ class ReadyProbe:
 
     async def _check(self) -> Readiness:
         registry = self._registry.current
-        used = {(each.key, each.signature_algorithm) for each in registry.clients()}
-        probes = await asyncio.gather(*(self._probe(*each) for each in sorted(used)))
+        probes = await asyncio.gather(*(self._probe(*each) for each in registry.signing_uses))
         reasons = [reason for reason in probes if reason is not None]
         if not registry.all():
             reasons.append("no convention is loaded")

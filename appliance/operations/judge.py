@@ -5,13 +5,17 @@ assertion is isolated first, verified as its own document, and then read only fr
 unverified copy says is a hint that chooses whom to ask and is then forgotten (DESIGN 3).
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from appliance.conventions.authorize import authorize_received
+from cryptography import x509
+
+from appliance.conventions.authorize import Signing, authorize_received
 from appliance.conventions.model import ProviderConvention
-from appliance.conventions.registry import Registry
+from appliance.conventions.registry import Candidates, Registry, TrustGroup
+from appliance.conventions.rules import keep
 from appliance.errors import MalformedRequest, Reason, ResourceUnknown, VectorRefused
 from appliance.native import (
     AssertionFields,
@@ -24,8 +28,10 @@ from appliance.native import (
     XmlRefused,
     locate,
 )
+from appliance.trust.certificates import MOST_CERTIFICATES, UNREADABLE
 from appliance.trust.paths import TrustedSigner
 from appliance.vectors.assertion import read_vector
+from appliance.vectors.characters import shorten
 from appliance.vectors.model import AcceptedVector
 
 _SHA1: Final = frozenset(
@@ -45,11 +51,13 @@ class Question:
         octets: an assertion or a SOAP message.
         convention: the id of the only convention to judge by, when the caller knows it.
         service: the URI of the service that was called, when the caller knows it; the audience must be this one.
+        tls_certificate: DER, what the partner showed in the TLS handshake, when the caller knows it.
     """
 
     octets: bytes = field(repr=False)
     convention: str | None = None
     service: str | None = None
+    tls_certificate: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,38 +101,42 @@ def judge(
         return Judgement(None, refusal)
     digest = received.sha256.hex()
     try:
-        received_claim = _read_claim(received)
-        inquiry = SignerInquiry(registry, received_claim, _hinted(candidates, received), now)
-        verified = inquiry.verify()
-        stated = _read_stated(verified)
+        claim = _read_claim(received)
+        inquiry = SignerInquiry(registry, claim, candidates, now)
+        verified = inquiry.verify(received.claimed_issuer)
+        signed = Signed(_read_stated(verified), claim, inquiry.legacy_sha1)
     except VectorRefused as refusal:
         return Judgement(None, refusal, digest)
-    signed = Signed(stated, received_claim, inquiry.legacy_sha1)
+    signing = Signing(inquiry.trusting, _name_of(question.tls_certificate), inquiry.legacy_sha1)
     try:
-        accepted = authorize_received(
-            read_vector(verified, stated, received_claim),
-            candidates,
-            inquiry.trusting,
-            question.service,
-            now,
-            legacy_sha1=inquiry.legacy_sha1,
-        )
+        vector = read_vector(verified, signed.stated, claim)
+        accepted = authorize_received(vector, candidates, question.service, signing, now)
     except VectorRefused as refusal:
         return Judgement(None, refusal, digest, signed)
     return Judgement(accepted, None, digest, signed)
 
 
-def _choose_candidates(question: Question, registry: Registry) -> tuple[ProviderConvention, ...]:
+def _read_stated(verified: VerifiedOctets) -> AssertionFields:
+    try:
+        return verified.read()
+    except StructureRefused as exc:
+        raise VectorRefused(Reason.STRUCTURE_INVALID, str(exc)) from exc
+
+
+def _name_of(certificate: bytes | None) -> x509.Name | None:
+    return None if certificate is None else x509.load_der_x509_certificate(certificate).subject
+
+
+def _choose_candidates(question: Question, registry: Registry) -> Candidates:
     if question.convention is not None:
-        return (registry.provider(question.convention),)
-    candidates = registry.providers()
-    if not candidates:
+        return Candidates((registry.provider(question.convention),))
+    candidates = registry.providers_of_service(question.service)
+    if not candidates.all:
         raise ResourceUnknown(
             Reason.CONVENTION_UNKNOWN,
             "there is no provider convention, so nothing can be verified: add one to conventions/",
         )
-    of_service = tuple(c for c in candidates if c.audience == question.service)
-    return of_service or candidates
+    return candidates
 
 
 def _isolate(octets: bytes, limits: Limits | None) -> ReceivedAssertion:
@@ -154,27 +166,14 @@ def _read_claim(received: ReceivedAssertion) -> SignatureClaim:
         raise VectorRefused(reason, str(exc)) from exc
 
 
-def _read_stated(verified: VerifiedOctets) -> AssertionFields:
-    """Read what is signed; a signer may have signed what no reading is safe for."""
-    try:
-        return verified.read()
-    except StructureRefused as exc:
-        raise VectorRefused(Reason.STRUCTURE_INVALID, str(exc)) from exc
-
-
-def _hinted(
-    candidates: tuple[ProviderConvention, ...], received: ReceivedAssertion
-) -> tuple[ProviderConvention, ...]:
-    """Ask the conventions of the claimed issuer; where there is none, all of them, which then can only refuse."""
-    claimed = received.claimed_issuer
-    return tuple(c for c in candidates if c.issuer == claimed) or candidates
-
-
 class SignerInquiry:
     """Verifies one signature, asking the trust of each convention that may be the vector's about the signer.
 
+    Where no convention has the claimed issuer, every trust that knows one of the chain's CAs is asked; what follows can then only
+    refuse, and what it costs does not grow with the number of conventions.
+
     Attributes:
-        trusting: ids of the conventions whose trust accepted the signer.
+        trusting: id of each convention whose trust accepted the signer → what that trust knows of it.
         legacy_sha1: whether the signature or the chain relies on SHA-1.
     """
 
@@ -182,42 +181,117 @@ class SignerInquiry:
         self,
         registry: Registry,
         claim: SignatureClaim,
-        asked: tuple[ProviderConvention, ...],
+        candidates: Candidates,
         now: datetime,
     ) -> None:
-        is_sha1 = not _SHA1.isdisjoint((claim.signature_algorithm, claim.digest_algorithm))
         self._registry: Final = registry
         self._claim: Final = claim
-        self._asked: Final = tuple(c for c in asked if c.allow_sha1 or not is_sha1)
+        self._candidates: Final = candidates
         self._now: Final = now
-        self.trusting: frozenset[str] = frozenset()
-        self.legacy_sha1 = is_sha1
+        self._is_sha1: Final = not _SHA1.isdisjoint(
+            (claim.signature_algorithm, claim.digest_algorithm)
+        )
+        self.trusting: dict[str, TrustedSigner] = {}
+        self.legacy_sha1 = self._is_sha1
 
-    def verify(self) -> VerifiedOctets:
-        """Verify the signature with the key of a trusted signer.
+    def verify(self, claimed_issuer: str | None) -> VerifiedOctets:
+        """Verify the signature with the key of a trusted signer; the issuer is a hint that chooses whom to ask.
 
         Raises:
-            VectorRefused: the first check that fails, from `algorithms` to `signature-value`.
+            VectorRefused: the first check that fails, from `signature-profile` to `signature-value`.
         """
-        legacy = any(convention.allow_sha1 for convention in self._asked)
+        groups = self._choose_groups(self._candidates.of_issuer(claimed_issuer))
         try:
-            return self._claim.verify(self._ask, allow_sha1=legacy, allow_variant_b=legacy)
+            return self._claim.verify(
+                lambda chain: self._ask(chain, groups),
+                allow_sha1=any(group.trust.settings.allow_sha1 for group, _ in groups),
+                allow_variant_b=any(group.takes_variant_b for group, _ in groups),
+            )
         except SignatureRefused as exc:
             raise VectorRefused(Reason(exc.reason), str(exc)) from exc
 
-    def _ask(self, chain: list[bytes]) -> bytes:
-        """Return the signer's key when at least one convention trusts the chain; the extension calls this once."""
-        trusted: dict[str, TrustedSigner] = {}
-        refusals: list[VectorRefused] = []
-        for convention in self._asked:
+    def _choose_groups(
+        self, hinted: tuple[ProviderConvention, ...]
+    ) -> list[tuple[TrustGroup, list[ProviderConvention]]]:
+        """Return the trusts to ask, each with the conventions it is asked for."""
+        if not hinted:
+            certificates = _read_leniently(self._claim.certificates)
+            known = self._registry.trusts_naming(each.issuer for each in certificates)
+            return [(group, group.conventions) for group in known if self._may_hold(group)]
+        groups: dict[TrustGroup, list[ProviderConvention]] = {}
+        for convention in self._admitting(hinted):
+            group = self._registry.trust_of(convention)
+            if self._may_hold(group):
+                groups.setdefault(group, []).append(convention)
+        return list(groups.items())
+
+    def _may_hold(self, group: TrustGroup) -> bool:
+        return group.trust.settings.allow_sha1 or not self._is_sha1
+
+    def _admitting(self, hinted: tuple[ProviderConvention, ...]) -> tuple[ProviderConvention, ...]:
+        """Keep the conventions that take the shape and the algorithm of the signature."""
+        scope = keep(
+            hinted,
+            lambda c: self._claim.variant in c.accepted_variants,
+            Reason.SIGNATURE_PROFILE,
+            f"the convention takes no signature of variant {self._claim.variant}",
+        )
+        return keep(
+            scope,
+            lambda c: (
+                not c.signature_algorithms
+                or self._claim.signature_algorithm in c.signature_algorithms
+            ),
+            Reason.ALGORITHM_NOT_ALLOWED,
+            f"the convention does not take {shorten(self._claim.signature_algorithm)}",
+        )
+
+    def _ask(
+        self, chain: list[bytes], groups: list[tuple[TrustGroup, list[ProviderConvention]]]
+    ) -> bytes:
+        """Return the signer's key when at least one trust accepts the chain; the extension calls this once."""
+        signers: list[TrustedSigner] = []
+        refusals: list[VectorRefused] = [] if groups else [_unknown_signer()]
+        for group, conventions in groups:
             try:
-                trusted[convention.id] = self._registry.trust_of(convention).check(chain, self._now)
+                signer = group.trust.check(chain, self._now)
             except VectorRefused as refusal:
                 refusals.append(refusal)
-        if not trusted:
+                continue
+            takers = [
+                c.id
+                for c in conventions
+                if c in self._candidates and group.accepts(c, signer.fingerprint)
+            ]
+            if takers:
+                signers.append(signer)
+                self.trusting.update(dict.fromkeys(takers, signer))
+            else:
+                refusals.append(_not_pinned())
+        if not signers:
             # What one trust says of a signer it knows is worth more than that another does not know it.
             raise min(refusals, key=lambda r: r.reason is Reason.CERTIFICATE_NOT_TRUSTED)
-        self.trusting = frozenset(trusted)
-        signer = next(iter(trusted.values()))
-        self.legacy_sha1 |= signer.legacy_sha1
-        return signer.public_key
+        self.legacy_sha1 |= signers[0].legacy_sha1
+        return signers[0].public_key
+
+
+def _read_leniently(chain: list[bytes]) -> list[x509.Certificate]:
+    """Read the certificates that can be read; whoever relies on one reads it again, strictly."""
+    certificates: list[x509.Certificate] = []
+    for octets in chain[:MOST_CERTIFICATES]:
+        with contextlib.suppress(*UNREADABLE):
+            certificates.append(x509.load_der_x509_certificate(octets))
+    return certificates
+
+
+def _unknown_signer() -> VectorRefused:
+    return VectorRefused(
+        Reason.CERTIFICATE_NOT_TRUSTED, "no certificate of the chain was issued by a CA we know"
+    )
+
+
+def _not_pinned() -> VectorRefused:
+    return VectorRefused(
+        Reason.CERTIFICATE_NOT_TRUSTED,
+        "the signer's certificate is none of those the convention names",
+    )

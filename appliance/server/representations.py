@@ -52,7 +52,10 @@ class BatchAnswer(msgspec.Struct, frozen=True):
 
 
 class ReceivedFacts(msgspec.Struct, frozen=True):
-    """An accepted vector, read from the octets that its signature covers; `pagms` are those the convention knows."""
+    """An accepted vector, read from the octets that its signature covers.
+
+    `subject` is null where the vector speaks for the application itself; `pagms` and `attributes` are those the convention knows.
+    """
 
     id: str
     issuer: str
@@ -208,10 +211,10 @@ def _received_facts(accepted: AcceptedVector) -> ReceivedFacts:
         issuer=vector.issuer,
         audience=vector.audiences[0] if vector.audiences else None,
         recipient=vector.recipient,
-        subject=vector.name_id,
+        subject=accepted.subject,
         name_id_format=vector.name_id_format,
         pagms=accepted.pagms,
-        attributes=vector.attributes,
+        attributes=accepted.attributes,
         authn_context=vector.level,
         authn_instant=vector.authn_instant,
         issue_instant=vector.issue_instant,

@@ -19,6 +19,8 @@ from appliance.errors import ConfigurationError
 from appliance.native import SignatureProfile
 from hsm.settings import Mechanism
 
+KeyInfo = Literal["chain", "leaf"]
+Variant = Literal["A", "B"]
 _Kind = Literal["rsa", "ec"]
 _Way = Literal["rsa", "rsa-pss", "ec"]
 
@@ -81,7 +83,7 @@ class Keyring:
 
     def __init__(self, keys: Sequence[CertifiedKey]) -> None:
         self._keys = {key.name: key for key in keys}
-        self._profiles: dict[tuple[str, str], SignatureProfile] = {}
+        self._profiles: dict[tuple[str, str, KeyInfo, Variant], SignatureProfile] = {}
 
     @classmethod
     def load(cls, tables: Sequence[KeyRefTable]) -> "Keyring":
@@ -105,16 +107,24 @@ class Keyring:
         """The KeyRefs, in the order of the configuration."""
         return tuple(self._keys)
 
-    def profile(self, key: str, signature_algorithm: str) -> SignatureProfile:
-        """Return how the key signs with the algorithm (SignatureMethod URI).
+    def profile(
+        self,
+        key: str,
+        signature_algorithm: str,
+        key_info: KeyInfo = "chain",
+        variant: Variant = "A",
+    ) -> SignatureProfile:
+        """Return how the key signs with the algorithm (SignatureMethod URI), what it shows of its chain, and in which shape.
 
         Raises:
             ConfigurationError: no such key, no such algorithm, or they do not fit each other.
         """
-        profile = self._profiles.get((key, signature_algorithm))
+        wanted = (key, signature_algorithm, key_info, variant)
+        profile = self._profiles.get(wanted)
         if profile is None:
-            profile = _make_profile(self._certified(key), signature_algorithm)
-            self._profiles[key, signature_algorithm] = profile
+            certified = self._certified(key)
+            profile = _make_profile(certified, signature_algorithm, key_info, variant)
+            self._profiles[wanted] = profile
         return profile
 
     def certificate_sha256(self, key: str) -> str:
@@ -179,7 +189,9 @@ def _kind_of(public_key: object, file: Path) -> _Kind:
     raise ConfigurationError(str(file), "", "a certificate for an RSA, P-256 or P-384 key")
 
 
-def _make_profile(key: CertifiedKey, signature_algorithm: str) -> SignatureProfile:
+def _make_profile(
+    key: CertifiedKey, signature_algorithm: str, key_info: KeyInfo, variant: Variant
+) -> SignatureProfile:
     way, hash_name = _ALGORITHMS.get(signature_algorithm, (None, ""))
     if way != key.way:
         expected = f"a signature algorithm for {key.way} keys, got `{signature_algorithm}`"
@@ -188,5 +200,6 @@ def _make_profile(key: CertifiedKey, signature_algorithm: str) -> SignatureProfi
         signature_algorithm=signature_algorithm,
         digest_algorithm=_DIGESTS[hash_name],
         public_key=key.public_key,
-        certificates=key.certificates,
+        certificates=key.certificates if key_info == "chain" else key.certificates[:1],
+        variant=variant,
     )

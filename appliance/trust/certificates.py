@@ -26,8 +26,6 @@ UNREADABLE: Final = (
 )
 """What reading a certificate that a message brought may raise, at once or when a part of it is first looked at."""
 
-_RSA_BITS: Final = 2048
-_RSA_BITS_LEGACY: Final = 1024
 _KEY_BITS_MOST: Final = (
     8192  # checking a signature by a larger key costs more than a request is worth
 )
@@ -69,7 +67,7 @@ def read_chain(chain: list[bytes]) -> list[x509.Certificate]:
     return certificates
 
 
-def check_signer(certificate: x509.Certificate, *, allow_sha1: bool) -> None:
+def check_signer(certificate: x509.Certificate, *, rsa_bits: int) -> None:
     """Check what only the signer's certificate must be: not self-signed, strong enough, meant for signatures.
 
     Raises:
@@ -80,17 +78,17 @@ def check_signer(certificate: x509.Certificate, *, allow_sha1: bool) -> None:
         raise VectorRefused(
             Reason.CERTIFICATE_SELF_SIGNED, "the signer's certificate is self-signed"
         )
-    if not has_strong_key(certificate, allow_sha1=allow_sha1):
+    if not has_strong_key(certificate, rsa_bits=rsa_bits):
         raise _refuse("the signer's key is too short, or neither RSA nor EC")
     if not _may_sign(certificate):
         raise _refuse("the key usage of the signer's certificate lacks digitalSignature")
 
 
-def has_strong_key(certificate: x509.Certificate, *, allow_sha1: bool) -> bool:
-    """Tell whether the key is RSA or EC and long enough; a legacy convention takes RSA from 1024 bits."""
+def has_strong_key(certificate: x509.Certificate, *, rsa_bits: int) -> bool:
+    """Tell whether the key is RSA of at least `rsa_bits`, or EC of at least 256."""
     key = _key(certificate)
     if isinstance(key, rsa.RSAPublicKey):
-        return key.key_size >= (_RSA_BITS_LEGACY if allow_sha1 else _RSA_BITS)
+        return key.key_size >= rsa_bits
     return key is not None and key.key_size >= _EC_BITS
 
 

@@ -1,9 +1,9 @@
-"""Who may speak for a partner: certificate path, revocation and pins, decided by OpenSSL at an explicit instant.
+"""Who may speak for a partner: certificate path and revocation, decided by OpenSSL at an explicit instant.
 
 Promises that a chain is accepted only when it ends in a configured self-signed root and a current CRL vouches for every
-certificate of the path (fail closed), at the instant given and not at the machine's time. Intermediates come from the message in
-any order; nothing is fetched. An acceptance is remembered for at most a minute and never past a certificate's or CRL's end; a
-refusal is not. One owner, one thread.
+certificate of the path (fail closed), at the instant given and not at the machine's time; a grace that the convention sets lets a
+CRL count a while after its next update, and is flagged. Intermediates come from the message in any order; nothing is fetched. An
+acceptance is remembered for at most a minute and never past a certificate's or CRL's end; a refusal is not. One owner, one thread.
 """
 
 import hashlib
@@ -25,7 +25,6 @@ from OpenSSL.crypto import (
     X509StoreFlags,
 )
 
-from appliance.clock import Clock
 from appliance.errors import ConfigurationError, Reason, VectorRefused
 from appliance.trust.certificates import (
     UNREADABLE,
@@ -35,13 +34,22 @@ from appliance.trust.certificates import (
     load_certificates,
     read_chain,
 )
-from appliance.trust.revocation import CrlDirectory, CrlSet
+from appliance.trust.revocation import CrlDirectories, CrlSet
 
 _REMEMBERED: Final = 1024
 _REMEMBERED_FOR: Final = timedelta(seconds=60)
+_REMEMBERED_IN_GRACE: Final = timedelta(seconds=1)
+
+_RSA_BITS: Final = 2048
+_RSA_BITS_LEGACY: Final = 1024
+
+_NO_CHECK_TIME: Final = (
+    0x200000  # X509_V_FLAG_NO_CHECK_TIME of openssl/x509_vfy.h, which pyOpenSSL does not name
+)
 
 # X509_V_ERR_* of openssl/x509_vfy.h, as X509StoreContextError.errors[0] gives them.
 _REVOKED: Final = 23
+_CRL_HAS_EXPIRED: Final = 12
 _REVOCATION_UNKNOWN: Final = frozenset(
     {
         3,  # UNABLE_TO_GET_CRL
@@ -67,14 +75,16 @@ class TrustSettings:
     Attributes:
         roots: files of trust anchors. A certificate in them that is not self-signed is never an anchor; it completes paths.
         crl_directory: CRLs, PEM or DER.
-        certificates: when not empty, files of the only signers accepted.
         allow_sha1: accept SHA-1 in the chain and in CRLs, and RSA keys from 1024 bits.
+        minimum_rsa_bits: of every key of the path; None: 2048, or 1024 where SHA-1 is allowed.
+        crl_grace: seconds for which a CRL still counts after its next update.
     """
 
     roots: tuple[Path, ...]
     crl_directory: Path
-    certificates: tuple[Path, ...]
     allow_sha1: bool
+    minimum_rsa_bits: int | None = None
+    crl_grace: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +93,28 @@ class TrustedSigner:
 
     Attributes:
         public_key: DER SubjectPublicKeyInfo.
+        subject, anchor: names of the signer and of the trust anchor actually used.
+        fingerprint: SHA-256 of the signer's certificate.
+        path: DER, the signer first, the anchor last.
         legacy_sha1: a certificate of the path, the root aside, is signed with SHA-1.
+        in_grace: a CRL past its next update was relied on.
     """
 
     public_key: bytes
+    subject: x509.Name
+    anchor: x509.Name
+    fingerprint: bytes
+    path: tuple[bytes, ...]
     legacy_sha1: bool
+    in_grace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """The certificates from the signer to the anchor, and whether a CRL past its next update vouched for one of them."""
+
+    certificates: tuple[x509.Certificate, ...]
+    in_grace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +137,16 @@ class _TimedStore:
 
 
 class PartnerTrust:
-    """The trust of one provider convention, or of several with equal settings."""
+    """The trust of one provider convention, or of several with equal settings.
 
-    def __init__(self, settings: TrustSettings, clock: Clock) -> None:
-        """Load the anchors and pins.
+    Attributes:
+        settings: what it was made from.
+        names: subjects, DER, of every certificate in the files of roots; a good chain was issued under one of them.
+        crls: where revocation is looked up.
+    """
+
+    def __init__(self, settings: TrustSettings, directories: CrlDirectories) -> None:
+        """Load the anchors.
 
         Raises:
             ConfigurationError: a file cannot be read, or no self-signed root is among the roots.
@@ -124,16 +157,19 @@ class PartnerTrust:
             raise ConfigurationError(
                 ", ".join(map(str, settings.roots)), "", "at least one self-signed root certificate"
             )
-        pins = [c for file in settings.certificates for c in load_certificates(file)]
-        self._allow_sha1: Final = settings.allow_sha1
+        self.settings: Final = settings
+        self.names: Final = frozenset(c.subject.public_bytes() for c in given)
+        self.crls: Final = directories.at(settings.crl_directory, allow_sha1=settings.allow_sha1)
+        default = _RSA_BITS_LEGACY if settings.allow_sha1 else _RSA_BITS
+        self._rsa_bits: Final = settings.minimum_rsa_bits or default
+        self._grace: Final = timedelta(seconds=settings.crl_grace)
         self._anchors: Final = [X509.from_cryptography(root) for root in roots]
         self._intermediates: Final = [X509.from_cryptography(c) for c in given if c not in roots]
-        self._pins: Final = frozenset(c.fingerprint(hashes.SHA256()) for c in pins)
-        self._crls: Final = CrlDirectory(
-            settings.crl_directory, clock, allow_sha1=settings.allow_sha1
-        )
         self._accepted: OrderedDict[bytes, _Acceptance] = OrderedDict()
         self._timed_store: _TimedStore | None = None
+
+    def __repr__(self) -> str:
+        return f"PartnerTrust({len(self._anchors)} anchors, {self.crls!r})"
 
     def check(self, chain: list[bytes], at: datetime) -> TrustedSigner:
         """Accept a chain (DER, signer first) that is good at `at`.
@@ -141,7 +177,7 @@ class PartnerTrust:
         Raises:
             VectorRefused: `certificate-…` or `revocation-unknown`.
         """
-        crls = self._crls.current()
+        crls = self.crls.current()
         name = _fingerprint(chain)
         known = self._accepted.get(name)
         if known is not None and known.crls is crls and known.begins <= at < known.ends:
@@ -161,45 +197,66 @@ class PartnerTrust:
 
     def _judge(self, chain: list[bytes], at: datetime, crls: CrlSet) -> _Acceptance:
         certificates = read_chain(chain)
-        signer = certificates[0]
-        check_signer(signer, allow_sha1=self._allow_sha1)
-        if self._pins and signer.fingerprint(hashes.SHA256()) not in self._pins:
-            raise _distrust("the signer's certificate is none of those the convention names")
+        check_signer(certificates[0], rsa_bits=self._rsa_bits)
         path = self._find_path(certificates, at, crls)
-        self._check_strength(path)
-        legacy_sha1 = not all(has_sound_hash(each, allow_sha1=False) for each in path[:-1])
-        public_key = signer.public_key().public_bytes(
-            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-        )
-        ends = [at + _REMEMBERED_FOR, *(certificate.not_valid_after_utc for certificate in path)]
+        self._check_strength(path.certificates)
+        ends = [at + _REMEMBERED_FOR, *(each.not_valid_after_utc for each in path.certificates)]
         next_update = crls.next_update_after(at)
-        trusted = TrustedSigner(public_key, legacy_sha1)
-        return _Acceptance(trusted, crls, at, min([*ends, next_update] if next_update else ends))
+        if next_update is not None:
+            ends.append(next_update)
+        if path.in_grace:
+            ends.append(at + _REMEMBERED_IN_GRACE)
+        return _Acceptance(_describe(path), crls, at, min(ends))
 
     def _find_path(
         self, certificates: Sequence[x509.Certificate], at: datetime, crls: CrlSet
-    ) -> list[x509.Certificate]:
-        signer, *others = map(X509.from_cryptography, certificates)
-        context = X509StoreContext(
-            self._store_at(at, crls), signer, [*others, *self._intermediates]
-        )
+    ) -> _Path:
         try:
-            path = context.get_verified_chain()
+            return _Path(self._ask_openssl(self._store_at(at, crls), certificates))
+        except X509StoreContextError as exc:
+            if exc.errors[0] != _CRL_HAS_EXPIRED or not self._grace:
+                raise _read_refusal(exc) from exc
+        return self._find_path_in_grace(certificates, at, crls)
+
+    def _find_path_in_grace(
+        self, certificates: Sequence[x509.Certificate], at: datetime, crls: CrlSet
+    ) -> _Path:
+        """Ask again with the CRLs that are stale by no more than the grace; OpenSSL then leaves time to us."""
+        store = self._make_store(crls.within(at, self._grace))
+        store.set_flags(_NO_CHECK_TIME)
+        signer, *others = certificates
+        if not _is_valid_at(signer, at):
+            raise _distrust("the signer's certificate is not valid at this time")
+        try:
+            path = self._ask_openssl(store, [signer, *(c for c in others if _is_valid_at(c, at))])
         except X509StoreContextError as exc:
             raise _read_refusal(exc) from exc
-        return [certificate.to_cryptography() for certificate in path]
+        if not all(_is_valid_at(certificate, at) for certificate in path):
+            raise _distrust("a certificate of the path is not valid at this time")
+        return _Path(path, in_grace=True)
+
+    def _ask_openssl(
+        self, store: X509Store, certificates: Sequence[x509.Certificate]
+    ) -> tuple[x509.Certificate, ...]:
+        signer, *others = map(X509.from_cryptography, certificates)
+        context = X509StoreContext(store, signer, [*others, *self._intermediates])
+        return tuple(each.to_cryptography() for each in context.get_verified_chain())
+
+    def _make_store(self, crls: Sequence[x509.CertificateRevocationList]) -> X509Store:
+        store = X509Store()
+        for anchor in self._anchors:
+            store.add_cert(anchor)
+        for crl in crls:
+            store.add_crl(crl)
+        store.set_flags(X509StoreFlags.CRL_CHECK | X509StoreFlags.CRL_CHECK_ALL)
+        return store
 
     def _store_at(self, at: datetime, crls: CrlSet) -> X509Store:
         """Return a store for this second; one that has a time cannot be given another (X509_VERIFY_PARAM_set1 keeps the first)."""
         second = at.astimezone(UTC).replace(microsecond=0)
         timed = self._timed_store
         if timed is None or timed.crls is not crls or timed.second != second:
-            store = X509Store()
-            for anchor in self._anchors:
-                store.add_cert(anchor)
-            for crl in crls.crls:
-                store.add_crl(crl)
-            store.set_flags(X509StoreFlags.CRL_CHECK | X509StoreFlags.CRL_CHECK_ALL)
+            store = self._make_store(crls.crls)
             store.set_time(second)
             timed = self._timed_store = _TimedStore(store, crls, second)
         return timed.store
@@ -207,11 +264,40 @@ class PartnerTrust:
     def _check_strength(self, path: Sequence[x509.Certificate]) -> None:
         """Refuse weak CAs; the anchor's own signature proves nothing and is not looked at."""
         for certificate in path:
-            if not has_strong_key(certificate, allow_sha1=self._allow_sha1):
+            if not has_strong_key(certificate, rsa_bits=self._rsa_bits):
                 raise _distrust("a CA of the path has a key that is too short")
         for certificate in path[:-1]:
-            if not has_sound_hash(certificate, allow_sha1=self._allow_sha1):
+            if not has_sound_hash(certificate, allow_sha1=self.settings.allow_sha1):
                 raise _distrust("a certificate of the path is signed with a hash that is refused")
+
+
+def load_pins(files: Sequence[Path]) -> frozenset[bytes]:
+    """Load pinned certificates as their fingerprints.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
+    pinned = (certificate for file in files for certificate in load_certificates(file))
+    return frozenset(certificate.fingerprint(hashes.SHA256()) for certificate in pinned)
+
+
+def _describe(path: _Path) -> TrustedSigner:
+    signer, anchor = path.certificates[0], path.certificates[-1]
+    return TrustedSigner(
+        public_key=signer.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        ),
+        subject=signer.subject,
+        anchor=anchor.subject,
+        fingerprint=signer.fingerprint(hashes.SHA256()),
+        path=tuple(each.public_bytes(Encoding.DER) for each in path.certificates),
+        legacy_sha1=not all(has_sound_hash(c, allow_sha1=False) for c in path.certificates[:-1]),
+        in_grace=path.in_grace,
+    )
+
+
+def _is_valid_at(certificate: x509.Certificate, at: datetime) -> bool:
+    return certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc
 
 
 def _fingerprint(chain: Sequence[bytes]) -> bytes:

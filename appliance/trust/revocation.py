@@ -1,25 +1,26 @@
 """The CRLs of one directory: any file names, PEM or DER, re-read when a file changes.
 
-Promises to look at the directory at most once a second and to parse only what changed; a file that cannot be read, is no CRL,
-or names no next update is left out and logged, so the CA it should speak for fails closed. Fetches nothing: CRL addresses in
-received certificates are never followed. One owner, one thread.
+Promises to parse only what changed, and never while a vector waits: `current` gives what the last look found, `look` is for a thread
+beside the event loop. A file that cannot be read, is no CRL, or names no next update is left out and logged, so the CA it should
+speak for fails closed. Fetches nothing: CRL addresses in received certificates are never followed.
 """
 
 import os
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 from cryptography import x509
 
-from appliance.clock import Clock
 from appliance.log import Log
 from appliance.trust.certificates import has_sound_hash
 
 _LOG: Final = Log("trust")
-_LOOK_EVERY: Final = 1.0
 _LARGEST_FILE: Final = 64 * 1024**2
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
@@ -34,6 +35,25 @@ class CrlSet:
         """Return the first instant after `at` at which one of the CRLs runs out."""
         ends = [crl.next_update_utc for crl in self.crls]
         return min((end for end in ends if end is not None and end > at), default=None)
+
+    def within(self, at: datetime, grace: timedelta) -> tuple[x509.CertificateRevocationList, ...]:
+        """Return the CRLs that have begun and ended no longer than `grace` ago."""
+        return tuple(
+            crl
+            for crl in self.crls
+            if crl.last_update_utc <= at
+            and crl.next_update_utc is not None
+            and at < crl.next_update_utc + grace
+        )
+
+    def ends(self) -> Iterator[tuple[str, datetime]]:
+        """Yield each CA (RFC 4514) with the next update of its newest CRL."""
+        newest: dict[x509.Name, datetime] = {}
+        for crl in self.crls:
+            end = crl.next_update_utc
+            if end is not None and (crl.issuer not in newest or newest[crl.issuer] < end):
+                newest[crl.issuer] = end
+        return ((issuer.rfc4514_string(), end) for issuer, end in newest.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +72,42 @@ class _CrlFile:
 
 
 class CrlDirectory:
-    """A directory into which somebody puts current CRLs."""
+    """A directory into which somebody puts current CRLs; one owner reads it, any thread may look."""
 
-    def __init__(self, directory: Path, clock: Clock, *, allow_sha1: bool) -> None:
-        self._directory: Final = directory
-        self._clock: Final = clock
+    def __init__(self, directory: Path, *, allow_sha1: bool) -> None:
+        self.directory: Final = directory
         self._allow_sha1: Final = allow_sha1
+        self._looking: Final = threading.Lock()
         self._files: dict[str, _CrlFile] = {}
-        self._current = CrlSet()
-        self._look_at = clock.monotonic()
+        self._current: CrlSet | None = None
+
+    def __repr__(self) -> str:
+        held = "not looked at" if self._current is None else f"{len(self._current.crls)} CRLs"
+        return f"CrlDirectory({self.directory}, {held})"
 
     def current(self) -> CrlSet:
-        """Return the CRLs as the directory held them at most a second ago."""
-        now = self._clock.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_EVERY
-            self._look()
-        return self._current
+        """Return the CRLs as the last look found them; the first look is made here where nobody made it before."""
+        return self._current or self.look()
 
-    def _look(self) -> None:
-        found = self._scan()
-        if found == {name: file.stamp for name, file in self._files.items()}:
-            return
-        self._files = {name: self._read_changed(name, stamp) for name, stamp in found.items()}
-        self._current = CrlSet(
-            tuple(crl for _, file in sorted(self._files.items()) for crl in file.crls)
-        )
+    def look(self) -> CrlSet:
+        """Read what changed since the last look."""
+        with self._looking:
+            found = self._scan()
+            if self._current is None or found != {
+                name: file.stamp for name, file in self._files.items()
+            }:
+                self._files = {
+                    name: self._read_changed(name, stamp) for name, stamp in found.items()
+                }
+                self._current = CrlSet(
+                    tuple(crl for _, file in sorted(self._files.items()) for crl in file.crls)
+                )
+            return self._current
 
     def _scan(self) -> dict[str, _Stamp]:
         found: dict[str, _Stamp] = {}
         try:
-            with os.scandir(self._directory) as entries:
+            with os.scandir(self.directory) as entries:
                 for entry in entries:
                     if entry.is_file():
                         status = entry.stat()
@@ -90,7 +115,7 @@ class CrlDirectory:
                             status.st_ino, status.st_size, status.st_mtime_ns
                         )
         except OSError as exc:
-            _LOG.warning("crl-directory-unreadable", directory=self._directory, cause=exc.strerror)
+            _LOG.warning("crl-directory-unreadable", directory=self.directory, cause=exc.strerror)
             return {}
         return found
 
@@ -98,7 +123,7 @@ class CrlDirectory:
         known = self._files.get(name)
         if known is not None and known.stamp == stamp:
             return known
-        return _CrlFile(stamp, self._read(self._directory / name, stamp))
+        return _CrlFile(stamp, self._read(self.directory / name, stamp))
 
     def _read(self, file: Path, stamp: _Stamp) -> tuple[x509.CertificateRevocationList, ...]:
         try:
@@ -113,6 +138,23 @@ class CrlDirectory:
     def _is_usable(self, crl: x509.CertificateRevocationList) -> bool:
         # RFC 5280 5.1.2.5 wants a next update; without one nothing says when the list has become stale.
         return crl.next_update_utc is not None and has_sound_hash(crl, allow_sha1=self._allow_sha1)
+
+
+class CrlDirectories:
+    """Every directory in use, one object each, so that conventions and reloads share what was parsed."""
+
+    def __init__(self) -> None:
+        self._known: Final[WeakValueDictionary[tuple[Path, bool], CrlDirectory]] = (
+            WeakValueDictionary()
+        )
+
+    def at(self, directory: Path, *, allow_sha1: bool) -> CrlDirectory:
+        """Return the directory, known already or not."""
+        key = (directory, allow_sha1)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = CrlDirectory(directory, allow_sha1=allow_sha1)
+        return known
 
 
 def read_crls(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:

@@ -50,6 +50,8 @@ def content_of(vector: UnsignedVector) -> AssertionContent:
         authn_context=request.level,
         pagms=request.pagms,
         attributes=request.attributes,
+        saml_version=request.saml_version,
+        confirmation=request.confirmation,
     )
 
 
@@ -89,6 +91,7 @@ def read_vector(
         digest_algorithm=claim.digest_algorithm,
         variant=claim.variant,
         certificates=tuple(claim.certificates),
+        saml_version="1.1" if stated.version == "1.1" else "2.0",
     )
 
 

@@ -36,11 +36,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Who asks, from where, under which request id; travels beside the request and into the trace."""
+    """Who asks, from where, under which request id; travels beside the request and into the trace.
+
+    Attributes:
+        tls_certificate: DER, what the peer showed in a TLS handshake; None where there was none.
+    """
 
     request_id: str
     caller: Caller
     peer: str
+    tls_certificate: bytes | None = None
 
 
 class VectorRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +60,19 @@ class VectorRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default_factory=dict[str, tuple[str, ...]]
     )
     reuse: bool | None = None
+    roles: tuple[str, ...] = ()
+
+
+class TracePolicy(Protocol):
+    """How much the trace says, and for how long, as the convention has it."""
+
+    @property
+    def level(self) -> Literal["full", "pseudonymous", "minimal"]:
+        """How much."""
+
+    @property
+    def retention(self) -> int:
+        """How many years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +89,12 @@ class AuthorizedRequest:
         id_style: `uuid` (bare) or `xs-id` (`_` + UUID).
         key: the KeyRef that signs.
         signature_algorithm: SignatureMethod URI.
+        confirmation: the method of SubjectConfirmation, by its last word.
+        variant: `A` or `B` of DOMAIN 2.4.
+        key_info: the signer's certificate alone, or its whole chain.
+        reuse: whether a vector that states the same will do, `reuse_margin` seconds before its end at the latest.
+        convention_sha256: of everything the convention says; another one, and no earlier vector will do.
+        trace: how the events of this vector are traced.
     """
 
     convention: str
@@ -89,6 +113,14 @@ class AuthorizedRequest:
     id_style: Literal["uuid", "xs-id"]
     key: str
     signature_algorithm: str
+    saml_version: Literal["1.1", "2.0"] = "2.0"
+    confirmation: Literal["bearer", "sender-vouches"] = "bearer"
+    variant: Literal["A", "B"] = "A"
+    key_info: Literal["chain", "leaf"] = "chain"
+    reuse: bool = False
+    reuse_margin: float = 0.0
+    convention_sha256: str = ""
+    trace: TracePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +199,28 @@ class VerifiedVector:
     digest_algorithm: str
     variant: str
     certificates: tuple[bytes, ...] = field(repr=False)
+    saml_version: Literal["1.1", "2.0"] = "2.0"
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedVector:
-    """A verified vector that the convention accepts; `pagms` are those the convention knows."""
+    """A verified vector that the convention accepts.
+
+    Attributes:
+        subject: NameID; None where it is the convention's literal for no user.
+        pagms: those the convention knows.
+        attributes: those the convention declares.
+        skew: seconds after NotOnOrAfter for which it would still be accepted.
+        replay: what the convention does about a vector that comes twice.
+        trace: how the events of this vector are traced.
+    """
 
     vector: VerifiedVector
     convention: str
+    subject: str | None
     pagms: tuple[str, ...]
+    attributes: Mapping[str, tuple[str, ...]]
     legacy_sha1: bool
+    skew: float
+    replay: Literal["off", "log", "refuse"]
+    trace: TracePolicy

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from appliance.conventions.model import TracePolicy
 from appliance.errors import (
     ConventionViolation,
     HsmUnavailable,
@@ -285,7 +286,17 @@ def test_an_accepted_vector_is_stated():
         variant="A",
         certificates=(),
     )
-    accepted = AcceptedVector(vector, "demo-provider", ("A",), legacy_sha1=False)
+    accepted = AcceptedVector(
+        vector,
+        "demo-provider",
+        "agent-0042",
+        ("A",),
+        {"mail": ("a@b",)},
+        legacy_sha1=False,
+        skew=60.0,
+        replay="log",
+        trace=TracePolicy(),
+    )
     verdict = Verdict(accepted, None, checks_of(None), Receipt("w0", 41))
     verifier = ScriptedVerifier(verdict)
     with running_api(make_operations(verifier=verifier)) as api:

@@ -1,18 +1,21 @@
 """What a client convention lets a caller state."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 
 import msgspec
 import pytest
 
 from appliance.clock import FixedClock
 from appliance.conventions.authorize import authorize_issue
+from appliance.conventions.model import CallerRule, ClientConvention, KeyChange, Period
 from appliance.errors import ConventionViolation, Reason
+from appliance.trust.names import NamePattern
 from appliance.vectors.model import AuthorizedRequest, Caller, RequestContext, VectorRequest
 from tests.messages import LEVEL
 from tests.partners import CLIENT, CONTEXT, make_registry
-from tests.pki import NOW
+from tests.pki import NOW, make_pki, rsa_key
 
 REGISTRY = make_registry(CLIENT)
 REQUEST = VectorRequest(convention="client", subject="agent-0042", pagms=("PAGM_CONSULTATION",))
@@ -115,3 +118,89 @@ def test_refusals_do_not_repeat_everything() -> None:
     with pytest.raises(ConventionViolation) as raised:
         authorize(pagms=("P" * 100_000,))
     assert len(raised.value.detail) < 400
+
+
+def authorize_under(
+    convention: ClientConvention, context: RequestContext = CONTEXT, **fields: object
+) -> AuthorizedRequest:
+    """Authorize a request under another convention."""
+    request = msgspec.structs.replace(REQUEST, **fields)
+    return authorize_issue(make_registry(convention), request, context, FixedClock(NOW))
+
+
+def refusal_under(
+    convention: ClientConvention, context: RequestContext = CONTEXT, **fields: object
+) -> Reason:
+    """The reason for which another convention refuses."""
+    with pytest.raises(ConventionViolation) as raised:
+        authorize_under(convention, context, **fields)
+    return raised.value.reason
+
+
+def test_roles_stand_for_pagms() -> None:
+    """A request may name local roles; what they stand for is stated once, the role itself never leaves."""
+    convention = replace(
+        CLIENT, roles={"chef": ("PAGM_GESTION", "PAGM_CONSULTATION"), "agent": ("PAGM_GESTION",)}
+    )
+    roles = authorize_under(convention, pagms=(), roles=("agent", "chef"))
+    assert roles.pagms == ("PAGM_GESTION", "PAGM_CONSULTATION")
+    both = authorize_under(convention, roles=("chef",))
+    assert both.pagms == ("PAGM_CONSULTATION", "PAGM_GESTION")
+    assert refusal_under(convention, roles=("directeur",)) is Reason.ROLE_UNKNOWN
+    assert refusal_under(CLIENT, roles=("chef",)) is Reason.ROLE_UNKNOWN
+
+
+def test_callers_are_authorised_by_name_network_or_certificate() -> None:
+    """A `[[caller]]` lets in by name, by network or by TLS certificate; what several grant adds up; others are refused."""
+    front = make_pki("partner").certify_leaf("front-1", rsa_key("front"))
+    convention = replace(
+        CLIENT,
+        callers=(
+            CallerRule(names=frozenset({"portail"}), pagms=frozenset({"PAGM_CONSULTATION"})),
+            CallerRule(networks=(ip_network("10.1.0.0/16"),), pagms=frozenset({"PAGM_GESTION"})),
+            CallerRule(certificates=(NamePattern.read("CN=front-*,O=Tests,C=FR"),)),
+        ),
+    )
+    portal = RequestContext("r", Caller("portail", "key"), "10.2.0.1")
+    near = RequestContext("r", Caller("batch", "key"), "10.1.2.3")
+    both = RequestContext("r", Caller("portail", "key"), "10.1.2.3")
+    shown = RequestContext("r", Caller("front", "key"), "10.9.0.1", front.certificate)
+    nobody = RequestContext(
+        "r", Caller("batch", "key"), "10.2.0.1", make_pki("partner").leaf.certificate
+    )
+    unix = RequestContext("r", Caller("uid:0", "unix"), "uid:0")
+    every = ("PAGM_CONSULTATION", "PAGM_GESTION")
+    assert authorize_under(convention, portal).pagms == ("PAGM_CONSULTATION",)
+    assert authorize_under(convention, near, pagms=("PAGM_GESTION",)).pagms == ("PAGM_GESTION",)
+    assert authorize_under(convention, both, pagms=every).pagms == every
+    assert authorize_under(convention, shown, pagms=every).pagms == every
+    assert refusal_under(convention, portal, pagms=every) is Reason.PAGM_NOT_GRANTED
+    assert refusal_under(convention, near) is Reason.PAGM_NOT_GRANTED
+    for context in (nobody, unix):
+        assert refusal_under(convention, context) is Reason.CALLER_NOT_ALLOWED
+
+
+def test_convention_out_of_force() -> None:
+    """Nothing is issued before a convention begins or once it has ended."""
+    for period in (Period(None, NOW), Period(NOW + timedelta(seconds=1), None)):
+        convention = replace(CLIENT, period=period)
+        assert refusal_under(convention) is Reason.CONVENTION_NOT_VALID_NOW
+    assert authorize_under(replace(CLIENT, period=Period(NOW, None))).convention == "client"
+
+
+def test_key_follows_the_roll_over() -> None:
+    """The key that signs is the one whose turn it is."""
+    past, future = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    convention = replace(CLIENT, rollover=(KeyChange("second", past), KeyChange("third", future)))
+    assert authorize_under(convention).key == "second"
+
+
+def test_reuse_is_granted_or_declined() -> None:
+    """A convention that grants reuse is followed, unless the request wants a vector of its own."""
+    granting = replace(CLIENT, reuse=True, reuse_margin=30.0)
+    assert authorize_under(granting).reuse
+    assert authorize_under(granting).reuse_margin == 30.0
+    assert authorize_under(granting, reuse=True).reuse
+    assert not authorize_under(granting, reuse=False).reuse
+    assert not authorize_under(CLIENT).reuse
+    assert refusal_under(CLIENT, reuse=True) is Reason.REUSE_NOT_GRANTED

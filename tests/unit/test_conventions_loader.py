@@ -1,14 +1,23 @@
 """Convention files: what they say, what they may leave out, and how a wrong one is refused."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from appliance.conventions.loader import load_convention, load_conventions
-from appliance.conventions.model import NAME_ID_UNSPECIFIED, ClientConvention, ProviderConvention
+from appliance.conventions.loader import ConventionFiles, load_convention, load_conventions
+from appliance.conventions.model import (
+    NAME_ID_UNSPECIFIED,
+    ClientConvention,
+    KeyChange,
+    Period,
+    ProviderConvention,
+    TracePolicy,
+)
 from appliance.errors import ConfigurationError
 from tests.messages import AUDIENCE, ISSUER, LEVEL, MORE, RECIPIENT
-from tests.partners import write_provider
+from tests.partners import CLIENT as CLIENT_VALUE, write_provider
 
 CLIENT = {
     "role": '"client"',
@@ -69,7 +78,27 @@ def test_client_says_everything(tmp_path: Path) -> None:
         back_dating='"0s"',
         no_user='"PERSONNE"',
         name_id_format='"urn:format"',
-        **{"signature.algorithm": '"ecdsa-sha384"'},
+        environment='"integration"',
+        valid_from="2026-01-01T00:00:00+01:00",
+        valid_until="2027-01-01T00:00:00Z",
+        saml_version='"1.1"',
+        replay='"off"',
+        rollover="[{key = 'next', valid_from = 2026-06-01T00:00:00Z}]",
+        caller="""[
+            {names = ["portail"], networks = ["10.0.0.0/8", "fd00::/8"], pagms = ["PAGM_A"]},
+            {certificates = ["CN=front-*,O=Nous,C=FR"]},
+        ]""",
+        **{
+            "signature.algorithm": '"ecdsa-sha384"',
+            "signature.variant": '"B"',
+            "signature.key_info": '"leaf"',
+            "soap.reference": '"historical"',
+            "roles.gestionnaire": '["PAGM_A"]',
+            "reuse.allowed": "true",
+            "reuse.margin": '"5m"',
+            "trace.level": '"minimal"',
+            "trace.retention": '"1y"',
+        },
     )
     convention = load_convention(file)
     assert isinstance(convention, ClientConvention)
@@ -79,6 +108,35 @@ def test_client_says_everything(tmp_path: Path) -> None:
     assert (convention.lifetime, convention.back_dating) == (7200.0, 0.0)
     assert convention.name_id_format == "urn:format"
     assert convention.signature_algorithm == f"{MORE}ecdsa-sha384"
+    assert (convention.environment, convention.saml_version) == ("integration", "1.1")
+    assert convention.confirmation == "sender-vouches"
+    assert (convention.variant, convention.key_info) == ("B", "leaf")
+    assert convention.soap_reference == "historical"
+    assert (convention.reuse, convention.reuse_margin, convention.replay) == (True, 300.0, "off")
+    assert convention.roles == {"gestionnaire": ("PAGM_A",)}
+    assert convention.trace == TracePolicy("minimal", 1)
+    begins, ends = datetime(2025, 12, 31, 23, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    assert convention.period == Period(begins, ends)
+    first, second = convention.callers
+    assert (first.names, first.pagms) == ({"portail"}, {"PAGM_A"})
+    assert [str(network) for network in first.networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert [str(pattern) for pattern in second.certificates] == ["CN=front-*,O=Nous,C=FR"]
+    assert convention.keys == ("signer", "next")
+
+
+def test_period_and_roll_over_are_half_open() -> None:
+    """A convention begins with its first instant and ends before its last; so does a key."""
+    begins, ends = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    period = Period(begins, ends)
+    assert [period.covers(at) for at in (begins - tick, begins, ends - tick, ends)] == [
+        *(False, True),
+        *(True, False),
+    ]
+    assert Period().covers(begins)
+    changed = replace(CLIENT_VALUE, rollover=(KeyChange("b", begins), KeyChange("c", ends)))
+    at = (begins - tick, begins, ends - tick, ends)
+    assert [changed.key_at(instant) for instant in at] == ["signer", "b", "b", "c"]
 
 
 def test_provider_with_the_keys_of_the_contract(tmp_path: Path) -> None:
@@ -111,13 +169,41 @@ def test_provider_says_everything(tmp_path: Path) -> None:
         skew='"5m"',
         maximum_lifetime='"24h"',
         id_style='"uuid"',
-        **{"trust.certificates": '["/etc/signer.pem"]'},
+        saml_versions='["2.0"]',
+        name_id_formats='["urn:f"]',
+        confirmations='["bearer"]',
+        unknown_pagms='"refuse"',
+        replay='"refuse"',
+        attributes='["service"]',
+        no_user='"PERSONNE"',
+        environment='"integration"',
+        valid_until="2027-01-01T00:00:00Z",
+        **{
+            "trust.certificates": '["/etc/signer.pem"]',
+            "trust.signer_names": '["CN=app,O=Partenaire,C=FR"]',
+            "trust.anchor_names": '["CN=AC*,C=FR"]',
+            "trust.tls_peers": '["CN=front,C=FR"]',
+            "trust.crl_grace": '"6h"',
+            "trust.crl_warning": '"2d"',
+            "signature.algorithms": '["rsa-sha256", "rsa-pss-sha512"]',
+            "signature.variants": '["A"]',
+            "signature.minimum_rsa_bits": "3072",
+            "trace.level": '"pseudonymous"',
+        },
     )
     convention = load_convention(file)
     assert isinstance(convention, ProviderConvention)
     assert (convention.skew, convention.maximum_lifetime) == (300.0, 86400.0)
     assert convention.certificates == (Path("/etc/signer.pem"),)
     assert (convention.id_style, convention.allow_sha1) == ("uuid", False)
+    assert (convention.saml_versions, convention.variants) == ({"2.0"}, {"A"})
+    assert convention.confirmations["1.1"] == {"bearer"}
+    assert (convention.unknown_pagms, convention.replay) == ("refuse", "refuse")
+    assert (convention.crl_grace, convention.crl_warning) == (21600.0, 172800.0)
+    assert convention.minimum_rsa_bits == 3072
+    assert len(convention.signature_algorithms) == 2
+    assert (convention.attributes, convention.no_user) == ({"service"}, "PERSONNE")
+    assert convention.trace == TracePolicy("pseudonymous", 6)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +228,48 @@ def test_provider_says_everything(tmp_path: Path) -> None:
         ({"id_style": '"any"'}, "id_style", "one of uuid, xs-id; got `any`"),
         ({"signature.algorithm": '"rsa-sha1"'}, "signature.algorithm", "one of rsa-sha256"),
         ({"trust.roots": '["x"]'}, "", "trust"),
+        ({"model": '"P"'}, "model", "one of A; got `P`"),
+        ({"environment": '"test"'}, "environment", "one of integration, production"),
+        ({"valid_from": "2026-01-01T00:00:00"}, "valid_from", "timezone"),
+        ({"valid_from": '"2026"'}, "valid_from", "RFC3339"),
+        (
+            {"valid_from": "2026-01-01T00:00:00Z", "valid_until": "2026-01-01T00:00:00Z"},
+            "valid_until",
+            "after `valid_from`",
+        ),
+        ({"saml_version": '"1.0"'}, "saml_version", "one of 1.1, 2.0"),
+        ({"confirmation": '"holder-of-key"'}, "confirmation", "one of bearer, sender-vouches"),
+        ({"replay": '"deny"'}, "replay", "one of off, log, refuse"),
+        ({"roles.chef": '["PAGM_B"]'}, "roles.chef[0]", "a PAGM that `pagms` lists"),
+        ({"roles.chef": "[]"}, "roles.chef", "at least one"),
+        ({"signature.variant": '"C"'}, "signature.variant", "one of A, B; got `C`"),
+        ({"signature.key_info": '"none"'}, "signature.key_info", "one of chain, leaf"),
+        ({"soap.reference": '"yes"'}, "soap.reference", "one of standard, historical"),
+        ({"trace.level": '"debug"'}, "trace.level", "one of full, pseudonymous, minimal"),
+        ({"trace.retention": '"7y"'}, "trace.retention", "1y to 6y"),
+        ({"trace.retention": '"90d"'}, "trace.retention", "1y to 6y"),
+        (
+            {"reuse.allowed": "true", "reuse.margin": '"1h"'},
+            "reuse.margin",
+            "less than `lifetime` (3600 s)",
+        ),
+        (
+            {"reuse.allowed": "true", "replay": '"refuse"'},
+            "reuse.allowed",
+            "the partner refuses a vector that comes twice",
+        ),
+        ({"caller": "[{}]"}, "caller[0]", "at least one of `names`"),
+        ({"caller": '[{names = ["a"], pagms = ["B"]}]'}, "caller[0].pagms[0]", "got `B`"),
+        ({"caller": '[{networks = ["10.0.0.1/8"]}]'}, "caller[0].networks[0]", "10.1.0.0/16"),
+        ({"caller": '[{certificates = ["front"]}]'}, "caller[0].certificates[0]", "a whole name"),
+        (
+            {
+                "rollover": "[{key = 'a', valid_from = 2027-01-01T00:00:00Z}, "
+                "{key = 'b', valid_from = 2026-01-01T00:00:00Z}]"
+            },
+            "rollover[1].valid_from",
+            "after that of the step before",
+        ),
     ],
 )
 def test_wrong_client_file(
@@ -163,6 +291,16 @@ def test_wrong_client_file(
         ({"maximum_lifetime": '"0s"'}, "maximum_lifetime", "more than zero"),
         ({"key": '"signer"'}, "", "key"),
         ({"role": '"client"'}, "", "trust"),
+        ({"saml_versions": "[]"}, "saml_versions", "at least one"),
+        ({"saml_versions": '["2.1"]'}, "saml_versions[0]", "one of 1.1, 2.0"),
+        ({"signature.variants": '["X"]'}, "signature.variants[0]", "one of A, B"),
+        ({"signature.algorithms": '["rsa-md5"]'}, "signature.algorithms[0]", "one of rsa-sha256"),
+        ({"signature.algorithms": '["rsa-sha1"]'}, "signature.algorithms", "only beside"),
+        ({"signature.minimum_rsa_bits": "1024"}, "signature.minimum_rsa_bits", "2048 to 8192"),
+        ({"unknown_pagms": '"drop"'}, "unknown_pagms", "one of ignore, refuse"),
+        ({"trust.signer_names": '[""]'}, "trust.signer_names[0]", "not empty"),
+        ({"trust.tls_peers": '["nobody"]'}, "trust.tls_peers[0]", "a whole name"),
+        ({"maximum_lifetime": '"1m"'}, "skew", "less than `maximum_lifetime` (60 s)"),
     ],
 )
 def test_wrong_provider_file(
@@ -190,3 +328,21 @@ def test_directory_is_read_whole(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"broken\.toml: expected valid TOML"):
         load_conventions(directory)
     assert load_conventions(tmp_path / "absent") == ()
+
+
+def test_only_changed_files_are_read_again(tmp_path: Path) -> None:
+    """A reload takes what did not change from memory; what changed, came or went is seen, and a wrong file changes nothing."""
+    write_client(tmp_path)
+    write_provider(tmp_path, "a-provider", "pki")
+    files = ConventionFiles(tmp_path / "conventions")
+    provider, client = files.load()
+    write_client(tmp_path, lifetime='"2h"')
+    again = files.load()
+    assert again[0] is provider
+    assert again[1] == replace(client, lifetime=7200.0)
+    (tmp_path / "conventions" / "broken.toml").write_text("issuer = ")
+    with pytest.raises(ConfigurationError):
+        files.load()
+    (tmp_path / "conventions" / "broken.toml").unlink()
+    (tmp_path / "conventions" / "client.toml").unlink()
+    assert files.load() == (provider,)

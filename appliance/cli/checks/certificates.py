@@ -87,7 +87,7 @@ def _order(check: str, file: Path, chain: Sequence[x509.Certificate]) -> Iterato
 def _fitness(check: str, file: Path, chain: Sequence[x509.Certificate]) -> Iterator[Finding]:
     """Judge our own signer as the partner will."""
     try:
-        check_signer(chain[0], allow_sha1=False)
+        check_signer(chain[0], rsa_bits=2048)
     except VectorRefused as exc:
         yield failed(
             check,

@@ -1,6 +1,7 @@
 """Conventions: does each file load, and does the key it names exist and fit the algorithm."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -46,22 +47,35 @@ def check_signing(
         file = home.conventions / f"{convention.id}.toml"
         if not isinstance(convention, ClientConvention):
             yield passed("convention", file, "provider")
-        elif convention.key not in keys:
-            yield failed(
-                "convention",
-                file,
-                f"key `{convention.key}` is no [[key]] of appliance.toml",
-                f"name one of: {', '.join(keys) or '(there is none yet)'}",
-            )
-        elif not _fits(convention.signature_algorithm, keys[convention.key]):
-            yield failed(
-                "convention",
-                file,
-                f"{convention.signature_algorithm.rpartition('#')[2]} cannot be made with key `{convention.key}`",
-                "set signature.algorithm to rsa-… or rsa-pss-… for an RSA key and to ecdsa-… for an EC key",
-            )
-        else:
-            yield passed("convention", file, f"client, signs with {convention.key}")
+            continue
+        wrong = [
+            each for key in convention.keys for each in _check_key(file, convention, key, keys)
+        ]
+        yield from wrong
+        if not wrong:
+            yield passed("convention", file, f"client, signs with {', '.join(convention.keys)}")
+
+
+def _check_key(
+    file: Path,
+    convention: ClientConvention,
+    key: str,
+    keys: Mapping[str, Sequence[x509.Certificate]],
+) -> Iterator[Finding]:
+    if key not in keys:
+        yield failed(
+            "convention",
+            file,
+            f"key `{key}` is no [[key]] of appliance.toml",
+            f"name one of: {', '.join(keys) or '(there is none yet)'}",
+        )
+    elif not _fits(convention.signature_algorithm, keys[key]):
+        yield failed(
+            "convention",
+            file,
+            f"{convention.signature_algorithm.rpartition('#')[2]} cannot be made with key `{key}`",
+            "set signature.algorithm to rsa-… or rsa-pss-… for an RSA key and to ecdsa-… for an EC key",
+        )
 
 
 def _fits(algorithm: str, chain: Sequence[x509.Certificate]) -> bool:

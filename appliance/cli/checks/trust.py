@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 
@@ -14,8 +13,6 @@ from appliance.conventions.model import ProviderConvention
 from appliance.errors import ConfigurationError
 from appliance.trust.certificates import load_certificates
 from appliance.trust.revocation import read_crls
-
-_FETCH_BEFORE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +36,16 @@ def check_trust(convention: ProviderConvention, now: datetime) -> Iterator[Findi
             findings.extend(check_validity(check, file, certificate, now))
         if file in convention.roots:
             roots.extend(certificates)
-    findings.extend(_revocation(check, convention.crl_directory, roots, now))
+    findings.extend(_revocation(check, convention, roots, now))
     yield from findings
     if not findings:
         yield passed(check, convention.crl_directory, f"{len(roots)} root(s), CRLs current")
 
 
 def _revocation(
-    check: str, directory: Path, roots: Sequence[x509.Certificate], now: datetime
+    check: str, convention: ProviderConvention, roots: Sequence[x509.Certificate], now: datetime
 ) -> Iterator[Finding]:
+    directory = convention.crl_directory
     newest: dict[x509.Name, _Crl] = {}
     try:
         files = sorted(file for file in directory.iterdir() if file.is_file())
@@ -70,7 +68,7 @@ def _revocation(
                 "fetch its current CRL into the directory",
             )
     for crl in newest.values():
-        yield from _freshness(check, crl.file, crl.list, now)
+        yield from _freshness(check, crl, now, timedelta(seconds=convention.crl_warning))
 
 
 def _keep_newest(newest: "dict[x509.Name, _Crl]", file: Path) -> None:
@@ -80,10 +78,9 @@ def _keep_newest(newest: "dict[x509.Name, _Crl]", file: Path) -> None:
             newest[crl.issuer] = _Crl(file, crl)
 
 
-def _freshness(
-    check: str, file: Path, crl: x509.CertificateRevocationList, now: datetime
-) -> Iterator[Finding]:
-    issuer, until = crl.issuer.rfc4514_string(), crl.next_update_utc
+def _freshness(check: str, crl: _Crl, now: datetime, warning: timedelta) -> Iterator[Finding]:
+    file, issuer = crl.file, crl.list.issuer.rfc4514_string()
+    until = crl.list.next_update_utc
     if until is None:
         yield failed(
             check, file, f"the CRL of {issuer} names no next update", "fetch one that does"
@@ -96,7 +93,7 @@ def _freshness(
             f"the CRL of {issuer} is out of date since {until:%Y-%m-%d %H:%M} UTC",
             "fetch the current one; until then every vector under this CA is refused",
         )
-    elif now >= until - _FETCH_BEFORE:
+    elif now >= until - warning:
         yield warned(
             check,
             file,

@@ -1,0 +1,150 @@
+"""A client convention from its tables: every key checked, contradictions refused."""
+
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Final, cast
+
+from appliance.conventions.algorithms import SIGNATURE_ALGORITHMS
+from appliance.conventions.file_checks import (
+    FileChecks,
+    check_shared,
+    read_environment,
+    read_period,
+    read_replay,
+    read_trace,
+)
+from appliance.conventions.model import (
+    CallerRule,
+    ClientConvention,
+    Confirmation,
+    KeyChange,
+    KeyInfo,
+    Network,
+    ReplayPolicy,
+    SamlVersion,
+    SoapReference,
+    Variant,
+)
+from appliance.conventions.tables import CallerTable, ClientTable
+from appliance.toml import read_toml
+from appliance.vectors.identifiers import WrittenStyle
+
+_WRITTEN_STYLES: Final[Mapping[str, WrittenStyle]] = {"uuid": "uuid", "xs-id": "xs-id"}
+_CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {"2.0": "bearer", "1.1": "sender-vouches"}
+
+
+def load_client(file: Path) -> ClientConvention:
+    """Load a client convention.
+
+    Raises:
+        ConfigurationError: of the first key that cannot be used.
+    """
+    checks = FileChecks(file)
+    read = read_toml(file, ClientTable)
+    check_shared(checks, read)
+    checks.texts(key=read.key, name_id_format=read.name_id_format)
+    version = cast("SamlVersion", checks.word("saml_version", read.saml_version, SamlVersion))
+    _check_lifetime(checks, read)
+    confirmation = read.confirmation or _CONFIRMATIONS[version]
+    signature = read.signature
+    return ClientConvention(
+        id=file.stem,
+        issuer=read.issuer,
+        audience=read.audience,
+        recipient=read.recipient,
+        levels=read.levels,
+        pagms=frozenset(read.pagms),
+        attributes=frozenset(read.attributes),
+        id_style=checks.choose("id_style", read.id_style, _WRITTEN_STYLES),
+        name_id_format=read.name_id_format,
+        no_user=read.no_user,
+        lifetime=read.lifetime,
+        back_dating=read.back_dating,
+        key=read.key,
+        signature_algorithm=checks.choose(
+            "signature.algorithm", signature.algorithm, SIGNATURE_ALGORITHMS
+        ),
+        environment=read_environment(checks, read),
+        period=read_period(checks, read),
+        saml_version=version,
+        confirmation=cast("Confirmation", checks.word("confirmation", confirmation, Confirmation)),
+        variant=cast("Variant", checks.word("signature.variant", signature.variant, Variant)),
+        key_info=cast("KeyInfo", checks.word("signature.key_info", signature.key_info, KeyInfo)),
+        soap_reference=cast(
+            "SoapReference",
+            checks.word("soap.reference", read.soap.reference, SoapReference),
+        ),
+        roles=_read_roles(checks, read),
+        rollover=_read_rollover(checks, read),
+        callers=tuple(_read_caller(checks, read, at) for at in range(len(read.caller))),
+        reuse=read.reuse.allowed,
+        reuse_margin=read.reuse.margin,
+        replay=_read_replay(checks, read),
+        trace=read_trace(checks, read.trace),
+    )
+
+
+def _check_lifetime(checks: FileChecks, read: ClientTable) -> None:
+    checks.positive("lifetime", read.lifetime)
+    if read.reuse.allowed and read.reuse.margin >= read.lifetime:
+        raise checks.refuse(
+            "reuse.margin", f"less than `lifetime` ({read.lifetime:g} s), or nothing is ever reused"
+        )
+
+
+def _read_replay(checks: FileChecks, read: ClientTable) -> ReplayPolicy:
+    policy = read_replay(checks, read)
+    if policy == "refuse" and read.reuse.allowed:
+        raise checks.refuse(
+            "reuse.allowed", "`false`: the partner refuses a vector that comes twice (`replay`)"
+        )
+    return policy
+
+
+def _read_roles(checks: FileChecks, read: ClientTable) -> dict[str, tuple[str, ...]]:
+    for role, pagms in read.roles.items():
+        checks.text("roles", role)
+        checks.some(f"roles.{role}", pagms)
+        checks.list_(f"roles.{role}", pagms)
+        checks.known(f"roles.{role}", pagms, read.pagms)
+    return read.roles
+
+
+def _read_rollover(checks: FileChecks, read: ClientTable) -> tuple[KeyChange, ...]:
+    changes = tuple(KeyChange(step.key, step.valid_from) for step in read.rollover)
+    for at, change in enumerate(changes):
+        checks.text(f"rollover[{at}].key", change.key)
+        if at and change.begins <= changes[at - 1].begins:
+            raise checks.refuse(
+                f"rollover[{at}].valid_from", "an instant after that of the step before"
+            )
+    return changes
+
+
+def _read_caller(checks: FileChecks, read: ClientTable, at: int) -> CallerRule:
+    caller, key = read.caller[at], f"caller[{at}]"
+    if not (caller.names or caller.networks or caller.certificates):
+        raise checks.refuse(key, "at least one of `names`, `networks`, `certificates`")
+    checks.list_(f"{key}.names", caller.names)
+    if caller.pagms is not None:
+        checks.some(f"{key}.pagms", caller.pagms)
+        checks.known(f"{key}.pagms", caller.pagms, read.pagms)
+    return CallerRule(
+        names=frozenset(caller.names),
+        networks=_read_networks(checks, key, caller),
+        certificates=checks.names(f"{key}.certificates", caller.certificates),
+        pagms=None if caller.pagms is None else frozenset(caller.pagms),
+    )
+
+
+def _read_networks(checks: FileChecks, key: str, caller: CallerTable) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for at, text in enumerate(caller.networks):
+        try:
+            networks.append(ip_network(text))
+        except ValueError as exc:
+            raise checks.refuse(
+                f"{key}.networks[{at}]", f"a network such as 10.1.0.0/16 ({exc})"
+            ) from exc
+    return tuple(networks)

@@ -1,0 +1,134 @@
+"""A provider convention from its tables: every key checked, contradictions refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+from appliance.conventions.algorithms import ACCEPTED_ALGORITHMS, RSA_SHA1
+from appliance.conventions.file_checks import (
+    FileChecks,
+    check_shared,
+    read_environment,
+    read_period,
+    read_replay,
+    read_trace,
+)
+from appliance.conventions.model import (
+    Confirmation,
+    ProviderConvention,
+    SamlVersion,
+    UnknownPagms,
+    Variant,
+)
+from appliance.conventions.tables import ProviderTable
+from appliance.toml import read_toml
+from appliance.vectors.identifiers import AcceptedStyle
+
+_ACCEPTED_STYLES: Final[Mapping[str, AcceptedStyle]] = {
+    "uuid": "uuid",
+    "xs-id": "xs-id",
+    "any": "any",
+}
+_SHA1: Final = {"refuse": False, "legacy": True}
+_CONFIRMATIONS: Final = {
+    "2.0": frozenset({"bearer"}),
+    "1.1": frozenset({"bearer", "sender-vouches"}),
+}
+_LEAST_BITS: Final = {False: 2048, True: 1024}
+_MOST_BITS: Final = 8192
+
+
+def load_provider(file: Path) -> ProviderConvention:
+    """Load a provider convention; opens no file that it names.
+
+    Raises:
+        ConfigurationError: of the first key that cannot be used.
+    """
+    checks = FileChecks(file)
+    read = read_toml(file, ProviderTable)
+    check_shared(checks, read)
+    checks.list_("name_id_formats", read.name_id_formats)
+    _check_durations(checks, read)
+    home = file.absolute().parent.parent
+    trust = read.trust
+    allow_sha1 = checks.choose("signature.sha1", read.signature.sha1, _SHA1)
+    return ProviderConvention(
+        id=file.stem,
+        issuer=read.issuer,
+        audience=read.audience,
+        recipient=read.recipient,
+        levels=frozenset(read.levels),
+        pagms=frozenset(read.pagms),
+        id_style=checks.choose("id_style", read.id_style, _ACCEPTED_STYLES),
+        skew=read.skew,
+        maximum_lifetime=read.maximum_lifetime,
+        roots=tuple(home / path for path in trust.roots),
+        crl_directory=home / trust.crl_directory,
+        certificates=tuple(home / path for path in trust.certificates),
+        allow_sha1=allow_sha1,
+        environment=read_environment(checks, read),
+        period=read_period(checks, read),
+        saml_versions=_words(checks, "saml_versions", read.saml_versions, SamlVersion),
+        confirmations=_read_confirmations(checks, read),
+        variants=_words(checks, "signature.variants", read.signature.variants, Variant),
+        name_id_formats=frozenset(read.name_id_formats),
+        no_user=read.no_user,
+        attributes=frozenset(read.attributes),
+        signature_algorithms=_read_algorithms(checks, read, allow_sha1=allow_sha1),
+        minimum_rsa_bits=_read_bits(checks, read, allow_sha1=allow_sha1),
+        unknown_pagms=cast(
+            "UnknownPagms", checks.word("unknown_pagms", read.unknown_pagms, UnknownPagms)
+        ),
+        replay=read_replay(checks, read),
+        signer_names=checks.names("trust.signer_names", trust.signer_names),
+        anchor_names=checks.names("trust.anchor_names", trust.anchor_names),
+        tls_peers=checks.names("trust.tls_peers", trust.tls_peers),
+        crl_grace=trust.crl_grace,
+        crl_warning=trust.crl_warning,
+        trace=read_trace(checks, read.trace),
+    )
+
+
+def _check_durations(checks: FileChecks, read: ProviderTable) -> None:
+    checks.some("saml_versions", read.saml_versions)
+    checks.some("trust.roots", read.trust.roots)
+    checks.positive("maximum_lifetime", read.maximum_lifetime)
+    if read.maximum_lifetime is not None and read.skew >= read.maximum_lifetime:
+        raise checks.refuse(
+            "skew", f"less than `maximum_lifetime` ({read.maximum_lifetime:g} s): see the clocks"
+        )
+
+
+def _words(checks: FileChecks, key: str, values: tuple[str, ...], kind: object) -> frozenset[str]:
+    return frozenset(checks.word(f"{key}[{at}]", value, kind) for at, value in enumerate(values))
+
+
+def _read_confirmations(checks: FileChecks, read: ProviderTable) -> Mapping[str, frozenset[str]]:
+    if not read.confirmations:
+        return _CONFIRMATIONS
+    words = _words(checks, "confirmations", read.confirmations, Confirmation)
+    return dict.fromkeys(_CONFIRMATIONS, words)
+
+
+def _read_algorithms(
+    checks: FileChecks, read: ProviderTable, *, allow_sha1: bool
+) -> frozenset[str]:
+    key = "signature.algorithms"
+    checks.list_(key, read.signature.algorithms)
+    chosen = [
+        checks.choose(f"{key}[{at}]", value, ACCEPTED_ALGORITHMS)
+        for at, value in enumerate(read.signature.algorithms)
+    ]
+    if RSA_SHA1 in chosen and not allow_sha1:
+        raise checks.refuse(key, '`rsa-sha1` only beside `signature.sha1 = "legacy"`')
+    return frozenset(chosen)
+
+
+def _read_bits(checks: FileChecks, read: ProviderTable, *, allow_sha1: bool) -> int | None:
+    least = _LEAST_BITS[allow_sha1]
+    bits = read.signature.minimum_rsa_bits
+    if bits is not None and not least <= bits <= _MOST_BITS:
+        raise checks.refuse(
+            "signature.minimum_rsa_bits", f"{least} to {_MOST_BITS} bits; got {bits}"
+        )
+    return bits
