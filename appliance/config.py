@@ -11,12 +11,14 @@ from typing import Annotated, Final
 
 import msgspec
 
+from appliance.conventions.model import Environment
 from appliance.errors import ConfigurationError
 from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
 from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
 from hsm.settings import KeySettings, Mechanism, TokenSettings
 
+LEAST_SHARED: Final = 1024**2
 CONFIG_FILE: Final = "appliance.toml"
 SOCKET_PATH_LIMIT: Final = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
 
@@ -55,6 +57,20 @@ class TraceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pending_entries: Count = 8192
     pending_age: Duration = Duration(2)
     segment: Size = Size(64 * 1024**2)
+
+
+class ReplayTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[replay]`: the replay guard of all workers."""
+
+    capacity: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 1_000_000
+
+
+class VectorCacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[vector_cache]`: vectors that conventions let be given out again."""
+
+    vectors: Count = 100_000
+    memory: Size = Size(256 * 1024**2)
+    shared_memory: Size = Size(64 * 1024**2)
 
 
 class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,8 +121,11 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiTable = ApiTable()
     queue: QueueTable = QueueTable()
     trace: TraceTable = TraceTable()
+    replay: ReplayTable = ReplayTable()
+    vector_cache: VectorCacheTable = VectorCacheTable()
     log_level: Level = "info"
     demo: bool = False
+    environment: Environment | None = None
     token: tuple[TokenTable, ...] = ()
     key: tuple[KeyTable, ...] = ()
     caller: tuple[CallerTable, ...] = ()
@@ -149,6 +168,16 @@ class Home:
         return self.run / "metrics"
 
     @property
+    def replay_guard(self) -> Path:
+        """The vectors that may not come twice; mapped by every worker."""
+        return self.run / "replay.guard"
+
+    @property
+    def shared_vectors(self) -> Path:
+        """The vectors that workers may give out again; mapped by every worker."""
+        return self.run / "shared.vectors"
+
+    @property
     def serve_lock(self) -> Path:
         """Locked by the process that serves this home, whose id it holds."""
         return self.run / "serve.lock"
@@ -166,7 +195,10 @@ class Config:
     api: ApiTable
     queue: QueueTable
     trace: TraceTable
+    replay: ReplayTable
+    vector_cache: VectorCacheTable
     log_level: Level
+    environment: Environment | None
     tokens: tuple[TokenTable, ...]
     keys: tuple[KeyTable, ...]
     callers: tuple[CallerTable, ...]
@@ -191,17 +223,22 @@ def load_config(root: Path) -> Config:
     _check_names(home, "caller", [caller.name for caller in read.caller])
     keys = tuple(_check_key(home, key, at, tokens) for at, key in enumerate(read.key))
     read_listen(str(home.config_file), read.api.listen)
+    if read.vector_cache.shared_memory < LEAST_SHARED:
+        raise _refuse(home, "vector_cache.shared_memory", "at least 1MiB")
     _check_callers(home, read.caller)
     return Config(
-        home,
-        read.api,
-        read.queue,
-        read.trace,
-        read.log_level,
-        tokens,
-        keys,
-        read.caller,
-        read.demo,
+        home=home,
+        api=read.api,
+        queue=read.queue,
+        trace=read.trace,
+        replay=read.replay,
+        vector_cache=read.vector_cache,
+        log_level=read.log_level,
+        environment=read.environment,
+        tokens=tokens,
+        keys=keys,
+        callers=read.caller,
+        is_demo=read.demo,
     )
 
 

@@ -20,9 +20,12 @@ from typing import Final
 import uvloop
 
 from appliance import log, metrics
+from appliance.cache.replay_guard import prepare_guard
+from appliance.cache.shared_memory import prepare_shared_memory
 from appliance.child import Child
 from appliance.clock import SystemClock
 from appliance.config import Config, Home, KeyTable, TokenTable, load_config, read_listen
+from appliance.conventions.loader import ConventionChanges
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
 from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
 from appliance.keeper import Kept, KeptLanes
@@ -34,6 +37,7 @@ from hsm.process import LaneProcess
 
 _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
+_LOOK_EVERY: Final = 2.0  # seconds between looks for changed conventions
 _RELOAD_TIMEOUT: Final = 30.0
 _LANE_STOP_TIMEOUT: Final = 5.0
 
@@ -73,6 +77,12 @@ class _Supervisor:
         metrics.state_build()
         metrics.GENERATION.set(self._generation)
         build_registry(self._config)
+        prepare_guard(
+            self._config.home.replay_guard, self._config.replay.capacity, SystemClock().now()
+        )
+        prepare_shared_memory(
+            self._config.home.shared_vectors, self._config.vector_cache.shared_memory
+        )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,6 +104,7 @@ class _Supervisor:
                 task.add_done_callback(reloads.discard)
 
             loop.add_signal_handler(signal.SIGHUP, reload)
+            keepers.append(asyncio.create_task(self._reload_on_change(reload)))
             self._say_ready()
             await stop.wait()
             _LOG.info("draining")
@@ -163,13 +174,23 @@ class _Supervisor:
 
         return start
 
+    async def _reload_on_change(self, reload: Callable[[], None]) -> None:
+        """Reload once convention files have changed and come to rest."""
+        changes = ConventionChanges(self._config.home.conventions)
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            if await asyncio.to_thread(changes.settled):
+                _LOG.info("conventions-changed")
+                reload()
+
     async def _reload(self) -> None:
         """Have every worker load the conventions, then all commit, or all discard (DESIGN section 2)."""
         async with self._reloading:
             generation = self._generation + 1
             try:
                 config = load_config(self._config.home.root)
-                build_registry(config)
+                # In a thread, for ten thousand files take a while.
+                await asyncio.to_thread(build_registry, config)
                 await self._adopt_keys(config)
                 children = [kept.child for kept in self._workers if kept.child is not None]
                 refusals = [

@@ -12,13 +12,18 @@ import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence, Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from appliance import log, metrics
+from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard
+from appliance.cache.shared_memory import SharedMemory
+from appliance.cache.vector_cache import CacheLimits, VectorCache
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, TokenTable, key_settings, load_config, token_settings
-from appliance.conventions.loader import load_conventions
+from appliance.conventions.loader import ConventionFiles
+from appliance.conventions.model import ClientConvention, Convention
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.errors import (
     ApplianceError,
@@ -42,6 +47,8 @@ from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
 from appliance.signing.settings import QueueSettings
 from appliance.trace.spool import Spool, SpoolSettings
+from appliance.trust.revocation import CrlDirectories
+from appliance.trust.watch import CrlWatch
 from hsm.errors import PIN_CODES, HsmError
 from hsm.process import LaneProcess, start_lane
 from hsm.settings import LaneSettings
@@ -52,6 +59,8 @@ SECRET_VARIABLES: Final = frozenset({"CREDENTIALS_DIRECTORY"})
 _LOG: Final = log.Log("wiring")
 _TOKEN_MARGIN: Final = 1.0
 """Seconds a job may spend in the token after the longest wait that the queue allows."""
+
+_FLUSH_EVERY: Final = 1.0
 
 _LOCAL_LOG: Final = "cli"
 _LOCAL_PATIENCE: Final = 10.0
@@ -68,20 +77,57 @@ def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
     Raises:
         ConfigurationError: a file is wrong, or a convention names a key that is not there or does not fit its algorithm.
     """
-    keyring = keyring or Keyring.load(config.keys)
-    registry = Registry(load_conventions(config.home.conventions), SystemClock())
-    for convention in registry.clients():
-        file = str(config.home.conventions / f"{convention.id}.toml")
-        if convention.key not in keyring.names():
+    return RegistryBuilder(config.home.conventions).build(
+        config, keyring or Keyring.load(config.keys)
+    )
+
+
+class RegistryBuilder:
+    """Builds one registry after the other; what did not change on disk is not read again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory: Final = directory
+        self._files: Final = ConventionFiles(directory)
+        self._crls: Final = CrlDirectories()
+
+    def build(self, config: Config, keyring: Keyring) -> Registry:
+        """Read, check, and look at every CRL directory, so that no vector will wait for that.
+
+        Raises:
+            ConfigurationError: a file is wrong, or a convention does not fit this home.
+        """
+        registry = Registry(self._files.load(), self._crls)
+        for convention in registry.all():
+            self._check_environment(convention, config)
+        for convention in registry.clients():
+            for key in convention.keys:
+                self._check_key(convention, key, keyring)
+        for each in registry.watched():
+            each.crls.look()
+        return registry
+
+    def _check_environment(self, convention: Convention, config: Config) -> None:
+        if config.environment not in {None, convention.environment}:
+            raise self._refuse(
+                convention,
+                "environment",
+                f"`{config.environment}`, as appliance.toml says; got `{convention.environment}`",
+            )
+
+    def _check_key(self, convention: ClientConvention, key: str, keyring: Keyring) -> None:
+        if key not in keyring.names():
             known = ", ".join(keyring.names()) or "(there is none)"
-            raise ConfigurationError(
-                file, "key", f"the name of a [[key]] in service: {known}; got `{convention.key}`"
+            where = "key" if key == convention.key else "rollover.key"
+            raise self._refuse(
+                convention, where, f"the name of a [[key]] in service: {known}; got `{key}`"
             )
         try:
-            keyring.profile(convention.key, convention.signature_algorithm)
+            keyring.profile(key, convention.signature_algorithm)
         except ConfigurationError as exc:
-            raise ConfigurationError(file, "signature.algorithm", exc.expected) from exc
-    return registry
+            raise self._refuse(convention, "signature.algorithm", exc.expected) from exc
+
+    def _refuse(self, convention: Convention, key: str, expected: str) -> ConfigurationError:
+        return ConfigurationError(str(self._directory / f"{convention.id}.toml"), key, expected)
 
 
 async def open_lane(
@@ -161,7 +207,7 @@ async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator
         queue = _build_queue(config, sockets, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
-        yield _build_issue(config, cell, keyring, queue, spool, clock)
+        yield _build_issue(config, cell, keyring, queue, spool, VectorCache(_cache_limits(config)))
 
 
 async def _open_local_lanes(
@@ -192,7 +238,8 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
     """Be worker `index`."""
     clock = SystemClock()
     keyring = Keyring.load(config.keys)
-    cell = RegistryCell(build_registry(config, keyring))
+    builder = RegistryBuilder(config.home.conventions)
+    cell = RegistryCell(builder.build(config, keyring))
     metrics.state_build()
     async with contextlib.AsyncExitStack() as stack:
         spool = Spool.open(config.home.spool, f"worker-{index}", _spool_settings(config), clock)
@@ -204,9 +251,18 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         queue = _build_queue(config, lanes, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
+        guard = stack.enter_context(ReplayGuard(config.home.replay_guard))
+        shared = stack.enter_context(SharedMemory(config.home.shared_vectors))
+        vectors = VectorCache(_cache_limits(config), (shared,))
         operations = Operations(
-            issue=_build_issue(config, cell, keyring, queue, spool, clock),
-            verify=VerifyOperation(cell, spool, clock, Limits(octets=config.api.body_limit)),
+            issue=_build_issue(config, cell, keyring, queue, spool, vectors),
+            verify=VerifyOperation(
+                cell,
+                spool,
+                clock,
+                LocalReplayGate(guard),
+                Limits(octets=config.api.body_limit),
+            ),
             health=ReadyProbe(
                 registry=cell,
                 keys=keyring,
@@ -222,11 +278,24 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         application = ApiApplication(operations, _build_callers(config), admission, clock)
         server = ApiServer(application, sockets, admission)
         _end_on_signals(server)
-        control = _Control(config, keyring, cell, application, queue)
-        obeying = asyncio.create_task(control.obey(server))
+        control = _Control(config, keyring, queue, cell, Served(application, builder, vectors))
+        watch = CrlWatch(cell.watched, clock)
+        besides = [asyncio.create_task(control.obey(server)), asyncio.create_task(watch.run())]
+        if index == 0:  # one worker brings to the disk what all have recorded
+            besides.append(asyncio.create_task(_keep_flushed(guard)))
         print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
         await server.serve()
-        obeying.cancel()
+        for task in besides:
+            task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a commit changes besides the conventions themselves, and what reads them."""
+
+    application: ApiApplication
+    builder: RegistryBuilder
+    vectors: VectorCache
 
 
 class _Control:
@@ -236,16 +305,16 @@ class _Control:
         self,
         config: Config,
         keyring: Keyring,
-        cell: RegistryCell,
-        application: ApiApplication,
         queue: SigningQueue,
+        cell: RegistryCell,
+        served: Served,
     ) -> None:
         self._tokens: Final = {token.name for token in config.tokens}
         self._queue: Final = queue
-        self._root: Final = config.home.root
         self._keyring: Final = keyring
+        self._root: Final = config.home.root
         self._cell: Final = cell
-        self._application: Final = application
+        self._served: Final = served
         self._loaded: tuple[Config, Keyring, Registry, CallerDirectory] | None = None
 
     async def obey(self, server: ApiServer) -> None:
@@ -255,17 +324,14 @@ class _Control:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := (await reader.readline()).decode():
             order, _, generation = line.strip().partition(" ")
-            print(self._follow(order, generation), flush=True)  # noqa: T201 - what the supervisor waits for
+            print(await self._follow(order, generation), flush=True)  # noqa: T201 - what the supervisor waits for
         _LOG.warning("parent-gone")
         server.begin_drain()
 
-    def _follow(self, order: str, generation: str) -> str:
+    async def _follow(self, order: str, generation: str) -> str:
         if order == "load":
             try:
-                config = load_config(self._root)
-                keyring = Keyring.load(config.keys)
-                registry = build_registry(config, keyring)
-                self._loaded = config, keyring, registry, _build_callers(config)
+                self._loaded = await asyncio.to_thread(self._load)
             except ApplianceError as exc:
                 return exc.detail.replace("\n", " ")
             return f"loaded {generation}"
@@ -273,11 +339,26 @@ class _Control:
             config, keyring, registry, callers = self._loaded
             self._queue.serve_keys(_tokens_of_keys(config, self._tokens))
             self._keyring.adopt(keyring)
-            self._cell.current, self._application.callers = registry, callers
+            self._cell.current, self._served.application.callers = registry, callers
+            self._served.vectors.clear()
             self._loaded = None
             return f"committed {generation}"
         self._loaded = None
         return f"discarded {generation}"
+
+    def _load(self) -> tuple[Config, Keyring, Registry, CallerDirectory]:
+        """Read everything in a thread: requests go on under the conventions in force."""
+        config = load_config(self._root)
+        keyring = Keyring.load(config.keys)
+        registry = self._served.builder.build(config, keyring)
+        return config, keyring, registry, _build_callers(config)
+
+
+async def _keep_flushed(guard: ReplayGuard) -> None:
+    """Bring the replay guard to the disk every second, until cancelled."""
+    while True:
+        await asyncio.sleep(_FLUSH_EVERY)
+        await asyncio.to_thread(guard.flush)
 
 
 def _end_on_signals(server: ApiServer) -> None:
@@ -305,17 +386,22 @@ def _build_issue(
     keyring: Keyring,
     queue: SigningQueue,
     spool: Spool,
-    clock: Clock,
+    vectors: VectorCache,
 ) -> IssueOperation:
     return IssueOperation(
         registry=cell,
         keys=keyring,
         signer=queue,
         trace=spool,
-        clock=clock,
+        vectors=vectors,
+        clock=SystemClock(),
         new_uuid=uuid.uuid4,
         settings=IssueSettings(sign_within=config.queue.age + _TOKEN_MARGIN),
     )
+
+
+def _cache_limits(config: Config) -> CacheLimits:
+    return CacheLimits(config.vector_cache.vectors, config.vector_cache.memory)
 
 
 def _build_callers(config: Config) -> CallerDirectory:

@@ -9,6 +9,8 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 
+from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard, prepare_guard
+from appliance.cache.vector_cache import CacheLimits, VectorCache
 from appliance.clock import Clock, FixedClock
 from appliance.conventions.model import Convention
 from appliance.conventions.registry import Registry, RegistryCell
@@ -110,13 +112,15 @@ async def make_room(
     holders: Mapping[str, Holder],
     *conventions: Convention,
     queue: SigningQueue | None = None,
+    vectors: VectorCache | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Room]:
     """Open the spool and put the operations together; with a queue its lanes sign, else keys in memory."""
-    clock = FixedClock(NOW)
+    clock = clock or FixedClock(NOW)
     keyring = Keyring.load(
         [_write_key(directory, name, holder) for name, holder in holders.items()]
     )
-    cell = RegistryCell(Registry(conventions, clock))
+    cell = RegistryCell(Registry(conventions))
     signer = SoftwareSigner(holders, clock)
     spool = Spool.open(directory / "spool", "tests", SpoolSettings(), clock)
     issue = IssueOperation(
@@ -124,13 +128,16 @@ async def make_room(
         keys=keyring,
         signer=queue or signer,
         trace=spool,
+        vectors=VectorCache(CacheLimits(1000, 10_000_000)) if vectors is None else vectors,
         clock=clock,
         new_uuid=uuid4,
         settings=IssueSettings(),
     )
+    prepare_guard(directory / "replay.guard", 1000, NOW)
     try:
-        verify = VerifyOperation(cell, spool, clock)
-        yield Room(directory, cell, keyring, signer, spool, issue, verify)
+        with ReplayGuard(directory / "replay.guard") as guard:
+            verify = VerifyOperation(cell, spool, clock, LocalReplayGate(guard))
+            yield Room(directory, cell, keyring, signer, spool, issue, verify)
     finally:
         await spool.aclose()
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from appliance.cli.input import read_input
 from appliance.cli.output import Colour, Exit, Output, printable
-from appliance.clock import FixedClock, SystemClock, format_instant
+from appliance.clock import SystemClock, format_instant
 from appliance.config import load_config
 from appliance.conventions.loader import load_conventions
 from appliance.conventions.registry import Registry
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.json)
     config = load_config(arguments.home)
     at: datetime = arguments.at or SystemClock().now()
-    registry = Registry(load_conventions(config.home.conventions), FixedClock(at))
+    registry = Registry(load_conventions(config.home.conventions))
     try:
         octets = read_input(arguments.file, config.api.body_limit)
         question = Question(octets, arguments.convention, arguments.service)

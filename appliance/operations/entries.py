@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.cache.vector_cache import Creation
 from appliance.errors import Reason, RequestError
 from appliance.native import AssertionFields
 from appliance.operations.faults import Fault
@@ -51,6 +52,23 @@ def created_entry(
         key=request.key,
         certificate_sha256=certificate_sha256,
         algorithm=request.signature_algorithm,
+    )
+
+
+def reused_entry(
+    vector: UnsignedVector, creation: Creation, context: RequestContext, time: str
+) -> TraceEntry:
+    """State that a vector was given out again; what it says stands where its creation was traced."""
+    return TraceEntry(
+        event="reused",
+        time=time,
+        request_id=context.request_id,
+        caller=context.caller.name,
+        peer=context.peer,
+        convention=vector.request.convention,
+        assertion_id=vector.assertion_id,
+        creation_log=creation.log,
+        creation_index=creation.index,
     )
 
 

@@ -1,19 +1,22 @@
-"""The route of a request for vectors: authorize, write, sign, check, trace, answer.
+"""The route of a request for vectors: authorize, look for one at hand, write, sign, check, trace, answer.
 
 Promises that nothing is signed outside a convention, that every signature is verified before it is used (the extension's splice),
-and that a vector, or the refusal of one, is returned only when its trace is durable. A batch takes each step once for all of it.
+and that a vector, new or given out again, or the refusal of one, is returned only when its trace is durable. A batch takes each step
+once for all of it.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
 from appliance import metrics
+from appliance.cache.vector_cache import CachedVector, Creation, VectorCache, read_cached, reuse_key
 from appliance.clock import Clock, format_instant
 from appliance.conventions.authorize import authorize_issue
 from appliance.conventions.registry import Registry, RegistryCell
@@ -27,7 +30,7 @@ from appliance.errors import (
 )
 from appliance.log import Log
 from appliance.native import PreparedSignature, SignatureProfile, SignatureRefused, prepare_batch
-from appliance.operations.entries import created_entry, request_refused_entry
+from appliance.operations.entries import created_entry, request_refused_entry, reused_entry
 from appliance.operations.tracing import TraceWriter, wait_durable
 from appliance.signing.job import SigningJob, SigningResult
 from appliance.trace.record import Receipt, TraceEntry, write_entry
@@ -41,6 +44,7 @@ from appliance.vectors.model import (
 )
 
 _LOG: Final = Log("issue")
+_LANDS_WITHIN: Final = 6.0  # seconds a signed vector may take to become durable, and a margin
 _counter: Final = cache(metrics.VECTORS.labels)  # by convention and outcome: closed lists both
 
 
@@ -61,8 +65,14 @@ class Signer(Protocol):
 class SigningKeys(Protocol):
     """What issuing needs of the keyring."""
 
-    def profile(self, key: str, signature_algorithm: str) -> SignatureProfile:
-        """Return how a key signs."""
+    def profile(
+        self,
+        key: str,
+        signature_algorithm: str,
+        key_info: Literal["chain", "leaf"],
+        variant: Literal["A", "B"],
+    ) -> SignatureProfile:
+        """Return how a key signs, which of its certificates it shows, and in which shape."""
 
     def certificate_sha256(self, key: str) -> str:
         """Return the digest of the signer's certificate, hexadecimal."""
@@ -84,18 +94,31 @@ class IssueSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A vector to be signed, how, and its trace but for the digest of what will be signed."""
+    """A vector to be signed, how, and its trace but for the digest of what will be signed.
+
+    Attributes:
+        key: under which it may be given out again; None where it may not. Others may be waiting for it.
+    """
 
     vector: UnsignedVector
     profile: SignatureProfile
     entry: TraceEntry
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """A request that waits for the vector another request has asked for."""
+
+    flight: asyncio.Future[CachedVector]
+    context: RequestContext
 
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What a request comes to once its entry is durable: a vector or a refusal."""
+    """What a request comes to once its entry is durable: a vector, new or given out again, or a refusal."""
 
-    outcome: SignedVector | RequestError
+    outcome: SignedVector | CachedVector | RequestError
     entry: TraceEntry
 
 
@@ -109,10 +132,12 @@ class IssueOperation:
         keys: SigningKeys,
         signer: Signer,
         trace: TraceWriter,
+        vectors: VectorCache,
         clock: Clock,
         new_uuid: Callable[[], UUID],
         settings: IssueSettings,
     ) -> None:
+        self._vectors: Final = vectors
         self._registry: Final = registry
         self._keys: Final = keys
         self._signer: Final = signer
@@ -140,25 +165,116 @@ class IssueOperation:
     ) -> list[IssuedVector | ApplianceError]:
         """Issue many vectors; each position holds its vector, or the error that `issue` would raise."""
         registry = self._registry.current
-        drafts = [self._draft(registry, request, context) for request in requests]
-        signed = iter(await self._sign([draft for draft in drafts if isinstance(draft, _Draft)]))
-        decided = [next(signed) if isinstance(draft, _Draft) else draft for draft in drafts]
-        return await self._make_durable(decided)
+        steps = [self._draft(registry, request, context) for request in requests]
+        leading = [step for step in steps if isinstance(step, _Draft) and step.key is not None]
+        try:
+            if leading:
+                steps = [await self._look_around(step, context) for step in steps]
+            answers = await self._settle(steps)
+            await self._land(steps, answers)
+        finally:
+            for draft in leading:
+                self._vectors.crash(draft.key or b"", _left_alone())
+        return await self._serve_followers(steps, answers)
 
     def _draft(
         self, registry: Registry, request: VectorRequest, context: RequestContext
-    ) -> _Draft | _Decided:
-        """Decide on a request; what is allowed is given its identifier, its instants and its trace entry."""
+    ) -> _Draft | _Decided | _Follower:
+        """Decide on a request; what is allowed and not at hand is given its identifier, its instants and its trace entry."""
         try:
             authorized = authorize_issue(registry, request, context, self._clock)
+            certificate = self._keys.certificate_sha256(authorized.key)
+            key = reuse_key(authorized, certificate) if authorized.reuse else None
+            if key is not None:
+                cached = self._vectors.find(key, self._clock.now(), authorized.reuse_margin)
+                if cached is not None:
+                    return self._give_again(cached, context)
             vector = new_vector(authorized, self._clock, self._new_uuid)
-            entry = created_entry(vector, context, self._keys.certificate_sha256(authorized.key))
+            entry = created_entry(vector, context, certificate)
             write_entry(entry)  # refuses what could not be traced, before it is signed
         except (ConventionViolation, RequestTooLarge) as refusal:
             time = format_instant(self._clock.now())
             return _Decided(refusal, request_refused_entry(request, context, refusal, time))
-        profile = self._keys.profile(authorized.key, authorized.signature_algorithm)
-        return _Draft(vector, profile, entry)
+        flight = None if key is None else self._vectors.flight(key)
+        if flight is not None:
+            return _Follower(flight, context)
+        profile = self._keys.profile(
+            authorized.key,
+            authorized.signature_algorithm,
+            authorized.key_info,
+            authorized.variant,
+        )
+        return _Draft(vector, profile, entry, key)
+
+    def _give_again(self, cached: CachedVector, context: RequestContext) -> _Decided:
+        time = format_instant(self._clock.now())
+        return _Decided(
+            cached, reused_entry(cached.vector.unsigned, cached.creation, context, time)
+        )
+
+    async def _look_around(
+        self, step: _Draft | _Decided | _Follower, context: RequestContext
+    ) -> _Draft | _Decided | _Follower:
+        """Before signing what may be shared, look whether another process has it."""
+        if not isinstance(step, _Draft) or step.key is None:
+            return step
+        request = step.vector.request
+        cached = await self._vectors.find_shared(
+            step.key, lambda octets: read_cached(octets, request, step.profile)
+        )
+        if cached is None or not cached.serves(self._clock.now(), request.reuse_margin):
+            return step
+        await self._vectors.land(step.key, cached, is_new=False)
+        return self._give_again(cached, context)
+
+    async def _settle(
+        self, steps: Sequence[_Draft | _Decided | _Follower]
+    ) -> list[IssuedVector | ApplianceError | None]:
+        """Sign what is to be signed and make all of it durable; followers keep an empty place."""
+        signed = iter(await self._sign([step for step in steps if isinstance(step, _Draft)]))
+        decided = [
+            next(signed) if isinstance(step, _Draft) else step
+            for step in steps
+            if not isinstance(step, _Follower)
+        ]
+        answers = iter(await self._make_durable(decided))
+        return [None if isinstance(step, _Follower) else next(answers) for step in steps]
+
+    async def _land(
+        self,
+        steps: Sequence[_Draft | _Decided | _Follower],
+        answers: Sequence[IssuedVector | ApplianceError | None],
+    ) -> None:
+        """Keep what may be given out again, now that its trace is durable, and give it to those who wait."""
+        for step, answer in zip(steps, answers, strict=True):
+            if not isinstance(step, _Draft) or step.key is None:
+                continue
+            if isinstance(answer, IssuedVector):
+                creation = Creation(answer.receipt.log, answer.receipt.index)
+                cached = CachedVector.of(answer.vector, creation)
+                await self._vectors.land(step.key, cached, is_new=True)
+            elif answer is not None:
+                self._vectors.crash(step.key, answer)
+
+    async def _serve_followers(
+        self,
+        steps: Sequence[_Draft | _Decided | _Follower],
+        answers: Sequence[IssuedVector | ApplianceError | None],
+    ) -> list[IssuedVector | ApplianceError]:
+        """Answer those who waited, each with a trace entry of its own."""
+        waited = [await self._follow(step) for step in steps if isinstance(step, _Follower)]
+        followed = iter(await self._make_durable(waited))
+        return [next(followed) if answer is None else answer for answer in answers]
+
+    async def _follow(self, step: _Follower) -> _Decided | ApplianceError:
+        try:
+            within = self._settings.sign_within + _LANDS_WITHIN
+            cached = await asyncio.wait_for(asyncio.shield(step.flight), within)
+        except ApplianceError as exc:
+            return exc
+        except TimeoutError:
+            return _left_alone()
+        return self._give_again(cached, step.context)
 
     async def _sign(self, drafts: Sequence[_Draft]) -> list[_Decided | ApplianceError]:
         """Sign drafts, or say of each why it could not be signed."""
@@ -230,10 +346,20 @@ def _prepare(drafts: Sequence[_Draft]) -> list[PreparedSignature]:
     return [prepared[at] for at in range(len(drafts))]
 
 
+def _left_alone() -> HsmUnavailable:
+    return HsmUnavailable(
+        Reason.HSM_UNAVAILABLE,
+        "the request that would have made this vector was given up; ask again",
+    )
+
+
 def _answer(decided: _Decided, receipt: Receipt) -> IssuedVector | ApplianceError:
     outcome = decided.outcome
     if isinstance(outcome, RequestError):
         _counter("", "refused").inc()
         return outcome
+    if isinstance(outcome, CachedVector):
+        _counter(outcome.vector.unsigned.request.convention, "reused").inc()
+        return IssuedVector(outcome.vector, receipt, reused=True)
     _counter(outcome.unsigned.request.convention, "created").inc()
     return IssuedVector(outcome, receipt)

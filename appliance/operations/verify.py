@@ -1,14 +1,20 @@
-"""The route of a received vector: judge it, trace the decision, then answer."""
+"""The route of a received vector: judge it, ask whether it came before, trace the decision, then answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
+
+import msgspec
 
 from appliance import metrics
+from appliance.cache.replay_guard import Received
 from appliance.clock import Clock, format_instant
 from appliance.conventions.registry import RegistryCell
+from appliance.errors import Reason, ReplayGuardFull, ReplayGuardUnavailable, VectorRefused
+from appliance.log import Log
 from appliance.native import Limits
-from appliance.operations.checks import Check, checks_of
+from appliance.operations.checks import ALL_BUT_REPLAY, Check, checks_of
 from appliance.operations.entries import received_entry
 from appliance.operations.faults import Fault, fault_of
 from appliance.operations.judge import Judgement, Question, judge
@@ -16,6 +22,7 @@ from appliance.operations.tracing import TraceWriter, wait_durable
 from appliance.trace.record import Receipt
 from appliance.vectors.model import AcceptedVector, RequestContext
 
+_LOG: Final = Log("verify")
 _counter: Final = cache(metrics.VERIFICATIONS.labels)  # by convention and fault: closed lists both
 
 
@@ -34,15 +41,33 @@ class Verdict:
     receipt: Receipt | None
 
 
+class ReplayGate(Protocol):
+    """Who knows which vectors came before: `cache.replay_guard`, or what several appliances share."""
+
+    async def record(self, received: Received, now: datetime) -> bool:
+        """Record a vector at once for everybody; False when it came before, or may have.
+
+        Raises:
+            ReplayGuardFull: there is no room for it.
+            ReplayGuardUnavailable: nobody can tell.
+        """
+
+
 class VerifyOperation:
     """Decides on received vectors."""
 
     def __init__(
-        self, registry: RegistryCell, trace: TraceWriter, clock: Clock, limits: Limits | None = None
+        self,
+        registry: RegistryCell,
+        trace: TraceWriter,
+        clock: Clock,
+        replay: ReplayGate,
+        limits: Limits | None = None,
     ) -> None:
         self._registry: Final = registry
         self._trace: Final = trace
         self._clock: Final = clock
+        self._replay: Final = replay
         self._limits: Final = limits
 
     async def verify(
@@ -54,22 +79,57 @@ class VerifyOperation:
             MalformedRequest: not well-formed, with a DTD, or over a limit; counted, not traced.
             ConventionViolation: there is no such provider convention.
             ResourceUnknown: there is no provider convention at all.
+            ReplayGuardFull, ReplayGuardUnavailable: the vector may come once only, and nobody can tell whether it did.
             SpoolFull, SpoolUnavailable: the decision cannot be traced, so it is not given.
         """
         now = self._clock.now()
-        judgement = judge(
-            Question(octets, convention, service), self._registry.current, now, self._limits
-        )
-        verdict = verdict_of(judgement)
+        question = Question(octets, convention, service, context.tls_certificate)
+        judgement = judge(question, self._registry.current, now, self._limits)
+        judgement, is_replayed = await self._check_replay(judgement, now)
+        verdict = _state(judgement)
         entry = received_entry(judgement, context, verdict.fault, format_instant(now))
+        if is_replayed:
+            entry = msgspec.structs.replace(entry, replayed=True)
         receipt = await wait_durable(self._trace.append(entry))
         convention = "" if verdict.accepted is None else verdict.accepted.convention
         _counter(convention, "" if verdict.fault is None else verdict.fault.code).inc()
         return Verdict(verdict.accepted, verdict.fault, verdict.checks, receipt)
 
+    async def _check_replay(self, judgement: Judgement, now: datetime) -> tuple[Judgement, bool]:
+        """Record an accepted vector, the last of all checks; one that came before is refused where the convention says so."""
+        accepted = judgement.accepted
+        if accepted is None or accepted.replay == "off":
+            return judgement, False
+        vector = accepted.vector
+        # One millisecond past the last instant at which the rules would take it.
+        expires = vector.not_on_or_after + timedelta(seconds=accepted.skew, milliseconds=1)
+        received = Received(vector.issuer, vector.assertion_id, expires)
+        try:
+            if await self._replay.record(received, now):
+                return judgement, False
+        except (ReplayGuardFull, ReplayGuardUnavailable) as exc:
+            if accepted.replay == "refuse":
+                raise
+            _LOG.warning("replay-not-noticed", convention=accepted.convention, detail=exc.detail)
+            return judgement, False
+        if accepted.replay == "log":
+            _LOG.info("replayed", convention=accepted.convention, id=vector.assertion_id)
+            return judgement, True
+        refusal = VectorRefused(
+            Reason.REPLAYED, "a vector of this issuer with this ID was accepted before"
+        )
+        return replace(judgement, accepted=None, refusal=refusal), True
+
 
 def verdict_of(judgement: Judgement) -> Verdict:
-    """State a judgement as a verdict that leaves no trace."""
+    """State a judgement as a verdict that leaves no trace and asked no replay guard."""
+    verdict = _state(judgement)
+    if judgement.accepted is not None and judgement.accepted.replay == "refuse":
+        return replace(verdict, checks=ALL_BUT_REPLAY)
+    return verdict
+
+
+def _state(judgement: Judgement) -> Verdict:
     refusal = judgement.refusal
     fault = None if refusal is None else fault_of(refusal)
     return Verdict(judgement.accepted, fault, checks_of(refusal), None)

@@ -30,6 +30,8 @@ class TraceEntry(
         assertion_sha256, certificate_sha256: lower-case hexadecimal; the signed assertion, the signer's DER certificate.
         verdict, fault, reason: of a `received` or refused event; `fault` is the QName of DOMAIN 7, `reason` ours.
         legacy_sha1: the signature or the chain relies on SHA-1.
+        replayed: the vector came before.
+        creation_log, creation_index: of a `reused` event: where the vector's creation stands, which says the rest.
     """
 
     event: Event
@@ -58,6 +60,9 @@ class TraceEntry(
     fault: str | None = None
     reason: str | None = None
     legacy_sha1: bool = False
+    replayed: bool = False
+    creation_log: str | None = None
+    creation_index: int | None = None
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -21,7 +21,7 @@ def appliance(capsysbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
     return CommandLine(capsysbinary)
 
 
-@pytest.mark.parametrize(("name", "count"), [("demo-client.toml", 7), ("demo-provider.toml", 4)])
+@pytest.mark.parametrize(("name", "count"), [("demo-client.toml", 12), ("demo-provider.toml", 9)])
 def test_commented_convention_settings_are_the_defaults(
     tmp_path: Path, name: str, count: int
 ) -> None:
@@ -43,7 +43,7 @@ def test_commented_settings_are_the_defaults(tmp_path: Path) -> None:
     """A commented line of appliance.toml shows the default: taking the comment sign away changes nothing."""
     text = HOME_FILES.joinpath("settings.toml").read_text()
     changed, found = SETTING.subn(r"\1", text)
-    assert found == 19
+    assert found == 23
     (tmp_path / "appliance.toml").write_text(text)
     expected = load_config(tmp_path)
     (tmp_path / "appliance.toml").write_text(changed)

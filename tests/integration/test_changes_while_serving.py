@@ -1,0 +1,121 @@
+"""What changes on disk while the service runs: conventions, taken as a whole or not at all, and CRLs, seen without a reload."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from appliance.conventions.loader import ConventionChanges
+from tests.homes import edit
+from tests.messages import Signing, make_vector
+from tests.partners import write_provider
+from tests.pki import Pki, make_crl, make_pki
+from tests.service import RunningService, make_demo_home, serve, wait_until
+
+
+def test_changes_are_taken_once_they_rest(tmp_path: Path) -> None:
+    """A change is reported once, when a second look sees the same; other files do not count."""
+    changes = ConventionChanges(tmp_path)
+    assert not changes.settled()
+    (tmp_path / "a.toml").write_text("a")
+    assert not changes.settled()
+    (tmp_path / "b.toml").write_text("b")
+    assert not changes.settled()
+    assert changes.settled()
+    assert not changes.settled()
+    (tmp_path / "notes.txt").write_text("c")
+    assert [changes.settled(), changes.settled()] == [False, False]
+    (tmp_path / "a.toml").unlink()
+    assert [changes.settled(), changes.settled(), changes.settled()] == [False, True, False]
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_changed_files_are_taken_under_load_without_a_failed_request(tmp_path: Path) -> None:
+    """Nobody sends a signal: changed files are taken by all workers; a broken one changes nothing; no request fails."""
+    home = make_demo_home(tmp_path)
+    edit(home / "appliance.toml", "# workers = 1", "workers = 2")
+    client = home / "conventions" / "demo-client.toml"
+    with serve(home) as running:
+        stop = threading.Event()
+
+        def issue_until_stopped() -> set[int]:
+            statuses = set()
+            while not stop.is_set():
+                statuses.add(running.issue().status)
+            return statuses
+
+        with ThreadPoolExecutor(3) as pool:
+            users = [pool.submit(issue_until_stopped) for _ in range(3)]
+            try:
+                edit(client, '"PAGM_GESTION"]', '"PAGM_GESTION", "PAGM_NEUF"]')
+                _wait_for_all(running, "PAGM_NEUF", 200)
+                edit(client, "role =", "rôle =")
+                wait_until(lambda: "reload-refused" in running.errors.read_text(), 30, "a refusal")
+                _wait_for_all(running, "PAGM_NEUF", 200)
+                edit(client, "rôle =", "role =")
+                edit(client, ', "PAGM_NEUF"]', "]")
+                _wait_for_all(running, "PAGM_NEUF", 403)
+            finally:
+                stop.set()
+            assert set().union(*(user.result(30) for user in users)) == {200}
+
+
+def _wait_for_all(running: RunningService, pagm: str, status: int) -> None:
+    """Wait until twenty requests in a row, whichever worker they reach, are answered alike."""
+
+    def agree() -> bool:
+        return {running.issue(pagms=[pagm]).status for _ in range(20)} == {status}
+
+    wait_until(agree, 40, f"{pagm} to be answered {status} by every worker")
+
+
+def _write_trust(directory: Path, pki: Pki, now: datetime) -> None:
+    pki.write(directory)
+    for at, authority in enumerate(pki.authorities):
+        _publish(directory / "crl" / f"{at}.crl", make_crl(authority, **_period(now)))
+
+
+def _period(now: datetime) -> dict[str, datetime]:
+    return {"begins": now - timedelta(hours=1), "ends": now + timedelta(days=2)}
+
+
+def _publish(file: Path, crl: bytes) -> None:
+    new = file.with_suffix(".new")
+    new.write_bytes(crl)
+    new.replace(file)
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_crl_published_while_serving(tmp_path: Path) -> None:
+    """A signer is accepted until its CA publishes that it is revoked; without a current CRL nobody is; nothing is restarted."""
+    now, pki = datetime.now(UTC), make_pki("partner")
+    home = make_demo_home(tmp_path)
+    _write_trust(home / "pki" / "partner", pki, now)
+    write_provider(home, "partner", "pki/partner")
+    crl = home / "pki" / "partner" / "crl" / "2.crl"
+    vector = make_vector(
+        Signing(pki.leaf),
+        issue_instant=now.isoformat(),
+        confirmation_not_on_or_after=(now + timedelta(hours=2)).isoformat(),
+        not_before=(now - timedelta(minutes=5)).isoformat(),
+        not_on_or_after=(now + timedelta(hours=2)).isoformat(),
+    )
+    with serve(home) as running:
+
+        def reason() -> str:
+            answer = running.verify(vector).json
+            return "accepted" if answer["verdict"] == "accepted" else answer["fault"]["reason"]
+
+        assert reason() == "accepted"
+        _publish(crl, make_crl(pki.issuing, [pki.leaf], **_period(now)))
+        wait_until(lambda: reason() == "certificate-revoked", 20, "the revocation")
+        past = {"begins": now - timedelta(days=3), "ends": now - timedelta(days=1)}
+        _publish(crl, make_crl(pki.issuing, **past))
+        wait_until(lambda: reason() == "revocation-unknown", 20, "the stale CRL to count")
+        _publish(crl, make_crl(pki.issuing, **_period(now)))
+        wait_until(lambda: reason() == "accepted", 20, "the current CRL to count")
+        assert "crl-runs-out" in running.errors.read_text()

@@ -1,0 +1,160 @@
+"""A vector that comes twice: off, log, refuse; under concurrency, restarts and full tables."""
+
+import asyncio
+import http.client
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard, prepare_guard
+from appliance.clock import FixedClock
+from appliance.errors import ReplayGuardFull
+from appliance.operations.judge import Question, judge
+from appliance.operations.verify import Verdict, VerifyOperation, verdict_of
+from tests.homes import edit
+from tests.issuing import Room, make_room
+from tests.messages import Signing, make_vector
+from tests.partners import CONTEXT, make_provider, make_registry
+from tests.pki import NOW, Pki, make_pki
+from tests.service import make_demo_home, serve
+
+
+@pytest.fixture(scope="module")
+def pki() -> Pki:
+    """A partner's PKI."""
+    return make_pki("partner")
+
+
+async def present(room: Room, *messages: bytes) -> list[Verdict]:
+    """Present messages one after the other."""
+    return [await room.verify.verify(message, CONTEXT, None, None) for message in messages]
+
+
+def code(verdict: Verdict) -> str:
+    """What came of it."""
+    return "accepted" if verdict.fault is None else verdict.fault.reason.value
+
+
+@pytest.mark.parametrize(
+    ("policy", "second", "is_flagged"),
+    [("off", "accepted", False), ("log", "accepted", True), ("refuse", "replayed", True)],
+)
+def test_policies(pki: Pki, tmp_path: Path, policy: str, second: str, *, is_flagged: bool) -> None:
+    """The second time is accepted, accepted and flagged in the trace, or refused with vi:InvalidVI, the last of all checks."""
+    pki.write(tmp_path)
+    message = make_vector(Signing(pki.leaf))
+
+    async def run() -> tuple[list[Verdict], list[bool]]:
+        async with make_room(tmp_path, {}, make_provider(tmp_path, replay=policy)) as room:
+            verdicts = await present(room, message, message)
+            return verdicts, [entry.replayed for entry in room.entries()]
+
+    verdicts, flags = asyncio.run(run())
+    assert [code(verdict) for verdict in verdicts] == ["accepted", second]
+    assert flags == [False, is_flagged]
+    if policy == "refuse":
+        fault = verdicts[1].fault
+        assert fault is not None
+        assert (fault.code, fault.string) == ("vi:InvalidVI", "Le VI est invalide")
+        assert [check.outcome for check in verdicts[1].checks[-2:]] == ["passed", "failed"]
+
+
+def test_refused_vectors_are_not_remembered(pki: Pki, tmp_path: Path) -> None:
+    """Only an accepted vector uses its ID up: one that is refused for anything else may come again."""
+    pki.write(tmp_path)
+    message = make_vector(Signing(pki.leaf))
+    forged = message.replace(b"agent-0042", b"agent-0043")
+    convention = make_provider(tmp_path, replay="refuse")
+
+    async def run() -> list[str]:
+        async with make_room(tmp_path, {}, convention) as room:
+            return [code(each) for each in await present(room, forged, message, message, forged)]
+
+    assert asyncio.run(run()) == ["digest-mismatch", "accepted", "replayed", "digest-mismatch"]
+
+
+def test_full_guard_refuses_where_once_is_the_rule(pki: Pki, tmp_path: Path) -> None:
+    """With a full guard nothing is accepted that may come once only; where replays are merely logged, life goes on."""
+    pki.write(tmp_path)
+    messages = [make_vector(Signing(pki.leaf)) for _ in range(128)]
+
+    async def run(policy: str) -> list[Verdict]:
+        prepare_guard(tmp_path / policy, 1, NOW)
+        async with make_room(tmp_path, {}, make_provider(tmp_path, replay=policy)) as room:
+            with ReplayGuard(tmp_path / policy) as guard:
+                verify = VerifyOperation(
+                    room.cell, room.spool, FixedClock(NOW), LocalReplayGate(guard)
+                )
+                return [await verify.verify(each, CONTEXT, None, None) for each in messages]
+
+    assert {code(verdict) for verdict in asyncio.run(run("log"))} == {"accepted"}
+    with pytest.raises(ReplayGuardFull, match=r"replay\.capacity"):
+        asyncio.run(run("refuse"))
+
+
+def test_diagnosis_asks_nobody(pki: Pki, tmp_path: Path) -> None:
+    """`appliance verify` leaves the guard alone, and says that this check was not run."""
+    pki.write(tmp_path)
+    registry = make_registry(make_provider(tmp_path, replay="refuse"))
+    verdict = verdict_of(judge(Question(make_vector(Signing(pki.leaf))), registry, NOW))
+    assert verdict.accepted is not None
+    assert (verdict.checks[-1].name, verdict.checks[-1].outcome) == ("replay", "not-run")
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_one_vector_to_every_worker_at_the_same_instant(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Of sixteen connections that present the same vector to four workers at once, one is accepted; a restart forgets nothing."""
+    home = make_demo_home(tmp_path_factory.mktemp("replay"))
+    edit(home / "appliance.toml", "# workers = 1", "workers = 4")
+    edit(home / "conventions" / "demo-provider.toml", '# replay = "log"', 'replay = "refuse"')
+    with serve(home) as running:
+        vectors = [_issue(running.port) for _ in range(5)]
+        for vector in vectors:
+            verdicts = _present_at_once(running.port, vector, 16)
+            assert sorted(verdicts) == ["accepted", *["replayed"] * 15]
+    with serve(home) as running:
+        assert _verify(running.port, vectors[0]) == "replayed"
+
+
+def _issue(port: int) -> bytes:
+    body = json.dumps({"convention": "demo-client", "pagms": ["PAGM_GESTION"]})
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("POST", "/v1/vectors", body, {"Accept": "application/samlassertion+xml"})
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return answer.read()
+
+
+def _verify(port: int, vector: bytes, barrier: threading.Barrier | None = None) -> str:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.connect()
+        if barrier is not None:
+            barrier.wait(20)
+        connection.request("POST", "/v1/verifications", vector)
+        verdict = json.loads(connection.getresponse().read())
+    return verdict["fault"]["reason"] if verdict["verdict"] == "refused" else "accepted"
+
+
+def _present_at_once(port: int, vector: bytes, times: int) -> list[str]:
+    barrier = threading.Barrier(times)
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(lambda _: _verify(port, vector, barrier), range(times)))
+
+
+def test_judgement_knows_the_policy(pki: Pki, tmp_path: Path) -> None:
+    """What is accepted carries its convention's policy, and how long after its end it would still be taken."""
+    pki.write(tmp_path)
+    convention = replace(make_provider(tmp_path), replay="refuse", skew=5.0)
+    accepted = judge(
+        Question(make_vector(Signing(pki.leaf))), make_registry(convention), NOW
+    ).accepted
+    assert accepted is not None
+    assert (accepted.replay, accepted.skew) == ("refuse", 5.0)
