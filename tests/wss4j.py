@@ -1,4 +1,4 @@
-"""WSS4J as the judge: a Java stack that shares nothing with us, fetched by Maven once per clone and run where Java is present."""
+"""WSS4J and its OpenSAML as judges and as a partner: a Java stack that shares nothing with us, fetched by Maven once per clone and run where Java is present."""
 
 import shutil
 import subprocess
@@ -29,6 +29,34 @@ class Wss4j:
         done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
+
+    def judge_vectors(self, signer: bytes, vectors: Sequence[bytes], directory: Path) -> list[str]:
+        """Say of each assertion, alone, `accepted` or `refused` and why, by OpenSAML and the signer's certificate."""
+        (directory / "signer.der").write_bytes(signer)
+        files = _write(vectors, directory)
+        return self._peer("judge", directory / "signer.der", *files).splitlines()
+
+    def sign_vectors(
+        self, key: bytes, chain: Path, unsigned: Sequence[bytes], directory: Path
+    ) -> list[bytes]:
+        """Have OpenSAML sign assertions, with an RSA key in PKCS#8 and a chain in PEM."""
+        (directory / "key.p8").write_bytes(key)
+        files = _write(unsigned, directory)
+        self._peer("sign", directory / "key.p8", chain, *files)
+        return [file.read_bytes() for file in files]
+
+    def _peer(self, *arguments: str | Path) -> str:
+        command = ["java", "-cp", f"{self.jars}/*", FOLDER / "VectorPeer.java", *arguments]
+        done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def _write(documents: Sequence[bytes], directory: Path) -> list[Path]:
+    files = [directory / f"vector-{number}.xml" for number in range(len(documents))]
+    for file, octets in zip(files, documents, strict=True):
+        file.write_bytes(octets)
+    return files
 
 
 @pytest.fixture(scope="session")
