@@ -1,4 +1,4 @@
-"""`appliance convention list|show|check`: the conventions of a home, as the appliance reads them."""
+"""`appliance convention list|show|check|diff`: the conventions of a home, as the appliance reads them."""
 
 import argparse
 import dataclasses
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.cli import convention_files
 from appliance.cli.output import Colour, Exit, Output, printable, write_table
-from appliance.config import load_config
+from appliance.config import Config, load_config
+from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention, load_conventions
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
@@ -17,7 +19,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     """Register `convention` and its subcommands."""
     convention = commands.add_parser(
         "convention",
-        help="list, show or check the conventions",
+        help="list, show, check, compare, make, export or import conventions",
         description="Conventions of a home. Example: appliance convention list --home demo",
     )
     actions = convention.add_subparsers(metavar="ACTION", required=True)
@@ -36,13 +38,23 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     show.set_defaults(run=run_show)
     check = actions.add_parser(
         "check",
-        help="read each file and say what is wrong in it",
+        help="read each file and say what is wrong in it, and which do not fit each other",
         description="Check the convention files. Example: appliance convention check --home demo",
     )
     check.set_defaults(run=run_check)
-    for action in (listing, show, check):
+    diff = actions.add_parser(
+        "diff",
+        help="what two conventions say differently, defaults included",
+        description="Compare two conventions. Example: appliance convention diff --home demo demo-client new.toml",
+        epilog="Exit codes: 0 they say the same; 1 they differ.",
+    )
+    for name in ("first", "second"):
+        diff.add_argument(name, metavar="ID|FILE", help="a convention of the home, or a file")
+    diff.set_defaults(run=run_diff)
+    for action in (listing, show, check, diff):
         action.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
         action.add_argument("--json", action="store_true", help="one JSON document a line")
+    convention_files.add_arguments(actions)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -62,38 +74,84 @@ def run_list(arguments: argparse.Namespace) -> int:
 def run_show(arguments: argparse.Namespace) -> int:
     """Print every value of one convention."""
     output = Output(as_json=arguments.json)
-    conventions = load_conventions(load_config(arguments.home).home.conventions)
-    for convention in conventions:
-        if convention.id == arguments.id:
-            facts = _facts(convention)
-            width = max(map(len, facts))
-            lines = [f"{name:<{width}}  {_text(value)}" for name, value in facts.items()]
-            output.show(facts, "\n".join(lines))
-            return Exit.DONE
-    raise ConventionViolation(
-        Reason.CONVENTION_UNKNOWN,
-        f"no convention `{arguments.id}`; there is {', '.join(c.id for c in conventions) or 'none'}",
-    )
+    facts = _facts(find_convention(load_config(arguments.home), arguments.id))
+    width = max(map(len, facts))
+    lines = [f"{name:<{width}}  {_text(value)}" for name, value in facts.items()]
+    output.show(facts, "\n".join(lines))
+    return Exit.DONE
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Read each file on its own, so that one wrong file does not hide the next."""
+    """Read each file on its own, so that one wrong file does not hide the next; then compare them with each other."""
     output = Output(as_json=arguments.json)
+    conventions: list[Convention] = []
     ended = Exit.DONE
     for file in sorted(load_config(arguments.home).home.conventions.glob("*.toml")):
         try:
-            convention = load_convention(file)
+            conventions.append(load_convention(file))
         except ConfigurationError as exc:
             ended = Exit.REFUSED
-            label = output.paint(Colour.BAD, "wrong")
-            output.show(
-                {"file": str(file), "ok": False, "detail": exc.detail},
-                f"{label}  {printable(exc.detail)}",
-            )
+            _say_wrong(output, str(file), exc.detail)
         else:
             label = output.paint(Colour.GOOD, "ok   ")
-            output.show({"file": str(file), "ok": True}, f"{label}  {file}: {_role(convention)}")
+            role = _role(conventions[-1])
+            output.show({"file": str(file), "ok": True}, f"{label}  {file}: {role}")
+    for found in find_contradictions(conventions):
+        ended = Exit.REFUSED
+        _say_wrong(output, f"{found.first} and {found.second}", found.detail)
     return ended
+
+
+def _say_wrong(output: Output, where: str, detail: str) -> None:
+    label = output.paint(Colour.BAD, "wrong")
+    shown = detail if detail.startswith(where) else f"{where}: {detail}"
+    output.show({"file": where, "ok": False, "detail": detail}, f"{label}  {printable(shown)}")
+
+
+def run_diff(arguments: argparse.Namespace) -> int:
+    """Print each value that differs, on both sides."""
+    output = Output(as_json=arguments.json)
+    config = load_config(arguments.home)
+    first, second = (
+        _facts(_find_or_load(config, each)) for each in (arguments.first, arguments.second)
+    )
+    names = [
+        name for name in first | second if name != "id" and first.get(name) != second.get(name)
+    ]
+    for name in names:
+        sides = first.get(name), second.get(name)
+        lines = [
+            printable(name),
+            *(
+                f"  {mark} {_text(side)}"
+                for mark, side in zip("-+", sides, strict=True)
+                if side is not None
+            ),
+        ]
+        output.show({"key": name, "first": sides[0], "second": sides[1]}, "\n".join(lines))
+    return Exit.REFUSED if names else Exit.DONE
+
+
+def find_convention(config: Config, convention_id: str) -> Convention:
+    """Return a convention of a home.
+
+    Raises:
+        ConfigurationError: a file is wrong.
+        ConventionViolation: there is no such convention.
+    """
+    conventions = load_conventions(config.home.conventions)
+    for convention in conventions:
+        if convention.id == convention_id:
+            return convention
+    raise ConventionViolation(
+        Reason.CONVENTION_UNKNOWN,
+        f"no convention `{convention_id}`; there is {', '.join(c.id for c in conventions) or 'none'}",
+    )
+
+
+def _find_or_load(config: Config, name: str) -> Convention:
+    file = Path(name)
+    return load_convention(file) if file.suffix == ".toml" else find_convention(config, name)
 
 
 def _role(convention: Convention) -> str:
@@ -101,9 +159,10 @@ def _role(convention: Convention) -> str:
 
 
 def _facts(convention: Convention) -> dict[str, object]:
-    values: dict[str, object] = msgspec.to_builtins(
-        dataclasses.asdict(convention), enc_hook=_plain, order="sorted"
-    )
+    stated = {
+        field.name: getattr(convention, field.name) for field in dataclasses.fields(convention)
+    }
+    values: dict[str, object] = msgspec.to_builtins(stated, enc_hook=_plain, order="sorted")
     return {"id": convention.id, "role": _role(convention)} | values
 
 
@@ -113,8 +172,13 @@ def _plain(value: object) -> object:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, dict):
+        pairs = (f"{name}={_text(inner)}" for name, inner in value.items())
+        return " ".join(pairs) or "-"
     if isinstance(value, list | tuple):
-        return " ".join(_text(item) for item in value)
+        return " ".join(_text(item) for item in value) or "-"
     if isinstance(value, float):
         return f"{value:g} s"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "-" if value is None else printable(str(value))

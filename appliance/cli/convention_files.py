@@ -1,0 +1,205 @@
+"""`appliance convention new|export|import`: convention files made, handed to the partner, and taken from one."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from appliance.cli.output import Exit, Output
+from appliance.config import Config, load_config
+from appliance.conventions.loader import load_conventions
+from appliance.conventions.model import ClientConvention, Convention
+from appliance.conventions.portable import (
+    PortableConvention,
+    export_convention,
+    mirror,
+    read_portable,
+    write_roots,
+)
+from appliance.conventions.writer import Value, fill_template, save_convention
+from appliance.errors import ConfigurationError, ConventionViolation, Reason
+from appliance.trust.certificates import load_certificates
+
+_QUESTIONS = {
+    "issuer": "the client organisation, as both sides write it (issuer)",
+    "audience": "the URI of the service (audience)",
+    "recipient": "the provider organisation (recipient)",
+    "level": "an authentication level, or several with spaces between",
+    "pagm": "a profile (PAGM), or several with spaces between",
+    "key": "the [[key]] of appliance.toml that signs",
+    "root": "the partner's trust anchors, PEM files relative to the home",
+    "crl_directory": "the directory of the partner's CRLs, relative to the home",
+}
+_SEVERAL = {"level", "pagm", "root"}
+_ASKED = {
+    "client": ("issuer", "audience", "recipient", "level", "pagm", "key"),
+    "provider": ("issuer", "audience", "recipient", "level", "pagm", "root", "crl_directory"),
+}
+_KEYS = {
+    "level": "levels",
+    "pagm": "pagms",
+    "root": "trust.roots",
+    "crl_directory": "trust.crl_directory",
+}
+
+
+def add_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the subcommands that write."""
+    new = actions.add_parser(
+        "new",
+        help="make a convention from what was agreed; asks on a terminal for what is missing",
+        description=(
+            "Make a convention file and check it. Example: appliance convention new --home demo --role client partner "
+            "--issuer urn:us --audience http://service --recipient urn:them --level urn:level --pagm PAGM_A"
+        ),
+    )
+    new.add_argument("id", metavar="ID", help="its id: the name of its file")
+    new.add_argument("--role", required=True, choices=sorted(_ASKED), help="what we are in it")
+    for name, question in _QUESTIONS.items():
+        several = name in _SEVERAL
+        new.add_argument(
+            f"--{name.replace('_', '-')}",
+            action="append" if several else "store",
+            metavar=name.upper(),
+            help=question.replace(", or several with spaces between", "; repeatable"),
+        )
+    new.set_defaults(run=run_new)
+    export = actions.add_parser(
+        "export",
+        help="write what the partner's appliance needs of a convention",
+        description="Export a convention. Example: appliance convention export --home demo demo-client > for-them.toml",
+    )
+    export.add_argument("id", metavar="ID", help="the convention")
+    export.set_defaults(run=run_export)
+    taking = actions.add_parser(
+        "import",
+        help="make our side of a convention that the partner exported",
+        description="Import a convention. Example: appliance convention import --home demo for-us.toml --id partner",
+    )
+    taking.add_argument("file", type=Path, metavar="FILE", help="what the partner exported")
+    taking.add_argument("--id", required=True, metavar="ID", help="its id here")
+    taking.add_argument("--key", metavar="KEY", help="our signing key, where we are the client")
+    taking.add_argument(
+        "--root",
+        type=Path,
+        metavar="FILE",
+        help="the partner's trust anchors, where we are the provider and the export brings none",
+    )
+    taking.set_defaults(run=run_import)
+    for action in (new, export, taking):
+        action.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
+
+
+def run_new(arguments: argparse.Namespace) -> int:
+    """Ask for what is missing, write the file, and say what to do next."""
+    config = load_config(arguments.home)
+    if arguments.role == "client" and arguments.key is None and len(config.keys) == 1:
+        arguments.key = config.keys[0].name
+    values = {name: getattr(arguments, name) for name in _ASKED[arguments.role]}
+    missing = [name for name, value in values.items() if not value]
+    if missing and not sys.stdin.isatty():
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+        raise ConfigurationError("appliance convention new", "", f"{options} too")
+    values |= {name: _ask(name) for name in missing}
+    stated: dict[str, Value] = {_KEYS.get(name, name): value for name, value in values.items()}
+    _check_key(config, arguments.role, values)
+    made = _save(config, arguments.id, arguments.role, stated)
+    _say_next(config, made, arguments.home)
+    return Exit.DONE
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Print the document."""
+    config = load_config(arguments.home)
+    for convention in load_conventions(config.home.conventions):
+        if convention.id == arguments.id:
+            text = export_convention(convention, _certificates(config, convention))
+            Output().write(text.encode())
+            return Exit.DONE
+    raise ConventionViolation(Reason.CONVENTION_UNKNOWN, f"no convention `{arguments.id}`")
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    """Write our side, with the partner's trust anchors beside it."""
+    config = load_config(arguments.home)
+    read = read_portable(arguments.file)
+    role = "provider" if read.role == "client" else "client"
+    key = arguments.key or (config.keys[0].name if len(config.keys) == 1 else "")
+    if role == "client":
+        _check_key(config, role, {"key": key})
+    trust = f"pki/{arguments.id}"
+    roots = _find_roots(arguments, read) if role == "provider" else b""
+    values = mirror(read, arguments.file, key, trust)
+    made = _save(config, arguments.id, role, dict(values))
+    if role == "provider":
+        directory = config.home.root / trust
+        (directory / "crl").mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "root.pem").write_bytes(roots)
+    _say_next(config, made, arguments.home)
+    return Exit.DONE
+
+
+def _find_roots(arguments: argparse.Namespace, read: PortableConvention) -> bytes:
+    roots = write_roots(arguments.file, read)
+    if arguments.root is not None:
+        chosen = load_certificates(arguments.root)
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chosen)
+    if not roots:
+        raise ConfigurationError(
+            "--root", "", "the file of the partner's trust anchors: the export brings none"
+        )
+    return roots
+
+
+def _ask(name: str) -> str | list[str]:
+    while True:
+        answer = input(f"{_QUESTIONS[name]}: ").strip()
+        if answer:
+            return answer.split() if name in _SEVERAL else answer
+
+
+def _check_key(config: Config, role: str, values: dict[str, str | list[str]]) -> None:
+    known = [key.name for key in config.keys]
+    if role == "client" and values["key"] not in known:
+        raise ConfigurationError(
+            "--key",
+            "",
+            f"the name of a [[key]] of appliance.toml: {', '.join(known) or '(none yet)'}",
+        )
+
+
+def _save(config: Config, convention_id: str, role: str, values: dict[str, Value]) -> Convention:
+    model = files("appliance.cli").joinpath("home", f"demo-{role}.toml").read_text("utf-8")
+    return save_convention(config.home.conventions, convention_id, fill_template(model, values))
+
+
+def _certificates(config: Config, convention: Convention) -> str:
+    """Return the chains of every key of a client convention, PEM."""
+    if not isinstance(convention, ClientConvention):
+        return ""
+    used: Sequence[Path] = [key.certificates for key in config.keys if key.name in convention.keys]
+    chains = (certificate for file in used for certificate in load_certificates(file))
+    return "".join(dict.fromkeys(each.public_bytes(Encoding.PEM).decode() for each in chains))
+
+
+def _say_next(config: Config, made: Convention, home: Path) -> None:
+    file = config.home.conventions / f"{made.id}.toml"
+    steps = [f"made {file}", f"look it over    {os.environ.get('EDITOR', 'vi')} {file}"]
+    if isinstance(made, ClientConvention):
+        pagm = min(made.pagms)
+        steps += [
+            f"check           appliance convention check --home {home}",
+            f"a vector        appliance issue --home {home} --convention {made.id} --pagm {pagm}",
+        ]
+    else:
+        steps += [
+            f"trust anchors   {', '.join(map(str, made.roots))}",
+            f"CRLs            {made.crl_directory}: a current one for each CA",
+            f"check           appliance doctor --home {home}",
+        ]
+    steps.append("take it in      kill -HUP the running `appliance serve`, or start it")
+    Output().show(None, "\n".join(steps))

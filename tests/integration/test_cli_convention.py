@@ -1,0 +1,181 @@
+"""`appliance convention`: made from nothing, checked, compared, handed over, and of use at once."""
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.homes import CommandLine, copy_home, edit
+
+AGREED = (
+    *("--issuer", "urn:nous", "--audience", "http://service.partenaire/"),
+    *("--recipient", "urn:eux", "--level", "urn:niveau:1", "--level", "urn:niveau:2"),
+    *("--pagm", "PAGM_LIRE"),
+)
+
+
+@pytest.fixture
+def appliance(capsysbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
+    """The command line."""
+    return CommandLine(capsysbinary)
+
+
+@pytest.fixture
+def home(demo_home: Path, tmp_path: Path) -> Path:
+    """A demo home that a test may change."""
+    return copy_home(demo_home, tmp_path)
+
+
+@pytest.mark.hsm
+def test_new_client_issues(appliance: CommandLine, home: Path) -> None:
+    """From what was agreed to a vector: `new`, `check`, `issue`; the file keeps the comments that explain the rest."""
+    made = appliance(
+        *("convention", "new", "--home", home, "--role", "client", "partenaire", *AGREED),
+        *("--key", "demo-rsa"),
+    )
+    assert made.code == 0
+    assert b"appliance issue" in made.stdout
+    text = (home / "conventions" / "partenaire.toml").read_text()
+    assert 'levels = ["urn:niveau:1", "urn:niveau:2"]' in text
+    assert "# lifetime =" in text
+    assert appliance("convention", "check", "--home", home).code == 0
+    issued = appliance(
+        *("issue", "--home", home, "--convention", "partenaire", "--pagm", "PAGM_LIRE"),
+    )
+    assert issued.code == 0
+    assert b">http://service.partenaire/<" in issued.stdout
+
+
+def test_new_asks_for_what_is_missing(
+    appliance: CommandLine, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal what is missing is asked for, again until there is an answer; elsewhere it is named."""
+    refused = appliance(
+        "convention", "new", "--home", home, "--role", "provider", "p", "--issuer", "urn:x"
+    )
+    assert refused.code == 2
+    assert "--audience, --recipient, --level, --pagm, --root, --crl-directory" in refused.stderr
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    answers = "\nhttp://s\nurn:r\nurn:a urn:b\nPAGM_A PAGM_B\npki/root.pem\npki/crl\n"
+    monkeypatch.setattr("sys.stdin", Terminal(answers))
+    made = appliance(
+        "convention", "new", "--home", home, "--role", "provider", "p", "--issuer", "urn:x"
+    )
+    assert made.code == 0
+    shown = appliance("convention", "show", "--home", home, "p", "--json").lines[0]
+    assert (shown["levels"], shown["pagms"]) == (["urn:a", "urn:b"], ["PAGM_A", "PAGM_B"])
+    assert shown["crl_directory"].endswith("/pki/crl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("demo-client", *AGREED, "--key", "demo-rsa"), "an id that no convention has yet"),
+        (("a b", *AGREED, "--key", "demo-rsa"), "letters, digits"),
+        (("x", *AGREED, "--key", "absent"), "demo-rsa, demo-ec"),
+        (("x", *AGREED, "--key", "demo-rsa", "--pagm", " "), "pagms[1]"),
+    ],
+)
+def test_new_leaves_nothing_wrong_behind(
+    appliance: CommandLine, home: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    """What cannot be a convention is refused by name, and the directory stays as it was."""
+    before = sorted((home / "conventions").iterdir())
+    ended = appliance("convention", "new", "--home", home, "--role", "client", *arguments)
+    assert ended.code == 2
+    assert expected in ended.stderr
+    assert sorted((home / "conventions").iterdir()) == before
+
+
+def test_check_names_what_does_not_fit(appliance: CommandLine, home: Path) -> None:
+    """Reuse towards a partner who refuses a vector twice is a contradiction, in one file or between two."""
+    provider = home / "conventions" / "demo-provider.toml"
+    edit(provider, '# replay = "log"', 'replay = "refuse"')
+    assert appliance("convention", "check", "--home", home).code == 0
+    client = home / "conventions" / "demo-client.toml"
+    edit(client, "# allowed = false", "allowed = true")
+    ended = appliance("convention", "check", "--home", home)
+    assert ended.code == 1
+    assert b"demo-client and demo-provider: reuse.allowed = true" in ended.stdout
+    edit(client, '# replay = "log"', 'replay = "refuse"')
+    ended = appliance("convention", "check", "--home", home, "--json")
+    assert [line["ok"] for line in ended.lines] == [False, True]
+    assert "reuse.allowed: expected `false`" in ended.lines[0]["detail"]
+    edit(client, "allowed = true", "allowed = false")
+    shutil.copy(provider, home / "conventions" / "twice.toml")
+    ended = appliance("convention", "check", "--home", home)
+    assert b"both are for the same issuer, audience and recipient" in ended.stdout
+
+
+def test_exported_here_imported_there(appliance: CommandLine, home: Path, tmp_path: Path) -> None:
+    """What one side exports the other imports as its mirror image; nothing that is only ours goes along."""
+    edit(home / "conventions" / "demo-client.toml", "# attributes = []", 'attributes = ["service"]')
+    with (home / "conventions" / "demo-client.toml").open("a") as file:
+        file.write(
+            '\n[[caller]]\nnames = ["portail-interne"]\n\n[roles]\nchef = ["PAGM_GESTION"]\n'
+        )
+    exported = appliance("convention", "export", "--home", home, "demo-client")
+    assert exported.code == 0
+    assert b"BEGIN CERTIFICATE" in exported.stdout
+    for ours in (b"portail-interne", b"chef", b"demo-rsa"):
+        assert ours not in exported.stdout
+    document = tmp_path / "theirs.toml"
+    document.write_bytes(exported.stdout)
+    taking = ("convention", "import", "--home", home, document, "--id", "mirrored")
+    refused = appliance(*taking)
+    assert (refused.code, "--root" in refused.stderr) == (2, True)
+    assert appliance(*taking, "--root", home / "pki" / "root.pem").code == 0
+    assert (home / "pki" / "mirrored" / "root.pem").read_text().count("BEGIN") == 1
+    shown = appliance("convention", "show", "--home", home, "mirrored", "--json").lines[0]
+    assert (shown["role"], shown["attributes"], shown["id_style"]) == (
+        "provider",
+        ["service"],
+        "xs-id",
+    )
+    document.write_bytes(appliance("convention", "export", "--home", home, "mirrored").stdout)
+    back = ("convention", "import", "--home", home, document, "--id", "back", "--key", "demo-ec")
+    assert appliance(*back).code == 0
+    differing = appliance("convention", "diff", "--home", home, "demo-client", "back", "--json")
+    assert differing.code == 1
+    assert [line["key"] for line in differing.lines] == ["callers", "key", "roles"]
+
+
+def test_what_is_no_export(appliance: CommandLine, home: Path, tmp_path: Path) -> None:
+    """A later format, another role, unreadable certificates or a shape we do not emit is refused by name."""
+    text = appliance("convention", "export", "--home", home, "demo-client").stdout.decode()
+    head, _, _ = text.partition('certificates = """')
+    provider = appliance("convention", "export", "--home", home, "demo-provider").stdout.decode()
+    for document, expected in (
+        (text.replace("format = 1", "format = 2"), "format: expected 1"),
+        (text.replace('role = "client"', 'role = "both"'), "client or provider"),
+        (head + 'certificates = "rubbish"\n', "certificates in PEM"),
+        (text.replace("format = 1", "format = 1\nkey = 1"), "key"),
+        (provider.replace('variants = ["A"]', 'variants = ["X"]'), "variant"),
+    ):
+        file = tmp_path / "odd.toml"
+        file.write_text(document)
+        ended = appliance(
+            *("convention", "import", "--home", home, file, "--id", "odd", "--key", "demo-rsa"),
+        )
+        assert ended.code == 2
+        assert expected in ended.stderr
+    assert not (home / "conventions" / "odd.toml").exists()
+
+
+def test_diff_of_a_file_and_its_like(appliance: CommandLine, home: Path, tmp_path: Path) -> None:
+    """Written differently but meaning the same is no difference; a file may stand for a convention."""
+    copy = tmp_path / "conventions" / "demo-client.toml"
+    copy.parent.mkdir()
+    text = (home / "conventions" / "demo-client.toml").read_text()
+    copy.write_text(text.replace('# lifetime = "1h"', 'lifetime = "60m"'))
+    same = appliance("convention", "diff", "--home", home, "demo-client", copy)
+    assert (same.code, same.stdout) == (0, b"")
+    copy.write_text(text.replace('# lifetime = "1h"', 'lifetime = "2h"'))
+    other = appliance("convention", "diff", "--home", home, "demo-client", copy)
+    assert (other.code, other.stdout) == (1, b"lifetime\n  - 3600 s\n  + 7200 s\n")
+    assert appliance("convention", "diff", "--home", home, "absent", copy).code == 1
