@@ -5,6 +5,7 @@ one directory: `appliance.toml`, `conventions/`, `secrets/`, `pki/`, `spool/` (t
 """
 
 import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,6 +18,7 @@ from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
 from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
 from hsm.settings import KeySettings, Mechanism, TokenSettings
+from hsm.user import User
 
 LEAST_SHARED: Final = 1024**2
 CONFIG_FILE: Final = "appliance.toml"
@@ -30,6 +32,7 @@ class ApiTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[api]`: the HTTP listener and its limits (CONTRACT 4)."""
 
     listen: str = "127.0.0.1:8440"
+    user: str | None = None
     workers: Count = 1
     body_limit: Size = Size(10 * 1024**2)
     header_limit: Size = Size(32 * 1024)
@@ -84,6 +87,7 @@ class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pin_env: str | None = None
     pin_credential: str | None = None
     environment: dict[str, str] = {}
+    user: str | None = None
     call_timeout: Duration = Duration(0.5)
     open_timeout: Duration = Duration(10)
 
@@ -226,7 +230,7 @@ def load_config(root: Path) -> Config:
     if read.vector_cache.shared_memory < LEAST_SHARED:
         raise _refuse(home, "vector_cache.shared_memory", "at least 1MiB")
     _check_callers(home, read.caller)
-    return Config(
+    config = Config(
         home=home,
         api=read.api,
         queue=read.queue,
@@ -240,6 +244,8 @@ def load_config(root: Path) -> Config:
         callers=read.caller,
         is_demo=read.demo,
     )
+    _check_users(config)
+    return config
 
 
 def token_settings(config: Config, token: TokenTable) -> TokenSettings:
@@ -249,9 +255,37 @@ def token_settings(config: Config, token: TokenTable) -> TokenSettings:
         str(token.module),
         token.label,
         _pin_source(config, token),
-        str(config.home.run),
+        str(token_directory(config, token)),
         token.environment,
+        find_user(config, f"token `{token.name}`: user", token.user),
     )
+
+
+def token_directory(config: Config, token: TokenTable) -> Path:
+    """Return where a token's lanes keep locks and state: a directory of their own when they have a user of their own."""
+    return config.home.run if token.user is None else config.home.run / f"token-{token.name}"
+
+
+def lane_socket(config: Config, token: TokenTable, lane: int) -> Path:
+    """Return where workers find a lane."""
+    return token_directory(config, token) / f"lane-{token.name}-{lane}.sock"
+
+
+def find_user(config: Config, key: str, name: str | None) -> User | None:
+    """Look an account up by name, or by number, which need not have a name.
+
+    Raises:
+        ConfigurationError: there is none of this name.
+    """
+    if name is None:
+        return None
+    try:
+        if name.isdecimal():
+            return User(int(name), int(name))
+        account = pwd.getpwnam(name)
+    except KeyError:
+        raise _refuse(config.home, key, f"the name or number of an account, got `{name}`") from None
+    return User(account.pw_uid, account.pw_gid)
 
 
 def key_settings(config: Config, key: KeyTable, public_key: bytes | None) -> KeySettings:
@@ -274,6 +308,8 @@ def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
     if sum(source is not None for source in sources) != 1:
         raise _refuse(home, f"token[{at}]", "exactly one of pin_file, pin_env, pin_credential")
     longest = home.lane_socket(token.name, token.lanes)
+    if token.user is not None:
+        longest = longest.parent / f"token-{token.name}" / longest.name
     if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
         raise _refuse(
             home, f"token[{at}].name", f"a home whose path leaves room for the socket {longest}"
@@ -294,6 +330,12 @@ def _check_key(home: Home, key: KeyTable, at: int, tokens: tuple[TokenTable, ...
     except ValueError:
         raise _refuse(home, f"key[{at}].id", f"hexadecimal CKA_ID, got `{key.id}`") from None
     return msgspec.structs.replace(key, certificates=home.root / key.certificates)
+
+
+def _check_users(config: Config) -> None:
+    find_user(config, "api.user", config.api.user)
+    for at, token in enumerate(config.tokens):
+        find_user(config, f"token[{at}].user", token.user)
 
 
 def _check_names(home: Home, table: str, names: list[str]) -> None:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -31,9 +32,16 @@ from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
 from appliance.keeper import Kept, KeptLanes
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.signing.keyring import Keyring
-from appliance.wiring import SECRET_VARIABLES, build_registry, hsm_unavailable, open_lane
+from appliance.wiring import (
+    SECRET_VARIABLES,
+    build_registry,
+    hsm_unavailable,
+    open_lane,
+    worker_user,
+)
 from hsm.errors import HsmError
 from hsm.process import LaneProcess
+from hsm.user import User
 
 _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
@@ -83,6 +91,7 @@ class _Supervisor:
         prepare_shared_memory(
             self._config.home.shared_vectors, self._config.vector_cache.shared_memory
         )
+        _share_directories(self._config)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,6 +99,7 @@ class _Supervisor:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._stop)
             self._sockets = self._open_sockets()
+            _give(self._config.home.api_socket, worker_user(self._config))
             await self._start_lanes()
             for worker in self._workers:
                 await worker.start()
@@ -256,6 +266,24 @@ class _Supervisor:
 def _identity(key: KeyTable) -> tuple[object, ...]:
     """What makes a [[key]] the key it is; its certificates may be renewed."""
     return key.tokens, key.label, key.id, key.mechanism
+
+
+def _share_directories(config: Config) -> None:
+    """Let lanes and workers with users of their own reach what is theirs in a home that root serves."""
+    worker = worker_user(config)
+    if worker is not None:
+        config.home.run.chmod(0o711)
+        for file in (config.home.replay_guard, config.home.shared_vectors):
+            _give(file, worker)
+        for directory in (config.home.spool, config.home.metrics):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            for path in (directory, *directory.rglob("*")):
+                _give(path, worker)
+
+
+def _give(path: Path, user: User | None) -> None:
+    if user is not None:
+        os.chown(path, user.uid, user.gid)
 
 
 async def _ask(child: Child, line: str) -> str:

@@ -21,7 +21,16 @@ from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard
 from appliance.cache.shared_memory import SharedMemory
 from appliance.cache.vector_cache import CacheLimits, VectorCache
 from appliance.clock import Clock, SystemClock
-from appliance.config import Config, TokenTable, key_settings, load_config, token_settings
+from appliance.config import (
+    Config,
+    TokenTable,
+    find_user,
+    key_settings,
+    lane_socket,
+    load_config,
+    token_directory,
+    token_settings,
+)
 from appliance.conventions.loader import ConventionFiles
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.conventions.registry import Registry, RegistryCell
@@ -52,6 +61,7 @@ from appliance.trust.watch import CrlWatch
 from hsm.errors import PIN_CODES, HsmError
 from hsm.process import LaneProcess, start_lane
 from hsm.settings import LaneSettings
+from hsm.user import User, become
 
 SECRET_VARIABLES: Final = frozenset({"CREDENTIALS_DIRECTORY"})
 """Environment variables that lead to a PIN whatever the configuration says; workers are started without them."""
@@ -146,6 +156,7 @@ async def open_lane(
         ConfigurationError: a certificate cannot be read.
     """
     keyring = Keyring.load(config.keys)
+    worker = worker_user(config)
     settings = LaneSettings(
         token=token_settings(config, token),
         keys=tuple(
@@ -153,13 +164,22 @@ async def open_lane(
             for key in config.keys
             if token.name in key.tokens
         ),
-        socket=str(at or config.home.lane_socket(token.name, index)),
-        allowed_uids=(os.getuid(),),
+        socket=str(at or lane_socket(config, token, index)),
+        allowed_uids=(os.getuid() if at or worker is None else worker.uid,),
         index=index,
         call_timeout=float(token.call_timeout),
         open_timeout=float(token.open_timeout),
     )
     return await start_lane(settings)
+
+
+def worker_user(config: Config) -> User | None:
+    """Return as whom workers run; None is whoever starts the service.
+
+    Raises:
+        ConfigurationError: there is no such account.
+    """
+    return find_user(config, "api.user", config.api.user)
 
 
 def hsm_unavailable(error: HsmError) -> HsmUnavailable:
@@ -179,6 +199,7 @@ def run_worker(config: Config, index: int, descriptors: Sequence[int]) -> None:
         SpoolUnavailable: the worker's log cannot be opened.
     """
     log.configure_log(config.log_level)
+    become(worker_user(config))
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     listener.run(_serve(config, index, sockets))
 
@@ -221,7 +242,7 @@ async def _open_local_lanes(
     failure: HsmError | None = None
     for token in config.tokens:
         if token.name in tokens:
-            at = config.home.run / f"cli-{token.name}.sock"
+            at = token_directory(config, token) / f"cli-{token.name}.sock"
             try:
                 lane = await open_lane(config, token, 0, at)
             except HsmError as error:
@@ -245,7 +266,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         spool = Spool.open(config.home.spool, f"worker-{index}", _spool_settings(config), clock)
         stack.push_async_callback(spool.aclose)
         lanes = {
-            token.name: [config.home.lane_socket(token.name, lane) for lane in range(token.lanes)]
+            token.name: [lane_socket(config, token, lane) for lane in range(token.lanes)]
             for token in config.tokens
         }
         queue = _build_queue(config, lanes, clock)

@@ -207,9 +207,9 @@ class _Load:
         self.refused: Final[Counter[str]] = Counter()
         self.lost: Final[Counter[str]] = Counter()
         self.refusal_seconds: Final[list[float]] = []
-        # instants (monotonic) of the request whose vector came last, and of the last refusal
+        # instants (monotonic) of the request whose vector came last, and of the first refusal since it was last cleared
         self.asked_at = 0.0
-        self.refused_at = 0.0
+        self.refused_at: float | None = None
         self._served: Final = served
         self._chain: Final = home / "pki" / "demo-rsa.pem"
         self._lock: Final = threading.Lock()
@@ -217,6 +217,10 @@ class _Load:
         self._threads: Final = [threading.Thread(target=self._ask) for _ in range(clients)]
         for thread in self._threads:
             thread.start()
+
+    def forget_refusal(self) -> None:
+        """Wait for a first refusal anew."""
+        self.refused_at = None
 
     def stop(self) -> None:
         """Let each thread have its answer."""
@@ -264,7 +268,7 @@ class _Load:
     def _note_refusal(self, reason: str, took: float) -> None:
         with self._lock:
             self.refused[reason] += 1
-            self.refused_at = time.monotonic()
+            self.refused_at = self.refused_at or time.monotonic()
             if reason in {"hsm-unavailable", "pin-refused"}:
                 self.refusal_seconds.append(took)
 
@@ -303,11 +307,13 @@ class _Faults:
         kinds = list(self._drawn)
         [kind] = self._chance.choices(kinds, [self._drawn[each][0] for each in kinds])
         self.kinds[kind] += 1
+        self._load.forget_refusal()
         begun = time.monotonic()
         self._drawn[kind][1]()
         lifted = time.monotonic()
-        if self._load.refused_at > begun:
-            self.detected.append(self._load.refused_at - begun)
+        refused_at = self._load.refused_at
+        if refused_at is not None:
+            self.detected.append(refused_at - begun)
         self.lift()
         self._await_vector(lifted)
 

@@ -18,7 +18,7 @@ from hsm.keys import SigningKey, find_key
 from hsm.mechanism import write_payload
 from hsm.probe import prove_key
 from hsm.report import LaneFailed
-from hsm.session import lock_opening, open_session
+from hsm.session import become_user, lock_opening, open_session
 from hsm.settings import KeySettings, Mechanism, TokenSettings
 
 Scheme = Literal["pkcs1", "pss", "hash-in-token", "ecdsa"]
@@ -69,6 +69,7 @@ def say(line: bytes) -> None:
 
 
 def _open(request: CeilingRequest) -> SigningKey:
+    become_user(request.token)
     with lock_opening(request.token) as guard:
         session = open_session(request.token, guard)
         key = find_key(session, request.key, request.token.target)

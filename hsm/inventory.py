@@ -17,7 +17,7 @@ from hsm.ckr import translate
 from hsm.errors import Finding, HsmError
 from hsm.keys import find_key, is_extractable, read_bits
 from hsm.probe import prove_key
-from hsm.session import lock_opening, open_session, read_serial
+from hsm.session import become_user, lock_opening, open_session, read_serial
 from hsm.settings import KeySettings, TokenSettings
 
 _MECHANISMS: Final = (
@@ -90,6 +90,7 @@ def read_inventory(
 
 
 def _look(request: InventoryRequest) -> Inventory:
+    become_user(request.token)
     with lock_opening(request.token) as guard:
         session = open_session(request.token, guard)
     try:

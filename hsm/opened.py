@@ -12,7 +12,7 @@ from hsm.deadline import call_deadline
 from hsm.keys import SigningKey, find_key
 from hsm.module import reset_module
 from hsm.probe import prove_key
-from hsm.session import lock_opening, open_session, read_serial
+from hsm.session import become_user, lock_opening, open_session, read_serial
 from hsm.settings import LaneSettings
 
 
@@ -40,6 +40,7 @@ class OpenToken:
         Raises:
             HsmError: the token cannot be opened, or a key is not what it should be.
         """
+        become_user(self._settings.token)
         with call_deadline(self._settings.open_timeout):
             self._open(self._settings.open_timeout)
 

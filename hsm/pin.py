@@ -126,6 +126,7 @@ class PinGuard:
         name = f"hsm-open-{hashlib.sha256(module.encode()).hexdigest()[:16]}.lock"
         descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            _hand_over(descriptor, directory)
             _lock(descriptor, directory, wait)
             yield cls(directory)
         finally:
@@ -206,6 +207,7 @@ class PinGuard:
         file = self._record_file(record.token)
         draft = file.with_suffix(".new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _hand_over(descriptor, self._directory)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(msgspec.json.encode(record))
             stream.flush()
@@ -215,6 +217,13 @@ class PinGuard:
 
     def _record_file(self, token: str) -> Path:
         return self._directory / f"pin-refused-{quote(token, safe='')}.json"
+
+
+def _hand_over(descriptor: int, directory: Path) -> None:
+    """Have what root makes here belong to the directory's owner, so that the lanes may use it."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _lock(descriptor: int, directory: Path, wait: float) -> None:

@@ -4,6 +4,7 @@ Owns opening and closing. Promises that C_Login is reached only through the PIN 
 login of every session of the process, and a process has only this one; closing the module ends both.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,12 +13,35 @@ from typing import TypeVar
 import pkcs11
 
 from hsm.ckr import translate
-from hsm.errors import Target
+from hsm.errors import Finding, HsmError, Target
 from hsm.module import find_token
 from hsm.pin import PinGuard
 from hsm.settings import TokenSettings
+from hsm.user import NotThatUser, become, own_directory
 
 Opened = TypeVar("Opened")
+
+
+def become_user(settings: TokenSettings) -> None:
+    """Be the user of the token from here on, its state directory ours; before the module is loaded or the PIN is read.
+
+    Raises:
+        HsmError: USER_NOT_POSSIBLE.
+    """
+    if settings.user is None:
+        return
+    try:
+        if os.geteuid() == 0:
+            own_directory(Path(settings.state_directory), settings.user)
+        become(settings.user)
+    except (NotThatUser, OSError) as exc:
+        next_step = "start as root, or as the user that the [[token]] names"
+        finding = Finding("USER_NOT_POSSIBLE", "human", str(exc), next_step)
+        raise HsmError(settings.target, finding) from exc
+    if not os.access(settings.state_directory, os.R_OK | os.W_OK | os.X_OK):
+        cause = f"uid {settings.user.uid} cannot write {settings.state_directory}"
+        next_step = "let it pass through the home (chmod 711)"
+        raise HsmError(settings.target, Finding("USER_NOT_POSSIBLE", "human", cause, next_step))
 
 
 def lock_opening(settings: TokenSettings, wait: float = 30.0) -> AbstractContextManager[PinGuard]:

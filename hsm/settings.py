@@ -6,6 +6,7 @@ import msgspec
 
 from hsm.errors import Target
 from hsm.pin import PinSource
+from hsm.user import User
 
 Mechanism = Literal["", "rsa-pss", "rsa-hash-in-token"]
 """How an RSA key signs, where it is not PKCS #1 v1.5 over a digest made outside the token; EC keys have one way only."""
@@ -21,6 +22,7 @@ class TokenSettings(msgspec.Struct, frozen=True):
         pin: where the PIN is, never the PIN.
         state_directory: where the opening lock and the record of a refused PIN are kept.
         environment: variables the module wants, such as SOFTHSM2_CONF.
+        user: as whom the module is loaded, the PIN read and the state kept; None is whoever starts the process.
     """
 
     name: str
@@ -29,6 +31,7 @@ class TokenSettings(msgspec.Struct, frozen=True):
     pin: PinSource
     state_directory: str
     environment: dict[str, str] = {}
+    user: User | None = None
 
     @property
     def target(self) -> Target:

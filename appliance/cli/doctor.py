@@ -20,6 +20,7 @@ from appliance.cli.checks.files import check_home, check_pin_source, check_run, 
 from appliance.cli.checks.finding import Finding, Level, failed, passed, unreadable, warned
 from appliance.cli.checks.tokens import check_tokens
 from appliance.cli.checks.trust import check_trust
+from appliance.cli.checks.users import check_users
 from appliance.cli.output import Colour, Exit, Output, printable
 from appliance.cli.service import ask_service
 from appliance.clock import Clock, SystemClock
@@ -79,6 +80,7 @@ def examine(home: Home, clock: Clock, environment: Mapping[str, str]) -> Iterato
     yield from _check_configuration(config)
     for token in config.tokens:
         yield from check_pin_source(token, environment)
+    yield from check_users(config)
     yield from _examine_keys(config, clock)
     yield from check_spool(config)
     yield from check_run(home)

@@ -22,6 +22,7 @@ from hsm.errors import HsmError
 from hsm.inventory import KeyCheck, StoredKey, read_inventory
 from hsm.pin import PinGuard
 from hsm.settings import KeySettings
+from hsm.user import own_directory
 
 _PIECE: Final = 500  # signatures a child makes before it reports, so that a slow token stays within the child's deadline
 _MOST: Final = 1_000_000
@@ -151,7 +152,11 @@ def run_resume(arguments: argparse.Namespace) -> int:
             "--token", "", f"the name of a [[token]]: {', '.join(names) or '(there is none yet)'}"
         )
     [token] = [token for token in config.tokens if token.name == arguments.token]
-    with PinGuard.locked(config.home.run, module=token_settings(config, token).module_id) as guard:
+    settings = token_settings(config, token)
+    directory = Path(settings.state_directory)
+    if settings.user is not None:
+        own_directory(directory, settings.user)
+    with PinGuard.locked(directory, module=settings.module_id) as guard:
         had_refused = guard.resume(arguments.token)
     said = (
         "its PIN may be tried again" if had_refused else "it had not refused its PIN; nothing to do"

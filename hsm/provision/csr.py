@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hsm.child import run_child, write_answer
 from hsm.keys import SigningKey, find_key
 from hsm.mechanism import sign_digest
-from hsm.session import lock_opening, open_session
+from hsm.session import become_user, lock_opening, open_session
 from hsm.settings import KeySettings, TokenSettings
 
 _SEQUENCE: Final = 0x30
@@ -59,6 +59,7 @@ def sign_request(token: TokenSettings, key: KeySettings, subject: x509.Name) -> 
 
 
 def _sign(request: RequestedKey) -> SignedRequest:
+    become_user(request.token)
     with lock_opening(request.token) as guard:
         session = open_session(request.token, guard)
     key = find_key(session, request.key, request.token.target)

@@ -17,7 +17,7 @@ from hsm.child import run_child, write_answer
 from hsm.ckr import translate
 from hsm.errors import Finding, HsmError, Target
 from hsm.keys import read_public_key
-from hsm.session import lock_opening, open_session
+from hsm.session import become_user, lock_opening, open_session
 from hsm.settings import TokenSettings
 
 KeyProfile = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
@@ -72,6 +72,7 @@ def generate_keys(token: TokenSettings, plans: Sequence[KeyPlan]) -> list[Genera
 
 
 def _generate_all(request: KeygenRequest) -> list[GeneratedKey]:
+    become_user(request.token)
     with lock_opening(request.token) as guard:
         session = open_session(request.token, guard, is_writable=True)
         return [_generate(session, plan, request.token.target) for plan in request.plans]

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from appliance.cli.checks.certificates import public_key_of
 from appliance.cli.checks.clock import check_clock
 from appliance.cli.checks.finding import Level
+from bench.faults import put_behind_shim
 from hsm.provision.demo_pki import write_demo_pki
 from tests.homes import CommandLine, copy_home, edit
 from tests.service import RunningService
@@ -53,6 +56,20 @@ def expire_crls(home: Path) -> None:
 def swap_ids(home: Path) -> None:
     """Point the RSA KeyRef at the token's EC key."""
     edit(home / "appliance.toml", 'label = "demo-rsa"\nid = "01"', 'label = "demo-ec"\nid = "02"')
+
+
+def expire_certificate(home: Path) -> None:
+    """Have the key's certificate be one that ran out long ago."""
+    [leaf, *_] = x509.load_pem_x509_certificates((home / "pki" / "demo-rsa.pem").read_bytes())
+    old = write_demo_pki(
+        home / "old", {"demo-rsa": public_key_of(leaf)}, datetime(2020, 1, 1, tzinfo=UTC)
+    )
+    (home / "pki" / "demo-rsa.pem").write_bytes(old.chains["demo-rsa"].read_bytes())
+
+
+def make_token_say(*command: str) -> Callable[[Path], object]:
+    """Put the shim before the token, and have it answer as told."""
+    return lambda home: put_behind_shim(home).tell(*command)
 
 
 TROUBLES = {
@@ -119,6 +136,53 @@ TROUBLES = {
     "open home": Trouble(
         lambda home: home.chmod(0o755), *("permissions", "home", "look inside", "chmod 700", "warning")
     ),
+    "PIN variable not set": Trouble(
+        lambda home: edit(home / "appliance.toml", 'pin_file = "secrets/pin"', 'pin_env = "ABSENT"'),
+        *("PIN of token demo", "ABSENT", "not set", "set ABSENT"),
+    ),
+    "credential not passed": Trouble(
+        lambda home: edit(
+            home / "appliance.toml", 'pin_file = "secrets/pin"', 'pin_credential = "hsm-pin"'
+        ),
+        *("PIN of token demo", "hsm-pin", "no credentials", "from the service's unit"),
+    ),
+    "module that is none": Trouble(
+        lambda home: edit(
+            home / "appliance.toml", "/usr/lib/softhsm/libsofthsm2.so", "/etc/hostname"
+        ),
+        *("token demo", "/etc/hostname", "MODULE_NOT_LOADED", "check the path"),
+    ),
+    "expired certificate": Trouble(
+        expire_certificate,
+        *("certificates of key demo-rsa", "pki/demo-rsa.pem", "expired on 20", "issued anew"),
+    ),
+    "locked token": Trouble(
+        make_token_say("fail", "C_Login", "CKR_PIN_LOCKED"),
+        *("token demo", "interops-demo", "CKR_PIN_LOCKED", "as its security officer"),
+    ),
+    "token without a PIN": Trouble(
+        make_token_say("fail", "C_Login", "CKR_USER_PIN_NOT_INITIALIZED"),
+        *("token demo", "interops-demo", "no user PIN yet", "initialise it"),
+    ),
+    "full token": Trouble(
+        make_token_say("fail", "C_OpenSession", "CKR_SESSION_COUNT"),
+        *("token demo", "interops-demo", "CKR_SESSION_COUNT", "lower `lanes`"),
+    ),
+    "token taken out": Trouble(
+        make_token_say("remove"), *("token demo", "interops-demo", "TOKEN_NOT_FOUND", "compare")
+    ),
+    "policy that forbids the mechanism": Trouble(
+        make_token_say("fail", "C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED"),
+        *("key demo-rsa", "token demo", "CKR_KEY_FUNCTION_NOT_PERMITTED", "rsa-hash-in-token"),
+    ),
+    "no such user": Trouble(
+        lambda home: edit(home / "appliance.toml", "# lanes = 2", 'user = "nobody-of-this-name"'),
+        *("configuration", "appliance.toml", "nobody-of-this-name", "correct the file"),
+    ),
+    "one user for all": Trouble(
+        lambda _home: None,
+        *("user of token demo", "appliance.toml", "share a user", "name two accounts", "warning"),
+    ),
     "no convention": Trouble(
         lambda home: [file.unlink() for file in (home / "conventions").iterdir()],
         *("convention", "conventions", "there is none", "describe one", "warning"),
@@ -127,11 +191,11 @@ TROUBLES = {
 
 
 def test_good_home(appliance: CommandLine, home: Path) -> None:
-    """A fresh demo home has no trouble; text for people, with a summary on stderr."""
+    """A fresh demo home has no trouble but the one user that a demo is; text for people, with a summary on stderr."""
     ended = appliance("doctor", "--home", home)
     assert ended.code == 0
-    assert ended.stderr.rstrip().endswith("findings: 0 error(s), 0 warning(s)")
-    assert "→" not in ended.stdout.decode()
+    assert ended.stderr.rstrip().endswith("findings: 0 error(s), 1 warning(s)")
+    assert ended.stdout.decode().count("→") == 1
     for part in (
         "token demo",
         "key demo-rsa",
