@@ -182,6 +182,11 @@ class Home:
         return self.run / "shared.vectors"
 
     @property
+    def key_usage(self) -> Path:
+        """How often each key has signed."""
+        return self.run / "key-usage.json"
+
+    @property
     def serve_lock(self) -> Path:
         """Locked by the process that serves this home, whose id it holds."""
         return self.run / "serve.lock"

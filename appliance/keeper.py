@@ -14,6 +14,7 @@ from prometheus_client import Counter
 
 from appliance import log, metrics
 from appliance.errors import Unavailable
+from appliance.usage import UsageLedger
 from hsm.errors import HsmError, Kind
 from hsm.process import HUNG, LaneProcess
 
@@ -107,7 +108,11 @@ class KeptLanes:
     """The lanes of one token."""
 
     def __init__(
-        self, token: str, count: int, open_lane: Callable[[int], Awaitable[LaneProcess]]
+        self,
+        token: str,
+        count: int,
+        open_lane: Callable[[int], Awaitable[LaneProcess]],
+        usage: UsageLedger,
     ) -> None:
         """Prepare to keep them.
 
@@ -115,7 +120,9 @@ class KeptLanes:
             token: its name.
             count: how many lanes it should have.
             open_lane: opens the lane of an index; raises HsmError.
+            usage: is told what the lanes count.
         """
+        self._usage: Final = usage
         self.token: Final = token
         self._open_lane: Final = open_lane
         self._lanes: Final[list[LaneProcess | None]] = [None] * count
@@ -160,12 +167,25 @@ class KeptLanes:
                 if lane is not None:
                     self._lanes[index] = await self._open_lane(index)
                     await lane.stop(grace)
+                    self._count_last(lane)
 
     async def stop(self, grace: float) -> None:
         """End all of them for good."""
         self._is_stopping = True
         lanes = [lane for lane in self._lanes if lane is not None]
         await asyncio.gather(*(lane.stop(grace) for lane in lanes))
+        for lane in lanes:
+            self._count_last(lane)
+
+    def count(self) -> None:
+        """Tell the ledger what the lanes have signed by now."""
+        for lane in self._lanes:
+            if lane is not None:
+                self._usage.note(self.token, lane)
+
+    def _count_last(self, lane: LaneProcess) -> None:
+        self._usage.note(self.token, lane)
+        self._usage.forget(lane)
 
     async def _keep(self, index: int) -> None:
         while not self._is_stopping:
@@ -174,6 +194,7 @@ class KeptLanes:
                 code = await lane.wait()
                 if self._lanes[index] is not lane:
                     continue  # `renew` has put another in its place
+                self._count_last(lane)
                 self._lose(index, code)
             await self._reopen(index)
 

@@ -136,6 +136,11 @@ CRL_SECONDS_LEFT: Final = Gauge(
     ["directory"],
     multiprocess_mode="livemin",
 )
+KEY_SIGNATURES: Final = Counter(
+    "appliance_key_signatures",
+    "Signatures made with a key by the lanes' own count, proofs included.",
+    ["token", "key"],
+)
 GENERATION: Final = Gauge(
     "appliance_generation",
     "Which reading of the configuration is in service; a reload that was taken raises it.",

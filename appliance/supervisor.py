@@ -32,6 +32,7 @@ from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
 from appliance.keeper import Kept, KeptLanes
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.signing.keyring import Keyring
+from appliance.usage import UsageLedger
 from appliance.wiring import (
     SECRET_VARIABLES,
     build_registry,
@@ -48,6 +49,7 @@ _WORKER_READY_TIMEOUT: Final = 30.0
 _LOOK_EVERY: Final = 2.0  # seconds between looks for changed conventions
 _RELOAD_TIMEOUT: Final = 30.0
 _LANE_STOP_TIMEOUT: Final = 5.0
+_COUNT_EVERY: Final = 60.0
 
 
 def run(config: Config, listen: str) -> None:
@@ -72,8 +74,10 @@ class _Supervisor:
         self._reloading: Final = asyncio.Lock()
         self._generation = 1
         self._sockets: list[socket.socket] = []
+        self._usage: Final = UsageLedger(config.home.key_usage)
         self._lanes: Final = [
-            KeptLanes(token.name, token.lanes, self._lane_opener(token)) for token in config.tokens
+            KeptLanes(token.name, token.lanes, self._lane_opener(token), self._usage)
+            for token in config.tokens
         ]
         self._workers: Final = [
             Kept(f"worker {index}", self._worker_starter(index), metrics.WORKER_RESTARTS)
@@ -106,6 +110,7 @@ class _Supervisor:
             kept: tuple[KeptLanes | Kept[Child], ...] = (*self._lanes, *self._workers)
             keepers = [asyncio.create_task(each.keep()) for each in kept]
             keepers.append(asyncio.create_task(self._watch_certificates()))
+            keepers.append(asyncio.create_task(self._count_signatures()))
             reloads: set[asyncio.Task[None]] = set()
 
             def reload() -> None:
@@ -222,6 +227,13 @@ class _Supervisor:
             say_expiry(Keyring.load(self._config.keys).certified().values(), SystemClock())
             _LOG.info("reloaded", generation=generation)
 
+    async def _count_signatures(self) -> None:
+        while True:
+            await asyncio.sleep(_COUNT_EVERY)
+            for lanes in self._lanes:
+                lanes.count()
+            self._usage.keep()
+
     async def _watch_certificates(self) -> None:
         while True:
             say_expiry(Keyring.load(self._config.keys).certified().values(), SystemClock())
@@ -260,6 +272,7 @@ class _Supervisor:
         for listener in self._sockets:
             listener.close()
         await asyncio.gather(*(kept.stop(_LANE_STOP_TIMEOUT) for kept in self._lanes))
+        self._usage.keep()
         self._config.home.api_socket.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -21,7 +22,7 @@ from hsm.child import FAILED
 from hsm.deadline import call_deadline
 from hsm.errors import Finding, HsmError
 from hsm.opened import OpenToken
-from hsm.report import LaneEnded, LaneFailed, LaneReady, LaneReport
+from hsm.report import LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
 from hsm.serve import FrameServer
 from hsm.session import close_session
 from hsm.settings import LaneSettings
@@ -31,6 +32,7 @@ SESSION_LOST: Final = 4
 """Exit status of a lane whose session no longer works."""
 
 _STDIN: Final = 0
+_COUNT_SECONDS: Final = 1.0
 _BACKLOG: Final = 16
 
 
@@ -52,14 +54,37 @@ def main() -> int:
     signer = FrameSigner(token, settings.call_timeout)
     listener = _listen(settings)
     inode = Path(settings.socket).stat().st_ino
+    counts = _CountReports(signer)
     server = FrameServer(listener, signer, token.serial, settings.allowed_uids)
+    server.after_round = counts.say_when_due
     stop_signal = _StopSignal(server)
     _watch_parent(server)
     _report(LaneReady(token.serial, signer.facts(), os.getpid()))
     server.run()
     stop_signal.disarm()
-    _report(LaneEnded(signer.counts(), _finding_of(signer.broken)))
+    _report(LaneEnded(signer.counts(), _finding_of(signer.broken), signer.proofs()))
     return _close(settings, signer, inode)
+
+
+class _CountReports:
+    """Tells the parent how often the keys have signed: what a killed lane has not said is a second's worth at most."""
+
+    def __init__(self, signer: FrameSigner) -> None:
+        self._signer: Final = signer
+        self._said = signer.counts()
+        self._due = 0.0
+
+    def say_when_due(self) -> float | None:
+        """Report what has changed, once a second at most; returns the seconds until there is something to report."""
+        counts = self._signer.counts()
+        if counts == self._said:
+            return None
+        now = time.monotonic()
+        if now < self._due:
+            return self._due - now
+        _report(LaneCounted(counts, self._signer.proofs()))
+        self._said, self._due = counts, now + _COUNT_SECONDS
+        return None
 
 
 def _read_settings() -> LaneSettings:
@@ -135,6 +160,12 @@ def _close(settings: LaneSettings, signer: FrameSigner, inode: int) -> int:
 
 
 def _report(report: LaneReport) -> None:
+    """Say it to the parent, if there is one still."""
+    with contextlib.suppress(BrokenPipeError):
+        _write(report)
+
+
+def _write(report: LaneReport) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
     sys.stdout.buffer.flush()
 

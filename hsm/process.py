@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from hsm.errors import Finding, HsmError, Target
-from hsm.report import LaneEnded, LaneFailed, LaneReady, LaneReport
+from hsm.report import LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
 from hsm.settings import LaneSettings
 
 HUNG: Final = -signal.SIGALRM
@@ -25,11 +25,18 @@ _STOP_TIMEOUT: Final = 5.0
 
 
 class LaneProcess:
-    """A lane that can sign."""
+    """A lane that can sign.
+
+    Attributes:
+        counted: how often its keys have signed, as it said last.
+    """
 
     def __init__(self, process: Process, ready: LaneReady) -> None:
         self.ready: Final = ready
+        proven = {key.name: key.signatures for key in ready.keys}
+        self.counted: LaneCounted | LaneEnded = LaneCounted(proven, proven)
         self._process: Final = process
+        self._listening: Final = asyncio.create_task(self._listen())
 
     @property
     def pid(self) -> int:
@@ -38,18 +45,34 @@ class LaneProcess:
 
     async def wait(self) -> int:
         """Return the exit status once the lane has ended: 0 told to, 4 session lost, `HUNG`, or minus a signal."""
-        return await self._process.wait()
+        status = await self._process.wait()
+        await asyncio.shield(self._listening)
+        return status
 
     async def stop(self, grace: float = _STOP_TIMEOUT) -> LaneEnded | None:
-        """Let the lane finish its frame and end; kill it after `grace` seconds. Returns its count if it gave one."""
+        """Let the lane finish its frame and end; kill it after `grace` seconds. Returns its last report if it gave one."""
         if self._process.returncode is None:
             self._process.terminate()
-        return await _collect(self._process, grace)
+        try:
+            async with asyncio.timeout(grace):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+        await self.wait()
+        return self.counted if isinstance(self.counted, LaneEnded) else None
 
     def kill(self) -> None:
         """End the lane at once."""
         if self._process.returncode is None:
             self._process.kill()
+
+    async def _listen(self) -> None:
+        """Take its reports until it has closed its standard output, which is its end."""
+        stdout = self._process.stdout
+        while stdout is not None and (line := await stdout.readline()):
+            report = _read_report(line)
+            if isinstance(report, LaneCounted | LaneEnded):
+                self.counted = report
 
 
 async def start_lane(settings: LaneSettings) -> LaneProcess:
@@ -65,7 +88,7 @@ async def start_lane(settings: LaneSettings) -> LaneProcess:
         report = await _greet(process, settings)
     except BaseException:
         process.kill()
-        await _collect(process, _STOP_TIMEOUT)
+        await process.wait()
         raise
     if isinstance(report, LaneReady):
         return LaneProcess(process, report)
@@ -93,20 +116,6 @@ async def _greet(process: Process, settings: LaneSettings) -> LaneReport | None:
     except ConnectionError:
         return None
     return _read_report(line)
-
-
-async def _collect(process: Process, grace: float) -> LaneEnded | None:
-    """Wait for the end, by force if need be, and read the last report."""
-    stdout = process.stdout
-    try:
-        async with asyncio.timeout(grace):
-            rest = await stdout.read() if stdout else b""
-    except TimeoutError:
-        process.kill()
-        rest = b""
-    await process.wait()
-    report = _read_report(rest)
-    return report if isinstance(report, LaneEnded) else None
 
 
 def _read_report(line: bytes) -> LaneReport | None:

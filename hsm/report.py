@@ -1,4 +1,4 @@
-"""What a lane tells its parent on standard output, one line of JSON each: that it is ready or why not, and at the end its count."""
+"""What a lane tells its parent on standard output, one line of JSON each: that it is ready or why not, its counts, why it ends."""
 
 import msgspec
 
@@ -21,16 +21,30 @@ class LaneFailed(msgspec.Struct, frozen=True, tag_field="lane", tag="failed"):
     finding: Finding
 
 
+class LaneCounted(msgspec.Struct, frozen=True, tag_field="lane", tag="counted"):
+    """The lane goes on; how often each key has signed by now, said at most once a second while that changes.
+
+    Attributes:
+        signatures: per key, proofs included.
+        proofs: per key, those of them with which the lane has proven the key.
+    """
+
+    signatures: dict[str, int]
+    proofs: dict[str, int]
+
+
 class LaneEnded(msgspec.Struct, frozen=True, tag_field="lane", tag="ended"):
     """The lane stops.
 
     Attributes:
         signatures: how many it has made, per key, proofs included.
         finding: why it can sign no longer; None when it was told to stop.
+        proofs: per key, those of them with which the lane has proven the key.
     """
 
     signatures: dict[str, int]
     finding: Finding | None = None
+    proofs: dict[str, int] = {}
 
 
-LaneReport = LaneReady | LaneFailed | LaneEnded
+LaneReport = LaneReady | LaneFailed | LaneCounted | LaneEnded

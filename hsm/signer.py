@@ -56,6 +56,10 @@ class FrameSigner:
         proofs = self._token.proofs
         return {name: proofs[name] + self._signatures[name] for name in proofs}
 
+    def proofs(self) -> dict[str, int]:
+        """How many of them have proven the key."""
+        return dict(self._token.proofs)
+
     def sign(self, frame: SignFrame) -> SignedFrame:
         """Sign every job of the frame that can be signed."""
         uses: dict[str, KeyUse] = {}

@@ -4,7 +4,7 @@ The PKCS#11 module is loaded in child processes only, which log in through the P
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from appliance.cli.output import Colour, Exit, Output, Progress, printable, writ
 from appliance.config import Config, KeyTable, TokenTable, key_settings, load_config, token_settings
 from appliance.errors import ConfigurationError
 from appliance.trust.certificates import load_certificates
+from appliance.usage import KeyUsage, read_usage
 from hsm.errors import HsmError
 from hsm.inventory import KeyCheck, StoredKey, read_inventory
 from hsm.pin import PinGuard
@@ -72,7 +73,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 class ListedKey(msgspec.Struct, frozen=True):
-    """A private key in a token; `name` and the certificate's facts where a [[key]] names it."""
+    """A private key in a token; `name`, the certificate's facts and the count of signatures where a [[key]] names it."""
 
     label: str
     id: str
@@ -82,6 +83,7 @@ class ListedKey(msgspec.Struct, frozen=True):
     name: str | None
     subject: str | None
     not_after: str | None
+    signatures: int | None
 
 
 class ListedToken(msgspec.Struct, frozen=True):
@@ -169,6 +171,7 @@ def _look(config: Config, token: TokenTable) -> ListedToken:
     inventory = read_inventory(token_settings(config, token))
     named = {(key.label, key.id.lower()): key for key in config.keys if token.name in key.tokens}
     found = inventory.token
+    usage = read_usage(config.home.key_usage)
     return ListedToken(
         token.name,
         str(token.module),
@@ -176,11 +179,14 @@ def _look(config: Config, token: TokenTable) -> ListedToken:
         found.serial,
         found.manufacturer,
         found.model,
-        [_list_key(key, named.get((key.label, key.id))) for key in inventory.stored],
+        [_list_key(token, key, named.get((key.label, key.id)), usage) for key in inventory.stored],
     )
 
 
-def _list_key(stored: StoredKey, key: KeyTable | None) -> ListedKey:
+def _list_key(
+    token: TokenTable, stored: StoredKey, key: KeyTable | None, usage: Mapping[str, KeyUsage]
+) -> ListedKey:
+    used = None if key is None else usage.get(f"{token.name}/{key.name}", KeyUsage())
     signer = None if key is None else _signer(key)
     return ListedKey(
         stored.label,
@@ -191,6 +197,7 @@ def _list_key(stored: StoredKey, key: KeyTable | None) -> ListedKey:
         None if key is None else key.name,
         None if signer is None else name_of(signer),
         None if signer is None else f"{signer.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        None if used is None else used.signatures,
     )
 
 
@@ -204,12 +211,16 @@ def _signer(key: KeyTable) -> x509.Certificate | None:
 
 def _write_token(token: ListedToken) -> str:
     head = f"token {token.token}: label `{token.label}`, serial {token.serial}, {token.manufacturer} {token.model}, {token.module}"
-    columns = ("label", "id", "type", "bits", "extractable", "[[key]]", "certificate", "not after")
+    columns = (
+        *("label", "id", "type", "bits", "extractable"),
+        *("[[key]]", "certificate", "not after", "signatures"),
+    )
     rows = [
         (
             *(key.label, key.id, key.type, str(key.bits or "?")),
             "YES" if key.extractable else "no",
             *(key.name or "-", key.subject or "-", key.not_after or "-"),
+            "-" if key.signatures is None else f"{key.signatures:,}",
         )
         for key in token.keys
     ]

@@ -1,0 +1,92 @@
+"""How often each key has signed, by the lanes' own count, since the home was made.
+
+Owns `run/key-usage.json` and the lines `key-usage` of the log. A worker cannot make it smaller: lanes count what they sign, and what the
+trace does not account for is what somebody had signed without a vector leaving. Promises to lose a second's worth at most when a lane
+is killed, and never to count twice.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from appliance import log, metrics
+from hsm.process import LaneProcess
+
+_LOG: Final = log.Log("keys")
+
+
+class KeyUsage(msgspec.Struct):
+    """One key of one token.
+
+    Attributes:
+        signatures: all of them, proofs included.
+        proofs: those with which lanes have proven the key, over octets of their own making.
+    """
+
+    signatures: int = 0
+    proofs: int = 0
+
+
+class UsageLedger:
+    """The counts of a home; belongs to its supervisor."""
+
+    def __init__(self, file: Path) -> None:
+        self._file: Final = file
+        self._totals: Final = read_usage(file)
+        # what each lane, by process id, has been counted for
+        self._seen: Final[dict[int, tuple[Mapping[str, int], Mapping[str, int]]]] = {}
+
+    def totals(self) -> Mapping[str, KeyUsage]:
+        """`token/key` → its count."""
+        return self._totals
+
+    def note(self, token: str, lane: LaneProcess) -> None:
+        """Take over what the lane says it has signed since it was last asked."""
+        counted = lane.counted
+        signatures, proofs = self._seen.get(lane.pid, ({}, {}))
+        for key, count in counted.signatures.items():
+            made = count - signatures.get(key, 0)
+            usage = self._totals.setdefault(f"{token}/{key}", KeyUsage())
+            usage.signatures += made
+            usage.proofs += counted.proofs.get(key, 0) - proofs.get(key, 0)
+            metrics.KEY_SIGNATURES.labels(token, key).inc(made)
+        self._seen[lane.pid] = counted.signatures, counted.proofs
+
+    def forget(self, lane: LaneProcess) -> None:
+        """The lane has ended and said its last."""
+        self._seen.pop(lane.pid, None)
+
+    def keep(self) -> None:
+        """Write the file, and a line per key to the log."""
+        draft = self._file.with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(self._totals))
+        draft.replace(self._file)
+        for key, usage in self._totals.items():
+            _LOG.info("key-usage", key=key, signatures=usage.signatures, proofs=usage.proofs)
+
+
+def read_usage(file: Path) -> dict[str, KeyUsage]:
+    """Read what an earlier supervisor has kept; nothing when there is none."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, KeyUsage])
+    except FileNotFoundError:
+        return {}
+
+
+def unaccounted(usage: Mapping[str, KeyUsage], created: Mapping[str, int]) -> dict[str, int]:
+    """Say of each key how many signatures no entry of the trace accounts for, if any.
+
+    Readiness probes, and vectors signed for a caller that had been refused by then, are among them: a few are usual.
+
+    Args:
+        usage: `token/key` → count, of one home.
+        created: KeyRef → entries of vectors created with it, in all logs of that home.
+    """
+    made: dict[str, int] = {}
+    for name, each in usage.items():
+        key = name.partition("/")[2]
+        made[key] = made.get(key, 0) + each.signatures - each.proofs
+    surplus = {key: count - created.get(key, 0) for key, count in made.items()}
+    return {key: count for key, count in surplus.items() if count > 0}
