@@ -85,17 +85,10 @@ class _Supervisor:
         ]
 
     async def run(self) -> None:
-        metrics.forget_earlier_run(self._config.home.metrics)
         metrics.state_build()
         metrics.GENERATION.set(self._generation)
         build_registry(self._config)
-        prepare_guard(
-            self._config.home.replay_guard, self._config.replay.capacity, SystemClock().now()
-        )
-        prepare_shared_memory(
-            self._config.home.shared_vectors, self._config.vector_cache.shared_memory
-        )
-        _share_directories(self._config)
+        _prepare_home(self._config)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -279,6 +272,14 @@ class _Supervisor:
 def _identity(key: KeyTable) -> tuple[object, ...]:
     """What makes a [[key]] the key it is; its certificates may be renewed."""
     return key.tokens, key.label, key.id, key.mechanism
+
+
+def _prepare_home(config: Config) -> None:
+    """Make what workers share, before there is one."""
+    metrics.forget_earlier_run(config.home.metrics)
+    prepare_guard(config.home.replay_guard, config.replay.capacity, SystemClock().now())
+    prepare_shared_memory(config.home.shared_vectors, config.vector_cache.shared_memory)
+    _share_directories(config)
 
 
 def _share_directories(config: Config) -> None:
