@@ -76,6 +76,15 @@ class VectorCacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shared_memory: Size = Size(64 * 1024**2)
 
 
+class SharedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[shared]`: a Valkey or Redis server that several appliances share."""
+
+    address: str
+    seal_key_file: Path
+    password_file: Path | None = None
+    within: Duration = Duration(0.25)
+
+
 class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[[token]]`: a PKCS#11 token; exactly one of `pin_file`, `pin_env`, `pin_credential` names the PIN's source."""
 
@@ -127,6 +136,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trace: TraceTable = TraceTable()
     replay: ReplayTable = ReplayTable()
     vector_cache: VectorCacheTable = VectorCacheTable()
+    shared: SharedTable | None = None
     log_level: Level = "info"
     demo: bool = False
     environment: Environment | None = None
@@ -206,6 +216,7 @@ class Config:
     trace: TraceTable
     replay: ReplayTable
     vector_cache: VectorCacheTable
+    shared: SharedTable | None
     log_level: Level
     environment: Environment | None
     tokens: tuple[TokenTable, ...]
@@ -242,6 +253,7 @@ def load_config(root: Path) -> Config:
         trace=read.trace,
         replay=read.replay,
         vector_cache=read.vector_cache,
+        shared=_check_shared(home, read.shared),
         log_level=read.log_level,
         environment=read.environment,
         tokens=tokens,
@@ -341,6 +353,33 @@ def _check_users(config: Config) -> None:
     find_user(config, "api.user", config.api.user)
     for at, token in enumerate(config.tokens):
         find_user(config, f"token[{at}].user", token.user)
+
+
+def _check_shared(home: Home, shared: SharedTable | None) -> SharedTable | None:
+    if shared is None:
+        return None
+    if shared.address.partition("://")[0] not in {"redis", "rediss", "unix"}:
+        raise _refuse(
+            home, "shared.address", "redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH"
+        )
+    password = shared.password_file and home.root / shared.password_file
+    return msgspec.structs.replace(
+        shared, seal_key_file=home.root / shared.seal_key_file, password_file=password
+    )
+
+
+def read_secret(file: Path) -> str:
+    """Read a secret from a file that only its owner can read.
+
+    Raises:
+        ConfigurationError: it cannot be read, or others can read it too.
+    """
+    try:
+        if file.stat().st_mode & 0o077:
+            raise ConfigurationError(str(file), "", "a file for its owner only: chmod 600")
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(str(file), "", f"a readable file ({exc})") from exc
 
 
 def _check_names(home: Home, table: str, names: list[str]) -> None:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from appliance import log, metrics
+from appliance.cache.appliances import SEAL_KEY_OCTETS, SealedVectors, SharedReplayGate
 from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard
 from appliance.cache.shared_memory import SharedMemory
-from appliance.cache.vector_cache import CacheLimits, VectorCache
+from appliance.cache.valkey import Valkey, ValkeySettings
+from appliance.cache.vector_cache import CacheLimits, SharedVectors, VectorCache
 from appliance.clock import Clock, SystemClock
 from appliance.config import (
     Config,
@@ -28,11 +30,11 @@ from appliance.config import (
     key_settings,
     lane_socket,
     load_config,
+    read_secret,
     token_directory,
     token_settings,
 )
-from appliance.conventions.loader import ConventionFiles
-from appliance.conventions.model import ClientConvention, Convention
+from appliance.conventions.builder import RegistryBuilder
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.errors import (
     ApplianceError,
@@ -44,7 +46,7 @@ from appliance.errors import (
 from appliance.native import Limits
 from appliance.operations.health import ReadyProbe
 from appliance.operations.issue import IssueOperation, IssueSettings
-from appliance.operations.verify import VerifyOperation
+from appliance.operations.verify import ReplayGate, VerifyOperation
 from appliance.server import listener
 from appliance.server.admission import Admission
 from appliance.server.callers import BearerKey, CallerDirectory
@@ -56,7 +58,6 @@ from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
 from appliance.signing.settings import QueueSettings
 from appliance.trace.spool import Spool, SpoolSettings
-from appliance.trust.revocation import CrlDirectories
 from appliance.trust.watch import CrlWatch
 from hsm.errors import PIN_CODES, HsmError
 from hsm.process import LaneProcess, start_lane
@@ -88,56 +89,8 @@ def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
         ConfigurationError: a file is wrong, or a convention names a key that is not there or does not fit its algorithm.
     """
     return RegistryBuilder(config.home.conventions).build(
-        config, keyring or Keyring.load(config.keys)
+        config.environment, keyring or Keyring.load(config.keys)
     )
-
-
-class RegistryBuilder:
-    """Builds one registry after the other; what did not change on disk is not read again."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory: Final = directory
-        self._files: Final = ConventionFiles(directory)
-        self._crls: Final = CrlDirectories()
-
-    def build(self, config: Config, keyring: Keyring) -> Registry:
-        """Read, check, and look at every CRL directory, so that no vector will wait for that.
-
-        Raises:
-            ConfigurationError: a file is wrong, or a convention does not fit this home.
-        """
-        registry = Registry(self._files.load(), self._crls)
-        for convention in registry.all():
-            self._check_environment(convention, config)
-        for convention in registry.clients():
-            for key in convention.keys:
-                self._check_key(convention, key, keyring)
-        for each in registry.watched():
-            each.crls.look()
-        return registry
-
-    def _check_environment(self, convention: Convention, config: Config) -> None:
-        if config.environment not in {None, convention.environment}:
-            raise self._refuse(
-                convention,
-                "environment",
-                f"`{config.environment}`, as appliance.toml says; got `{convention.environment}`",
-            )
-
-    def _check_key(self, convention: ClientConvention, key: str, keyring: Keyring) -> None:
-        if key not in keyring.names():
-            known = ", ".join(keyring.names()) or "(there is none)"
-            where = "key" if key == convention.key else "rollover.key"
-            raise self._refuse(
-                convention, where, f"the name of a [[key]] in service: {known}; got `{key}`"
-            )
-        try:
-            keyring.profile(key, convention.signature_algorithm)
-        except ConfigurationError as exc:
-            raise self._refuse(convention, "signature.algorithm", exc.expected) from exc
-
-    def _refuse(self, convention: Convention, key: str, expected: str) -> ConfigurationError:
-        return ConfigurationError(str(self._directory / f"{convention.id}.toml"), key, expected)
 
 
 async def open_lane(
@@ -260,7 +213,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
     clock = SystemClock()
     keyring = Keyring.load(config.keys)
     builder = RegistryBuilder(config.home.conventions)
-    cell = RegistryCell(builder.build(config, keyring))
+    cell = RegistryCell(builder.build(config.environment, keyring))
     metrics.state_build()
     async with contextlib.AsyncExitStack() as stack:
         spool = Spool.open(config.home.spool, f"worker-{index}", _spool_settings(config), clock)
@@ -272,16 +225,14 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         queue = _build_queue(config, lanes, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
-        guard = stack.enter_context(ReplayGuard(config.home.replay_guard))
-        shared = stack.enter_context(SharedMemory(config.home.shared_vectors))
-        vectors = VectorCache(_cache_limits(config), (shared,))
+        memory = _open_memory(config, stack)
         operations = Operations(
-            issue=_build_issue(config, cell, keyring, queue, spool, vectors),
+            issue=_build_issue(config, cell, keyring, queue, spool, memory.vectors),
             verify=VerifyOperation(
                 cell,
                 spool,
                 clock,
-                LocalReplayGate(guard),
+                memory.gate,
                 Limits(octets=config.api.body_limit),
             ),
             health=ReadyProbe(
@@ -299,11 +250,13 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         application = ApiApplication(operations, _build_callers(config), admission, clock)
         server = ApiServer(application, sockets, admission)
         _end_on_signals(server)
-        control = _Control(config, keyring, queue, cell, Served(application, builder, vectors))
+        control = _Control(
+            config, keyring, queue, cell, Served(application, builder, memory.vectors)
+        )
         watch = CrlWatch(cell.watched, clock)
         besides = [asyncio.create_task(control.obey(server)), asyncio.create_task(watch.run())]
         if index == 0:  # one worker brings to the disk what all have recorded
-            besides.append(asyncio.create_task(_keep_flushed(guard)))
+            besides.append(asyncio.create_task(_keep_flushed(memory.guard)))
         print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
         await server.serve()
         for task in besides:
@@ -371,7 +324,7 @@ class _Control:
         """Read everything in a thread: requests go on under the conventions in force."""
         config = load_config(self._root)
         keyring = Keyring.load(config.keys)
-        registry = self._served.builder.build(config, keyring)
+        registry = self._served.builder.build(config.environment, keyring)
         return config, keyring, registry, _build_callers(config)
 
 
@@ -419,6 +372,52 @@ def _build_issue(
         new_uuid=uuid.uuid4,
         settings=IssueSettings(sign_within=config.queue.age + _TOKEN_MARGIN),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What outlives one request of a worker: the table of this appliance, who is asked about replays, and the vectors kept."""
+
+    guard: ReplayGuard
+    gate: ReplayGate
+    vectors: VectorCache
+
+
+def _open_memory(config: Config, stack: contextlib.AsyncExitStack) -> Memory:
+    guard = stack.enter_context(ReplayGuard(config.home.replay_guard))
+    gate: ReplayGate = LocalReplayGate(guard)
+    shared: tuple[SharedVectors, ...] = (
+        stack.enter_context(SharedMemory(config.home.shared_vectors)),
+    )
+    several = _open_shared(config, stack)
+    if several is not None:
+        gate, shared = several[0], (*shared, several[1])
+    return Memory(guard, gate, VectorCache(_cache_limits(config), shared))
+
+
+def _open_shared(
+    config: Config, stack: contextlib.AsyncExitStack
+) -> tuple[SharedReplayGate, SealedVectors] | None:
+    """Make what several appliances share; None where this one stands alone.
+
+    Raises:
+        ConfigurationError: a secret cannot be read, or is none.
+    """
+    table = config.shared
+    if table is None:
+        return None
+    try:
+        seal_key = bytes.fromhex(read_secret(table.seal_key_file))
+    except ValueError:
+        seal_key = b""
+    if len(seal_key) != SEAL_KEY_OCTETS:
+        raise ConfigurationError(
+            str(table.seal_key_file), "", "64 hexadecimal digits: openssl rand -hex 32"
+        )
+    password = None if table.password_file is None else read_secret(table.password_file)
+    valkey = Valkey(ValkeySettings(table.address, password, table.within))
+    stack.push_async_callback(valkey.aclose)
+    return SharedReplayGate(valkey), SealedVectors(valkey, seal_key)
 
 
 def _cache_limits(config: Config) -> CacheLimits:

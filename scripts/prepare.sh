@@ -83,6 +83,8 @@ have cc || apt_install gcc libc6-dev
 [ "${1:-}" != fuzz ] || have c++ || apt_install g++
 have xmlsec1 || apt_install xmlsec1
 softhsm_module || apt_install softhsm2
+# For the tests of what several appliances share; where it cannot be installed they are skipped, and say so.
+have valkey-server || have redis-server || if have apt-get && [ "$(id -u)" = 0 ]; then apt_install redis-server; fi
 [ "${1:-}" != test ] || second_token
 [ "${1:-}" != kryoptic ] || kryoptic_tools
 make_environment

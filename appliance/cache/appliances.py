@@ -1,0 +1,88 @@
+"""What several appliances share through a Valkey or Redis server: vectors to give out again, sealed, and vectors that came.
+
+The server is not trusted: a vector is sealed (AES-256-GCM) with a key that only the appliances hold, and its cache key is associated
+data, so that no entry can be read, changed, or put in another's place; what comes back is verified like any vector besides. Without an
+answer a vector is signed anew; but nobody who must know whether a vector came before goes on without one.
+"""
+
+import math
+import os
+from datetime import datetime
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from appliance.cache.replay_guard import Received
+from appliance.cache.valkey import Valkey, ValkeyUnavailable
+from appliance.errors import Reason, ReplayGuardUnavailable
+from appliance.log import Log
+
+SEAL_KEY_OCTETS: Final = 32
+
+_LOG: Final = Log("cache")
+_NONCE: Final = 12
+
+
+class SealedVectors:
+    """Of `cache.vector_cache`'s kind `SharedVectors`."""
+
+    def __init__(self, valkey: Valkey, seal_key: bytes) -> None:
+        self._valkey: Final = valkey
+        self._seal: Final = AESGCM(seal_key)
+        self._is_silent = False
+
+    async def find(self, key: bytes) -> bytes | None:
+        """Return what an appliance kept; None when it is not there, or not what one of us sealed."""
+        try:
+            sealed = await self._valkey.find(b"vector:" + key)
+        except ValkeyUnavailable as exc:
+            self._say_lost(exc)
+            return None
+        self._is_silent = False
+        if sealed is None:
+            return None
+        try:
+            return self._seal.decrypt(sealed[:_NONCE], sealed[_NONCE:], key)
+        except (InvalidTag, ValueError):
+            _LOG.warning("shared-vector-forged", next="see who else writes to the server")
+            return None
+
+    async def keep(self, key: bytes, octets: bytes, ends: datetime) -> None:
+        """Keep octets until `ends`; without the server they are not kept."""
+        nonce = os.urandom(_NONCE)
+        sealed = nonce + self._seal.encrypt(nonce, octets, key)
+        try:
+            await self._valkey.set(b"vector:" + key, sealed, int(ends.timestamp() * 1000))
+        except ValkeyUnavailable as exc:
+            self._say_lost(exc)
+
+    def _say_lost(self, cause: Exception) -> None:
+        """Say it once, until the server answers again."""
+        if not self._is_silent:
+            _LOG.warning(
+                "shared-vectors-lost", cause=str(cause), next="every appliance signs its own"
+            )
+        self._is_silent = True
+
+
+class SharedReplayGate:
+    """The replay guard of several appliances; of `operations.verify`'s kind `ReplayGate`."""
+
+    def __init__(self, valkey: Valkey) -> None:
+        self._valkey: Final = valkey
+
+    async def record(self, received: Received, now: datetime) -> bool:  # noqa: ARG002 - the server has its own clock
+        """Record a vector at once for every appliance; False when it came before.
+
+        Raises:
+            ReplayGuardUnavailable: the server does not answer.
+        """
+        expires = math.ceil(received.expires.timestamp() * 1000)
+        try:
+            return await self._valkey.set_once(b"replay:" + received.digest, b"", expires)
+        except ValkeyUnavailable as exc:
+            raise ReplayGuardUnavailable(
+                Reason.REPLAY_GUARD_UNAVAILABLE,
+                f"the server that the appliances share does not answer ({exc}): see [shared]",
+            ) from exc
