@@ -14,7 +14,7 @@ from appliance.conventions.registry import Registry
 from appliance.errors import ConventionViolation, ResourceUnknown
 from appliance.native import Limits
 from appliance.operations.checks import Check
-from appliance.operations.judge import Question, judge
+from appliance.operations.judge import Question, judge_with_ocsp
 from appliance.operations.verify import Verdict, verdict_of
 from appliance.server.representations import verdict_answer
 from appliance.vectors.conditions import read_instant
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         octets = read_input(arguments.file, config.api.body_limit)
         question = Question(octets, arguments.convention, arguments.service)
-        judgement = judge(question, registry, at, Limits(octets=config.api.body_limit))
+        judgement = judge_with_ocsp(question, registry, at, Limits(octets=config.api.body_limit))
     except (ConventionViolation, ResourceUnknown) as exc:
         output.fail(exc)
         return Exit.USAGE  # no verdict, so not the exit code of one

@@ -8,6 +8,7 @@ from appliance.conventions.model import ClientConvention, Convention, Environmen
 from appliance.conventions.registry import Registry
 from appliance.errors import ConfigurationError
 from appliance.signing.keyring import Keyring
+from appliance.trust.ocsp import OcspMemory
 from appliance.trust.revocation import CrlDirectories
 
 
@@ -18,6 +19,7 @@ class RegistryBuilder:
         self._directory: Final = directory
         self._files: Final = ConventionFiles(directory)
         self._crls: Final = CrlDirectories()
+        self._ocsp: Final = OcspMemory()
 
     def build(self, environment: Environment | None, keyring: Keyring) -> Registry:
         """Read, check, and look at every CRL directory, so that no vector will wait for that.
@@ -29,7 +31,7 @@ class RegistryBuilder:
         Raises:
             ConfigurationError: a file is wrong, or a convention does not fit this home.
         """
-        registry = Registry(self._files.load(), self._crls)
+        registry = Registry(self._files.load(), self._crls, self._ocsp)
         for convention in registry.all():
             self._check_environment(convention, environment)
         for convention in registry.clients():

@@ -164,6 +164,7 @@ class ProviderConvention:
         signer_names, anchor_names: subjects the signer and the trust anchor may have; empty: any.
         tls_peers: subjects the TLS peer may have, where it is known; empty: any.
         crl_grace: seconds for which a CRL still counts after its next update.
+        ocsp: address of the OCSP responder that is asked about the signer too; None: CRLs alone.
         crl_warning: seconds before the next update of a CRL at which the log and `doctor` begin to warn.
     """
 
@@ -202,6 +203,7 @@ class ProviderConvention:
     tls_peers: tuple[NamePattern, ...] = ()
     crl_grace: float = 0.0
     crl_warning: float = 86400.0
+    ocsp: str | None = None
     trace: TracePolicy = TracePolicy()
 
     @property

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
+from urllib.parse import urlsplit
 
 from appliance.conventions.algorithms import ACCEPTED_ALGORITHMS, RSA_SHA1
 from appliance.conventions.file_checks import (
@@ -85,6 +86,7 @@ def load_provider(file: Path) -> ProviderConvention:
         tls_peers=checks.names("trust.tls_peers", trust.tls_peers),
         crl_grace=trust.crl_grace,
         crl_warning=trust.crl_warning,
+        ocsp=_read_ocsp(checks, trust.ocsp),
         trace=read_trace(checks, read.trace),
     )
 
@@ -132,3 +134,15 @@ def _read_bits(checks: FileChecks, read: ProviderTable, *, allow_sha1: bool) -> 
             "signature.minimum_rsa_bits", f"{least} to {_MOST_BITS} bits; got {bits}"
         )
     return bits
+
+
+def _read_ocsp(checks: FileChecks, address: str | None) -> str | None:
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme != "http" or not parts.hostname:
+        raise checks.refuse(
+            "trust.ocsp",
+            f"the http:// address of a responder (its answers are signed); got `{address}`",
+        )
+    return address

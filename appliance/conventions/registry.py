@@ -17,6 +17,7 @@ from cryptography import x509
 
 from appliance.conventions.model import ClientConvention, Convention, ProviderConvention
 from appliance.errors import ConventionViolation, Reason
+from appliance.trust.ocsp import OcspMemory
 from appliance.trust.paths import PartnerTrust, TrustSettings, load_pins
 from appliance.trust.revocation import CrlDirectories, CrlDirectory
 from appliance.trust.watch import WatchedDirectory
@@ -78,18 +79,23 @@ class Registry:
     """Conventions by id, by role, by issuer and by service."""
 
     def __init__(
-        self, conventions: Iterable[Convention], directories: CrlDirectories | None = None
+        self,
+        conventions: Iterable[Convention],
+        directories: CrlDirectories | None = None,
+        ocsp: OcspMemory | None = None,
     ) -> None:
         """Take conventions in and load what provider conventions trust.
 
         Args:
             conventions: each with its own id.
             directories: CRLs already known; a reload passes those of the registry before.
+            ocsp: and what responders said.
 
         Raises:
             ConfigurationError: a trust root or a pinned certificate cannot be loaded.
         """
         directories = directories or CrlDirectories()
+        self.ocsp: Final = ocsp or OcspMemory()
         self._by_id: Final = {convention.id: convention for convention in conventions}
         self._clients: Final = tuple(
             each for each in self._by_id.values() if isinstance(each, ClientConvention)

@@ -116,6 +116,7 @@ class TrustTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_peers: tuple[str, ...] = ()
     crl_grace: Duration = Duration(0)
     crl_warning: Duration = Duration(86400)
+    ocsp: str | None = None
 
 
 class ProviderTable(ConventionTable, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -29,10 +29,14 @@ from appliance.native import (
     locate,
 )
 from appliance.trust.certificates import MOST_CERTIFICATES, UNREADABLE
+from appliance.trust.ocsp import OcspQuestion, OcspWanted
 from appliance.trust.paths import TrustedSigner
 from appliance.vectors.assertion import read_vector
 from appliance.vectors.characters import shorten
 from appliance.vectors.model import AcceptedVector
+
+MOST_RESPONDERS: Final = 4
+"""Of one vector: the conventions of an issuer may name several."""
 
 _SHA1: Final = frozenset(
     {
@@ -93,6 +97,7 @@ def judge(
         MalformedRequest: not well-formed, with a DTD, or over a limit.
         ConventionViolation: there is no such provider convention.
         ResourceUnknown: there is no provider convention at all.
+        OcspWanted: a responder must be asked first.
     """
     candidates = _choose_candidates(question, registry)
     try:
@@ -125,6 +130,26 @@ def _read_stated(verified: VerifiedOctets) -> AssertionFields:
 
 def _name_of(certificate: bytes | None) -> x509.Name | None:
     return None if certificate is None else x509.load_der_x509_certificate(certificate).subject
+
+
+def judge_with_ocsp(
+    question: Question, registry: Registry, now: datetime, limits: Limits | None = None
+) -> Judgement:
+    """Do as `judge`, and ask the responders on the way: for the command line, where nobody else waits."""
+    for _ in range(MOST_RESPONDERS):
+        try:
+            return judge(question, registry, now, limits)
+        except OcspWanted as wanted:
+            registry.ocsp.fetch(wanted.question, now)
+    return too_many_responders()
+
+
+def too_many_responders() -> Judgement:
+    """Refuse a vector for which one responder after the other would have to be asked."""
+    return Judgement(
+        None,
+        VectorRefused(Reason.REVOCATION_UNKNOWN, "more OCSP responders than are asked at once"),
+    )
 
 
 def _choose_candidates(question: Question, registry: Registry) -> Candidates:
@@ -258,21 +283,47 @@ class SignerInquiry:
             except VectorRefused as refusal:
                 refusals.append(refusal)
                 continue
-            takers = [
-                c.id
+            pinning = [
+                c
                 for c in conventions
                 if c in self._candidates and group.accepts(c, signer.fingerprint)
             ]
+            takers = [c.id for c in pinning if self._ocsp_allows(c, signer, refusals)]
             if takers:
                 signers.append(signer)
                 self.trusting.update(dict.fromkeys(takers, signer))
-            else:
+            elif not pinning:
                 refusals.append(_not_pinned())
         if not signers:
             # What one trust says of a signer it knows is worth more than that another does not know it.
             raise min(refusals, key=lambda r: r.reason is Reason.CERTIFICATE_NOT_TRUSTED)
         self.legacy_sha1 |= signers[0].legacy_sha1
         return signers[0].public_key
+
+    def _ocsp_allows(
+        self, convention: ProviderConvention, signer: TrustedSigner, refusals: list[VectorRefused]
+    ) -> bool:
+        """Ask what the convention's responder says of the signer; why it is refused goes to the other refusals.
+
+        Raises:
+            OcspWanted: nothing is known yet.
+        """
+        if convention.ocsp is None:
+            return True
+        question = OcspQuestion(convention.ocsp, *signer.path[:2])
+        status = self._registry.ocsp.status(question, self._now)
+        if status == "revoked":
+            refusals.append(
+                VectorRefused(Reason.CERTIFICATE_REVOKED, "the OCSP responder says: revoked")
+            )
+        elif status == "unknown":
+            refusals.append(
+                VectorRefused(
+                    Reason.REVOCATION_UNKNOWN,
+                    "the OCSP responder gives no answer that counts: see the log",
+                )
+            )
+        return status == "good"
 
 
 def _read_leniently(chain: list[bytes]) -> list[x509.Certificate]:

@@ -1,5 +1,6 @@
 """The route of a received vector: judge it, ask whether it came before, trace the decision, then answer."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -17,9 +18,16 @@ from appliance.native import Limits
 from appliance.operations.checks import ALL_BUT_REPLAY, Check, checks_of
 from appliance.operations.entries import received_entry
 from appliance.operations.faults import Fault, fault_of
-from appliance.operations.judge import Judgement, Question, judge
+from appliance.operations.judge import (
+    MOST_RESPONDERS,
+    Judgement,
+    Question,
+    judge,
+    too_many_responders,
+)
 from appliance.operations.tracing import TraceWriter, wait_durable
 from appliance.trace.record import Receipt
+from appliance.trust.ocsp import OcspWanted
 from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("verify")
@@ -84,7 +92,7 @@ class VerifyOperation:
         """
         now = self._clock.now()
         question = Question(octets, convention, service, context.tls_certificate)
-        judgement = judge(question, self._registry.current, now, self._limits)
+        judgement = await self._judge(question, now)
         judgement, is_replayed = await self._check_replay(judgement, now)
         verdict = _state(judgement)
         entry = received_entry(judgement, context, verdict.fault, format_instant(now))
@@ -94,6 +102,16 @@ class VerifyOperation:
         convention = "" if verdict.accepted is None else verdict.accepted.convention
         _counter(convention, "" if verdict.fault is None else verdict.fault.code).inc()
         return Verdict(verdict.accepted, verdict.fault, verdict.checks, receipt)
+
+    async def _judge(self, question: Question, now: datetime) -> Judgement:
+        """Judge; where a responder must be asked first, ask it in a thread and judge again."""
+        registry = self._registry.current
+        for _ in range(MOST_RESPONDERS):
+            try:
+                return judge(question, registry, now, self._limits)
+            except OcspWanted as wanted:
+                await asyncio.to_thread(registry.ocsp.fetch, wanted.question, now)
+        return too_many_responders()
 
     async def _check_replay(self, judgement: Judgement, now: datetime) -> tuple[Judgement, bool]:
         """Record an accepted vector, the last of all checks; one that came before is refused where the convention says so."""

@@ -185,6 +185,7 @@ def test_provider_says_everything(tmp_path: Path) -> None:
             "trust.tls_peers": '["CN=front,C=FR"]',
             "trust.crl_grace": '"6h"',
             "trust.crl_warning": '"2d"',
+            "trust.ocsp": '"http://ocsp.example/"',
             "signature.algorithms": '["rsa-sha256", "rsa-pss-sha512"]',
             "signature.variants": '["A"]',
             "signature.minimum_rsa_bits": "3072",
@@ -200,7 +201,7 @@ def test_provider_says_everything(tmp_path: Path) -> None:
     assert convention.confirmations["1.1"] == {"bearer"}
     assert (convention.unknown_pagms, convention.replay) == ("refuse", "refuse")
     assert (convention.crl_grace, convention.crl_warning) == (21600.0, 172800.0)
-    assert convention.minimum_rsa_bits == 3072
+    assert (convention.minimum_rsa_bits, convention.ocsp) == (3072, "http://ocsp.example/")
     assert len(convention.signature_algorithms) == 2
     assert (convention.attributes, convention.no_user) == ({"service"}, "PERSONNE")
     assert convention.trace == TracePolicy("pseudonymous", 6)
@@ -300,6 +301,7 @@ def test_wrong_client_file(
         ({"unknown_pagms": '"drop"'}, "unknown_pagms", "one of ignore, refuse"),
         ({"trust.signer_names": '[""]'}, "trust.signer_names[0]", "not empty"),
         ({"trust.tls_peers": '["nobody"]'}, "trust.tls_peers[0]", "a whole name"),
+        ({"trust.ocsp": '"https://ocsp"'}, "trust.ocsp", "http:// address"),
         ({"maximum_lifetime": '"1m"'}, "skew", "less than `maximum_lifetime` (60 s)"),
     ],
 )
