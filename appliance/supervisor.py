@@ -85,6 +85,7 @@ class _Supervisor:
         ]
 
     async def run(self) -> None:
+        metrics.forget_earlier_run(self._config.home.metrics)
         metrics.state_build()
         metrics.GENERATION.set(self._generation)
         build_registry(self._config)
@@ -276,7 +277,6 @@ def _identity(key: KeyTable) -> tuple[object, ...]:
 
 def _prepare_home(config: Config) -> None:
     """Make what workers share, before there is one."""
-    metrics.forget_earlier_run(config.home.metrics)
     prepare_guard(config.home.replay_guard, config.replay.capacity, SystemClock().now())
     prepare_shared_memory(config.home.shared_vectors, config.vector_cache.shared_memory)
     _share_directories(config)
