@@ -32,6 +32,7 @@ class SigningKey:
         bits: modulus length (RSA) or field size (EC).
         public_key: DER SubjectPublicKeyInfo: the configured one, else what the token says.
         mechanism: how it signs (`hsm.settings`).
+        signature_octets: length of what it makes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class SigningKey:
     handle: pkcs11.SignMixin
     target: Target
     mechanism: Mechanism
+    signature_octets: int
 
 
 def find_key(session: pkcs11.Session, settings: KeySettings, target: Target) -> SigningKey:
@@ -59,14 +61,16 @@ def find_key(session: pkcs11.Session, settings: KeySettings, target: Target) -> 
         if not isinstance(handle, pkcs11.SignMixin):
             raise _unfit(where, "KEY_MAY_NOT_SIGN", "CKA_SIGN is false")
         public_key = settings.public_key or read_public_key(session, handle, where)
+        bits = read_bits(handle)
         return SigningKey(
             settings.name,
             kind,
-            read_bits(handle),
+            bits,
             public_key,
             handle,
             where,
             settings.mechanism,
+            signature_octets=bits // 8 if kind == "rsa" else bits // 8 * 2,
         )
     except pkcs11.PKCS11Error as exc:
         raise translate(exc, where) from exc

@@ -8,8 +8,7 @@ python-pkcs11 asks the module for the size first (a third call beside C_SignInit
 """
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import pkcs11
 from pkcs11 import MGF, Mechanism
@@ -44,8 +43,7 @@ _PSS: Final[dict[str, _PssParameters]] = {
 """Hash, mask generation function and salt length (RFC 6931 2.3.10: the salt is as long as the hash)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """What C_Sign is given, and how."""
 
     octets: bytes
@@ -68,7 +66,10 @@ def sign_digest(key: SigningKey, hash_name: str, digest: bytes, octets: bytes = 
     payload = write_payload(key, hash_name, digest, octets)
     try:
         return key.handle.sign(
-            payload.octets, mechanism=payload.mechanism, mechanism_param=payload.parameters
+            payload.octets,
+            mechanism=payload.mechanism,
+            mechanism_param=payload.parameters,
+            buffer_size=key.signature_octets,
         )
     except pkcs11.PKCS11Error as exc:
         raise translate(exc, key.target) from exc

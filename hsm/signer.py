@@ -19,7 +19,8 @@ from hsm.mechanism import sign_digest
 from hsm.opened import OpenToken
 from hsm.wire import KeyFacts, KeyUse, SignedFrame, SignFailure, SignFrame, SignJob
 
-_UNUSED: Final = KeyUse(0, 0.0)
+_TOLERANCE: Final = 0.1
+"""Share of the call deadline by which it may be late: the timer is not set anew for calls that follow that closely."""
 
 
 class FrameSigner:
@@ -35,6 +36,7 @@ class FrameSigner:
         self._call_timeout: Final = call_timeout
         self._signatures: Final[Counter[str]] = Counter()
         self._lost: SignFailure | None = None
+        self._armed_at = 0.0
         self.broken: HsmError | None = None
         self.reopened = 0
 
@@ -62,11 +64,13 @@ class FrameSigner:
 
     def sign(self, frame: SignFrame) -> SignedFrame:
         """Sign every job of the frame that can be signed."""
-        uses: dict[str, KeyUse] = {}
+        seconds: dict[str, float] = {}
+        made: Counter[str] = Counter()
         with call_deadline(self._call_timeout):
-            results = [self._sign_one(job, uses) for job in frame.jobs]
-        for key, use in uses.items():
-            self._signatures[key] += use.signatures
+            self._armed_at = 0.0
+            results = [self._sign_one(job, made, seconds) for job in frame.jobs]
+        self._signatures.update(made)
+        uses = {key: KeyUse(count, seconds[key]) for key, count in made.items()}
         return SignedFrame(frame.batch, results, uses)
 
     def doubt(self) -> None:
@@ -84,16 +88,20 @@ class FrameSigner:
             self.reopened += 1
             self._lost = None
 
-    def _sign_one(self, job: SignJob, uses: dict[str, KeyUse]) -> bytes | SignFailure:
+    def _sign_one(
+        self, job: SignJob, made: Counter[str], seconds: dict[str, float]
+    ) -> bytes | SignFailure:
         if self._lost is not None:
             return self._lost
         started = time.monotonic()
         if started > job.deadline:
             return SignFailure("DEADLINE_PASSED", "expired", "the lane reached it too late")
-        key = self._token.keys.get(job.key)
+        name = job.key
+        key = self._token.keys.get(name)
         if key is None:
-            return SignFailure("KEY_UNKNOWN", "request", f"this lane has no key `{job.key}`")
-        signal.setitimer(signal.ITIMER_REAL, self._call_timeout)
+            return SignFailure("KEY_UNKNOWN", "request", f"this lane has no key `{name}`")
+        if started - self._armed_at > self._call_timeout * _TOLERANCE:
+            self._arm(started)
         try:
             signature = sign_digest(key, job.hash_name, job.digest, job.octets)
         except HsmError as error:
@@ -101,10 +109,14 @@ class FrameSigner:
             if isinstance(second, SignFailure):
                 return second
             signature = second
-        before = uses.get(job.key, _UNUSED)
-        seconds = before.seconds + time.monotonic() - started
-        uses[job.key] = KeyUse(before.signatures + 1, seconds)
+        made[name] += 1
+        seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
         return signature
+
+    def _arm(self, now: float) -> None:
+        """Give the calls that start from now on their deadline, those at the end of the tolerance too."""
+        signal.setitimer(signal.ITIMER_REAL, self._call_timeout * (1 + _TOLERANCE))
+        self._armed_at = now
 
     def _try_again(self, job: SignJob, error: HsmError) -> bytes | SignFailure:
         """Do what the failure's kind asks for, and sign the job once more where that may have helped."""
@@ -115,7 +127,7 @@ class FrameSigner:
         except HsmError as worse:
             return self._lose(worse)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, self._call_timeout)
+            self._arm(time.monotonic())
         try:
             return sign_digest(key, job.hash_name, job.digest, job.octets)
         except HsmError as again:
