@@ -298,6 +298,7 @@ class _Faults:
             "token gone": (3, self._remove),
             "opening fails": (3, self._opening),
             "slow": (1, self._slow),
+            "wrong signature": (2, self._spoil),
             "lane killed": (1, self._kill),
             "PIN refused": (0.1, self._refuse_pin),
         }
@@ -365,6 +366,10 @@ class _Faults:
 
     def _slow(self) -> None:
         self._shim.tell("delay", "C_Sign", "uniform", "1ms", "50ms")
+        self._last()
+
+    def _spoil(self) -> None:
+        self._shim.tell("spoil", "C_Sign", "times", str(self._chance.randint(1, 3)))
         self._last()
 
     def _kill(self) -> None:

@@ -30,6 +30,7 @@ class Circuit:
         self._is_open = False
         self._gauge: Final = metrics.CIRCUIT_OPEN.labels(token)
         self._gauge.set(0)
+        metrics.LANES_UP.labels(token).set(0)
 
     def __repr__(self) -> str:
         return f"Circuit({self.token}, {'open' if self._is_open else 'closed'}, {self._lanes_up} lanes)"

@@ -69,8 +69,8 @@ def running(outage_service: RunningService, shim: Shim) -> Iterator[RunningServi
 def lanes_up(service: RunningService) -> int:
     """How many lanes the worker can send frames to."""
     metrics = service.request("GET", "/metrics").body.decode()
-    [value] = re.findall(r'^appliance_lanes_up\{token="demo"\} (\d)', metrics, re.MULTILINE)
-    return int(value)
+    found = re.findall(r'^appliance_lanes_up\{token="demo"\} (\d)', metrics, re.MULTILINE)
+    return sum(map(int, found))
 
 
 class Clients:
@@ -190,6 +190,27 @@ def test_bug_of_the_request_is_ours_and_is_not_repeated(
     shim.fail("C_SignInit", "CKR_MECHANISM_PARAM_INVALID")
     assert running.issue().status == 500
     assert shim.count("C_SignInit", "injected") == 1
+
+
+def test_wrong_signature_never_leaves(running: RunningService, shim: Shim) -> None:
+    """A signature that does not verify is refused by name, and the lanes prove their keys before they go on."""
+    before = shim.count("C_Initialize")
+    shim.spoil("C_Sign", times=1)
+    refused = running.issue()
+    assert (refused.status, refused.json["error"]["reason"]) == (503, "hsm-unavailable")
+    wait_until(lambda: shim.count("C_Initialize") >= before + 2, 20, "both lanes to open anew")
+    wait_until(lambda: running.issue().status == 200, 20, "the token")
+
+
+def test_token_that_signs_wrongly_signs_nothing(running: RunningService, shim: Shim) -> None:
+    """While every signature is wrong the lanes end and none leaves; when they are right again the service signs by itself."""
+    shim.spoil("C_Sign")
+    statuses = [running.issue().status for _ in range(20)]
+    assert set(statuses) == {503}
+    log = running.errors
+    wait_until(lambda: "KEY_MISMATCH" in log.read_text(), 20, "the lanes to find out")
+    shim.clear()
+    wait_until(lambda: running.issue().status == 200, 30, "the token")
 
 
 def test_refused_pin_keeps_the_circuit_open_until_resumed(
