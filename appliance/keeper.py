@@ -16,7 +16,7 @@ from appliance import log, metrics
 from appliance.errors import Unavailable
 from appliance.usage import UsageLedger
 from hsm.errors import HsmError, Kind
-from hsm.process import HUNG, LaneProcess
+from hsm.process import FROZEN, HUNG, LaneProcess
 
 _LOG: Final = log.Log("supervisor")
 _FIRST_BACKOFF: Final = 0.05
@@ -203,7 +203,7 @@ class KeptLanes:
         self._sessions.set(self.lanes_up)
         if self._is_stopping:
             return
-        if code == HUNG:
+        if code in {FROZEN, HUNG}:
             metrics.LANES_STUCK.labels(f"{self.token}/{index}").inc()
         _LOG.warning("child-ended", child=f"lane {self.token}/{index}", code=code)
 

@@ -108,7 +108,9 @@ LANES_UP: Final = Gauge(
 )
 LANE_RESTARTS: Final = Counter("appliance_lane_restarts", "Lanes replaced.", ["lane"])
 LANES_STUCK: Final = Counter(
-    "appliance_lanes_stuck", "Lanes ended because a call into the module did not return.", ["lane"]
+    "appliance_lanes_stuck",
+    "Lanes ended because a call into the module did not return, or because they did not answer.",
+    ["lane"],
 )
 SESSIONS_OPEN: Final = Gauge(
     "appliance_hsm_sessions",

@@ -48,7 +48,10 @@ _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
 _LOOK_EVERY: Final = 2.0  # seconds between looks for changed conventions
 _RELOAD_TIMEOUT: Final = 30.0
-_LANE_STOP_TIMEOUT: Final = 5.0
+_LANE_RENEW_TIMEOUT: Final = 5.0
+_LANE_STOP_TIMEOUT: Final = 2.0
+"""Seconds to close an idle session in, once no worker is left; a lane that takes longer is one that does not answer."""
+
 _COUNT_EVERY: Final = 60.0
 
 
@@ -255,7 +258,7 @@ class _Supervisor:
         self._config = dataclasses.replace(served, keys=tuple((before | after).values()))
         try:
             for lanes in self._lanes:
-                await lanes.renew(_LANE_STOP_TIMEOUT)
+                await lanes.renew(_LANE_RENEW_TIMEOUT)
         except HsmError as error:
             self._config = served
             raise hsm_unavailable(error) from error

@@ -1,8 +1,8 @@
 """A lane: one process, one session, one thread, signing digests for the peers it is told to serve.
 
 Owns the process: `python -m hsm.lane`, settings as one line of JSON on standard input, reports as lines of JSON on standard output.
-Promises to listen only after every key is proven, to answer the frame in hand before it ends on SIGTERM, and to end when standard
-input does, because its parent is gone. Ends with status 3 when it cannot open, 4 when its session is lost, and by SIGALRM when the
+Promises to listen only after every key is proven, to say between two frames that it is alive when its parent asks, to answer the
+frame in hand before it ends on SIGTERM, and to end when standard input does, because its parent is gone. Ends with status 3 when it cannot open, 4 when its session is lost, and by SIGALRM when the
 module hangs: the cure for each is a new lane.
 """
 
@@ -22,7 +22,7 @@ from hsm.child import FAILED
 from hsm.deadline import call_deadline
 from hsm.errors import Finding, HsmError
 from hsm.opened import OpenToken
-from hsm.report import LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
+from hsm.report import LaneAlive, LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
 from hsm.serve import FrameServer
 from hsm.session import close_session
 from hsm.settings import LaneSettings
@@ -137,8 +137,8 @@ class _StopSignal:
 
 
 def _watch_parent(server: FrameServer) -> None:
-    """Stop when standard input ends; whatever else comes there is not for us."""
-    server.watch(_STDIN, lambda: None if os.read(_STDIN, 1024) else server.stop())
+    """Stop when standard input ends; answer what else comes there, which is how the parent knows that the loop turns."""
+    server.watch(_STDIN, lambda: _report(LaneAlive()) if os.read(_STDIN, 1024) else server.stop())
 
 
 def _finding_of(broken: HsmError | None) -> Finding | None:

@@ -1,10 +1,12 @@
 """Lanes as child processes: starting one, knowing that it can sign, ending it.
 
-Owns the parent's end of a lane. Promises that a started lane has proven its keys; one that says it cannot raises what it said.
+Owns the parent's end of a lane. Promises that a started lane has proven its keys; one that says it cannot raises what it said; and
+that a lane which has stopped answering, for whatever reason and whether or not anything is asked of it, is ended within seconds.
 Knows no binding: the parent never loads a PKCS#11 module.
 """
 
 import asyncio
+import contextlib
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -19,9 +21,18 @@ from hsm.settings import LaneSettings
 HUNG: Final = -signal.SIGALRM
 """Status of a lane that was ended because a call into its module did not return."""
 
+FROZEN: Final = -signal.SIGSTOP
+"""Status of a lane that did not answer its parent: stopped, or in a call that not even SIGALRM ends. It has been sent SIGKILL."""
+
 _REPORT_LIMIT: Final = 1024 * 1024
 _START_GRACE: Final = 5.0
 _STOP_TIMEOUT: Final = 5.0
+_PULSE_PAUSE: Final = 1.0
+_PULSE_GRACE: Final = 5.0
+"""Seconds beyond the call timeout in which a lane answers its parent: as long as the jobs of one frame may keep it, and a busy machine."""
+
+_KILL_GRACE: Final = 1.0
+"""How long to wait for the end of a killed process; one that the kernel holds in a driver may not end at all."""
 
 
 class LaneProcess:
@@ -31,12 +42,15 @@ class LaneProcess:
         counted: how often its keys have signed, as it said last.
     """
 
-    def __init__(self, process: Process, ready: LaneReady) -> None:
+    def __init__(self, process: Process, ready: LaneReady, call_timeout: float) -> None:
         self.ready: Final = ready
         proven = {key.name: key.signatures for key in ready.keys}
         self.counted: LaneCounted | LaneEnded = LaneCounted(proven, proven)
         self._process: Final = process
+        self._heard: Final = asyncio.Event()
+        self._exit: Final = asyncio.create_task(process.wait())
         self._listening: Final = asyncio.create_task(self._listen())
+        self._watching: Final = asyncio.create_task(self._watch(call_timeout + _PULSE_GRACE))
 
     @property
     def pid(self) -> int:
@@ -44,21 +58,17 @@ class LaneProcess:
         return self._process.pid
 
     async def wait(self) -> int:
-        """Return the exit status once the lane has ended: 0 told to, 4 session lost, `HUNG`, or minus a signal."""
-        status = await self._process.wait()
-        await asyncio.shield(self._listening)
-        return status
+        """Return the exit status once the lane has ended: 0 told to, 4 session lost, `HUNG`, `FROZEN`, or minus a signal."""
+        return await asyncio.shield(self._watching)
 
     async def stop(self, grace: float = _STOP_TIMEOUT) -> LaneEnded | None:
         """Let the lane finish its frame and end; kill it after `grace` seconds. Returns its last report if it gave one."""
         if self._process.returncode is None:
             self._process.terminate()
-        try:
-            async with asyncio.timeout(grace):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-        await self.wait()
+        if not await self._ends(grace):
+            self.kill()
+            await self._ends(_KILL_GRACE)
+        await asyncio.wait([self._listening], timeout=_KILL_GRACE)
         return self.counted if isinstance(self.counted, LaneEnded) else None
 
     def kill(self) -> None:
@@ -66,13 +76,42 @@ class LaneProcess:
         if self._process.returncode is None:
             self._process.kill()
 
+    async def _watch(self, patience: float) -> int:
+        """Ask the lane for a sign of life a second after each; kill it when none comes. Returns its exit status."""
+        while not await self._ends(_PULSE_PAUSE):
+            if not await self._answers(patience):
+                self.kill()
+                await self._ends(_KILL_GRACE)
+                return FROZEN
+        await asyncio.wait([self._listening], timeout=_KILL_GRACE)
+        return await self._exit
+
+    async def _ends(self, within: float) -> bool:
+        """Wait for its end, for so many seconds at most."""
+        done, _ = await asyncio.wait([self._exit], timeout=within)
+        return bool(done)
+
+    async def _answers(self, within: float) -> bool:
+        stdin = self._process.stdin
+        self._heard.clear()
+        if stdin is None or stdin.is_closing() or self._listening.done():
+            return True  # it is ending
+        stdin.write(b"\n")
+        try:
+            async with asyncio.timeout(within):
+                await self._heard.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def _listen(self) -> None:
-        """Take its reports until it has closed its standard output, which is its end."""
-        stdout = self._process.stdout
-        while stdout is not None and (line := await stdout.readline()):
+        """Read the reports up to the end of the lane's standard output."""
+        while line := await _read_line(self._process):
             report = _read_report(line)
             if isinstance(report, LaneCounted | LaneEnded):
                 self.counted = report
+            self._heard.set()
+        self._heard.set()
 
 
 async def start_lane(settings: LaneSettings) -> LaneProcess:
@@ -88,10 +127,12 @@ async def start_lane(settings: LaneSettings) -> LaneProcess:
         report = await _greet(process, settings)
     except BaseException:
         process.kill()
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_GRACE):
+                await process.wait()
         raise
     if isinstance(report, LaneReady):
-        return LaneProcess(process, report)
+        return LaneProcess(process, report, settings.call_timeout)
     status = await process.wait()
     if isinstance(report, LaneFailed):
         raise HsmError(report.target, report.finding)
@@ -101,21 +142,25 @@ async def start_lane(settings: LaneSettings) -> LaneProcess:
 
 async def _greet(process: Process, settings: LaneSettings) -> LaneReport | None:
     """Hand over the settings and read the first report; None when the lane ends without one."""
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
+    stdin = process.stdin
+    if stdin is None:
         raise RuntimeError("the lane was started without pipes")
     try:
         # The pipe stays open for the life of the lane: its end is how the lane knows that we are gone.
         async with asyncio.timeout(settings.open_timeout + _START_GRACE):
             stdin.write(msgspec.json.encode(settings) + b"\n")
             await stdin.drain()
-            line = await stdout.readline()
+            line = await _read_line(process)
     except TimeoutError as exc:
         detail = f"the lane was not ready within {settings.open_timeout:.0f} s"
         raise _silent(settings.token.target, "CALL_TIMEOUT", detail) from exc
     except ConnectionError:
         return None
     return _read_report(line)
+
+
+async def _read_line(process: Process) -> bytes:
+    return await process.stdout.readline() if process.stdout is not None else b""
 
 
 def _read_report(line: bytes) -> LaneReport | None:

@@ -1,4 +1,4 @@
-"""What a lane tells its parent on standard output, one line of JSON each: that it is ready or why not, its counts, why it ends."""
+"""What a lane tells its parent on standard output, one line of JSON each: ready or why not, its life, its counts, why it ends."""
 
 import msgspec
 
@@ -19,6 +19,10 @@ class LaneFailed(msgspec.Struct, frozen=True, tag_field="lane", tag="failed"):
 
     target: Target
     finding: Finding
+
+
+class LaneAlive(msgspec.Struct, frozen=True, tag_field="lane", tag="alive"):
+    """The loop turns: the answer to each line that comes on standard input after the settings."""
 
 
 class LaneCounted(msgspec.Struct, frozen=True, tag_field="lane", tag="counted"):
@@ -47,4 +51,4 @@ class LaneEnded(msgspec.Struct, frozen=True, tag_field="lane", tag="ended"):
     proofs: dict[str, int] = {}
 
 
-LaneReport = LaneReady | LaneFailed | LaneCounted | LaneEnded
+LaneReport = LaneReady | LaneFailed | LaneAlive | LaneCounted | LaneEnded

@@ -134,7 +134,8 @@ class FrameServer:
                 peer, Refused("TOO_MANY_PEERS", f"this lane takes {PEER_LIMIT} connections")
             )
         else:
-            self._send(peer, Hello(self._serial, self._signer.facts(), os.getpid()))
+            signer = self._signer
+            self._send(peer, Hello(self._serial, signer.facts(), os.getpid(), signer.call_timeout))
 
     def _receive(self, peer: _Peer) -> None:
         try:

@@ -27,13 +27,14 @@ class FrameSigner:
     """The signing half of a lane.
 
     Attributes:
+        call_timeout: seconds one call into the module may take.
         broken: the failure after which only a new process helps, if there was one.
         reopened: how often the session was opened anew.
     """
 
     def __init__(self, token: OpenToken, call_timeout: float) -> None:
         self._token: Final = token
-        self._call_timeout: Final = call_timeout
+        self.call_timeout: Final = call_timeout
         self._signatures: Final[Counter[str]] = Counter()
         self._lost: SignFailure | None = None
         self._armed_at = 0.0
@@ -66,7 +67,7 @@ class FrameSigner:
         """Sign every job of the frame that can be signed."""
         seconds: dict[str, float] = {}
         made: Counter[str] = Counter()
-        with call_deadline(self._call_timeout):
+        with call_deadline(self.call_timeout):
             self._armed_at = 0.0
             results = [self._sign_one(job, made, seconds) for job in frame.jobs]
         self._signatures.update(made)
@@ -100,7 +101,7 @@ class FrameSigner:
         key = self._token.keys.get(name)
         if key is None:
             return SignFailure("KEY_UNKNOWN", "request", f"this lane has no key `{name}`")
-        if started - self._armed_at > self._call_timeout * _TOLERANCE:
+        if started - self._armed_at > self.call_timeout * _TOLERANCE:
             self._arm(started)
         try:
             signature = sign_digest(key, job.hash_name, job.digest, job.octets)
@@ -115,7 +116,7 @@ class FrameSigner:
 
     def _arm(self, now: float) -> None:
         """Give the calls that start from now on their deadline, those at the end of the tolerance too."""
-        signal.setitimer(signal.ITIMER_REAL, self._call_timeout * (1 + _TOLERANCE))
+        signal.setitimer(signal.ITIMER_REAL, self.call_timeout * (1 + _TOLERANCE))
         self._armed_at = now
 
     def _try_again(self, job: SignJob, error: HsmError) -> bytes | SignFailure:

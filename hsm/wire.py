@@ -95,11 +95,16 @@ class KeyFacts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """Lane to worker, first: who it is and what it can sign with."""
+    """Lane to worker, first: who it is and what it can sign with.
+
+    Attributes:
+        call_timeout: seconds after which a call into the module has returned, or the lane has ended.
+    """
 
     token_serial: str
     keys: list[KeyFacts]
     pid: int
+    call_timeout: float
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):

@@ -44,6 +44,7 @@ class FakeLane:
         failure: answered to every job instead of a signature.
         rewrite: makes something else of an answer: what a broken lane would send.
         greeting: sent instead of the usual one.
+        call_timeout: what the greeting says of it.
     """
 
     def __init__(self, socket: Path, holders: Mapping[str, Holder]) -> None:
@@ -55,6 +56,7 @@ class FakeLane:
         self.failure: SignFailure | None = None
         self.rewrite: Callable[[SignedFrame], bytes] | None = None
         self.greeting: Reply | None = None
+        self.call_timeout = 60.0
         self._holders = holders
         self._server: asyncio.Server | None = None
         self._peers: set[asyncio.StreamWriter] = set()
@@ -129,7 +131,7 @@ class FakeLane:
         for name, holder in self._holders.items():
             kind = "rsa" if isinstance(holder.key, rsa.RSAPrivateKey) else "ec"
             facts.append(KeyFacts(name, kind, holder.key.key_size, holder.public_key, 1))
-        return Hello("fake", facts, os.getpid())
+        return Hello("fake", facts, os.getpid(), self.call_timeout)
 
     def _sign(self, frame: SignFrame) -> SignedFrame:
         results, uses = [], {}

@@ -1,7 +1,8 @@
 """The worker's end of a lane: connects, sends frames, hands back what was signed, reconnects when the lane is replaced.
 
 Owns one connection at a time and the frames on it. Promises that each batch sent is reported exactly once, signed or lost; that it
-keeps trying with a bounded backoff for as long as it is open; and that a lane's speed is measured, not assumed.
+keeps trying with a bounded backoff for as long as it is open; that a lane which stops answering is let go of, so that another can have
+its batches; and that a lane's speed is measured, not assumed.
 """
 
 import asyncio
@@ -37,6 +38,8 @@ _STEADY: Final = 1.0
 _ASSUMED_SECONDS: Final = 0.001
 _WEIGHT: Final = 0.2
 _DOUBT_AT_MOST_EVERY: Final = 1.0
+_ANSWER_GRACE: Final = 1.0
+"""Seconds an answer may be late beyond the lane's call timeout and what signing is expected to take."""
 
 
 class LaneListener(Protocol):
@@ -79,6 +82,9 @@ class LaneClient:
         self._number = 0
         self._load = 0.0
         self._seconds: Final[dict[str, float]] = {}
+        # answers
+        self._heard_at = 0.0
+        self._look: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         state = "up" if self.is_up() else "down"
@@ -94,6 +100,8 @@ class LaneClient:
             self._task.cancel()
             await asyncio.wait([self._task])
         self.abandon()
+        if self._look is not None:
+            self._look.cancel()
 
     def is_up(self) -> bool:
         """Whether a lane listens at the other end."""
@@ -136,6 +144,8 @@ class LaneClient:
         """Send a batch; only while `has_room`."""
         if self._connection is None:
             raise RuntimeError(f"{self!r} cannot send")
+        if not self._sent:
+            self._await_answer(self._connection)
         self._number += 1
         self._sent.append(batch)
         self._load += batch.expected_seconds
@@ -163,6 +173,7 @@ class LaneClient:
             _LOG.error("lane-answer-unexpected", lane=self.name, batch=signed.batch)
             self.abandon()
             return
+        self._heard_at = asyncio.get_running_loop().time()
         batch = self._sent.popleft()
         self._load = self._load - batch.expected_seconds if self._sent else 0.0
         self._measure(signed)
@@ -186,6 +197,27 @@ class LaneClient:
         self._load = 0.0
         cause, self._cause = self._cause, None
         self._listener.lane_lost(self, batches, cause)
+
+    def _await_answer(self, connection: "_LaneConnection") -> None:
+        """Look after the lane from here on; one timer serves all of its frames, however many there are in a second."""
+        loop = asyncio.get_running_loop()
+        self._heard_at = loop.time()
+        if self._look is None:
+            self._look = loop.call_later(connection.call_timeout, self._look_after)
+
+    def _look_after(self) -> None:
+        """Let go of a lane that has owed an answer for too long: its process may be stopped, and then nothing else would tell."""
+        self._look = None
+        connection = self._connection
+        if connection is None or not self._sent:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._heard_at + connection.call_timeout + _ANSWER_GRACE + self._load - loop.time()
+        if left > 0:
+            self._look = loop.call_later(left, self._look_after)
+        else:
+            _LOG.error("lane-silent", lane=self.name, batches=len(self._sent))
+            self.abandon()
 
     def _measure(self, signed: SignedFrame) -> None:
         for key, use in signed.uses.items():
@@ -224,9 +256,14 @@ class LaneClient:
 
 
 class _LaneConnection(asyncio.Protocol):
-    """Octets to replies, and the two things one waits for: the greeting and the end."""
+    """Octets to replies, and the two things one waits for: the greeting and the end.
+
+    Attributes:
+        call_timeout: what the lane says it gives a call into its module; 0 before the greeting.
+    """
 
     def __init__(self, lane: LaneClient) -> None:
+        self.call_timeout = 0.0
         self.greeted: Final = asyncio.Event()
         self.ended: Final = asyncio.Event()
         self._lane: Final = lane
@@ -264,6 +301,7 @@ class _LaneConnection(asyncio.Protocol):
         if isinstance(reply, SignedFrame):
             self._lane.receive(self, reply)
         elif isinstance(reply, Hello):
+            self.call_timeout = reply.call_timeout
             self.greeted.set()
         else:
             self._lane.dismiss(self, reply)

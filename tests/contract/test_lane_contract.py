@@ -235,7 +235,7 @@ def test_job_is_refused_by_name(
         (b"\0\0\0\1\xc1", "FRAME_MALFORMED"),
         (b"\0\0\0\0", "FRAME_MALFORMED"),
         (b"GET / HTTP/1.1\r\n\r\n", "FRAME_TOO_LARGE"),
-        (write_frame(Hello("", [], 1)), "FRAME_MALFORMED"),
+        (write_frame(Hello("", [], 1, 0.5)), "FRAME_MALFORMED"),
         (
             write_frame(SignFrame(1, [SignJob("k", "sha256", b"", 0.0)] * (JOB_LIMIT + 1))),
             "TOO_MANY_JOBS",

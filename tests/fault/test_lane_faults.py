@@ -15,7 +15,7 @@ import pytest
 
 from hsm.errors import HsmError
 from hsm.pin import PinGuard, PinVariable
-from hsm.process import LaneProcess, start_lane
+from hsm.process import FROZEN, LaneProcess, start_lane
 from hsm.settings import LaneSettings
 from tests.homes import CommandLine, edit
 from tests.service import make_demo_home, serve, wait_until
@@ -208,7 +208,17 @@ def test_wrong_pin_after_the_start_is_tried_once(shimmed_home: Path, shim: Shim)
 
 def test_lanes_killed_in_turn_cost_no_accepted_request(tmp_path: Path) -> None:
     """Under load each lane is killed, the next when the first is back: every request is answered with a vector."""
-    home = make_demo_home(tmp_path)
+    check_lanes_are_replaced_under_load(tmp_path, signal.SIGKILL)
+
+
+def test_lanes_frozen_in_turn_cost_no_accepted_request(tmp_path: Path) -> None:
+    """Under load each lane is stopped, as by a driver that hangs: its jobs are signed elsewhere, and it is replaced."""
+    check_lanes_are_replaced_under_load(tmp_path, signal.SIGSTOP)
+
+
+def check_lanes_are_replaced_under_load(directory: Path, fault: signal.Signals) -> None:
+    """Send the signal to each lane, to the second when the first has its successor, while six clients ask for vectors."""
+    home = make_demo_home(directory)
     edit(home / "appliance.toml", '# age = "2s"', 'age = "60s"')  # however slow the machine is
     with serve(home) as running, ThreadPoolExecutor(6) as pool:
         stop = threading.Event()
@@ -219,20 +229,41 @@ def test_lanes_killed_in_turn_cost_no_accepted_request(tmp_path: Path) -> None:
                 statuses.append(running.issue().status)
             return statuses
 
-        def lanes_up() -> int:
-            return running.errors.read_text().count('"event":"lane-up"')
+        def said(event: str) -> int:
+            return running.errors.read_text().count(f'"event":"{event}"')
 
         clients = [pool.submit(issue_until_stopped) for _ in range(6)]
+        victims = running.children("hsm.lane")
         try:
-            for killed, victim in enumerate(running.children("hsm.lane")):
-                wait_until(lambda up=2 + killed: lanes_up() == up, 60, "both lanes to be up")
-                os.kill(victim, signal.SIGKILL)
-            wait_until(lambda: lanes_up() == 4, 60, "the second replacement to be up")
+            for killed, victim in enumerate(victims):
+                wait_until(
+                    lambda up=killed: said("child-restarted") == up and said("lane-up") >= 2 + up,
+                    60,
+                    "both lanes to be up",
+                )
+                os.kill(victim, fault)
+            wait_until(lambda: said("child-restarted") == 2, 60, "the second replacement to be up")
+            wait_until(lambda: len(running.children("hsm.lane")) == 2, 60, "the old lanes to end")
         finally:
             stop.set()
+        assert not set(victims) & set(running.children("hsm.lane"))
         statuses = [status for client in clients for status in client.result(120)]
     assert len(statuses) > 6
     assert set(statuses) == {200}
+
+
+def test_an_idle_lane_that_is_frozen_is_ended(softhsm: SoftHsm, short_path: Path) -> None:
+    """A lane that nobody asks for anything is found out all the same, killed and told apart from one that was killed."""
+
+    async def run() -> None:
+        lane = await start_lane(softhsm.lane_settings(short_path, call_timeout=0.3))
+        os.kill(lane.pid, signal.SIGSTOP)
+        async with asyncio.timeout(60):
+            assert await lane.wait() == FROZEN
+        assert await lane.stop() is None
+        assert lanes_of(os.getpid()) == []
+
+    asyncio.run(run())
 
 
 def test_a_lane_that_hangs_while_opening_is_named(

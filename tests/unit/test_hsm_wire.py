@@ -21,7 +21,7 @@ from hsm.wire import (
 
 REQUEST = SignFrame(3, [SignJob("demo-rsa", "sha256", bytes(range(32)), 12.5)] * 2)
 REPLIES = [
-    Hello("serial", [KeyFacts("demo-rsa", "rsa", 2048, b"spki", 1)], 42),
+    Hello("serial", [KeyFacts("demo-rsa", "rsa", 2048, b"spki", 1)], 42, 0.5),
     SignedFrame(3, [b"signature", SignFailure("C", "expired", "d")], {"k": KeyUse(1, 0.5)}),
     Refused("PEER_NOT_ALLOWED", "uid 7"),
 ]

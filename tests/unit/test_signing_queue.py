@@ -387,6 +387,26 @@ def test_a_lane_that_dies_costs_no_job(short_path: Path) -> None:
     run(short_path, scene, lanes=2)
 
 
+def test_a_lane_that_falls_silent_costs_no_job(short_path: Path) -> None:
+    """Jobs on the way to a lane that answers nothing, and does not die either, are signed by the other one."""
+
+    async def scene(bench: Bench) -> None:
+        silent = bench.lanes[0]
+        silent.call_timeout = 0.05
+        await silent.die()
+        await bench.wait_for_lanes(1)
+        await silent.start()
+        await bench.wait_for_lanes(2)
+        silent.gate.clear()
+        jobs = [make_job() for _ in range(60)]
+        async with asyncio.timeout(FOREVER):
+            signatures = await bench.queue.sign_many(jobs)
+        assert silent.frames
+        assert all(is_signed(*pair) for pair in zip(jobs, signatures, strict=True))
+
+    run(short_path, scene, lanes=2)
+
+
 def test_jobs_wait_for_the_replacement(short_path: Path) -> None:
     """With the only lane dead, jobs in flight and new ones wait, and the next lane on the socket signs them."""
 
