@@ -1,6 +1,7 @@
 """The spool's promises to the event loop: order, bounds, one wake-up a commit, every future resolved once."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from appliance.clock import SystemClock
 from appliance.errors import ApplianceError, Reason, RequestTooLarge, SpoolFull, SpoolUnavailable
 from appliance.trace.disk import Disk
 from appliance.trace.reader import read_log
-from appliance.trace.record import Receipt, TraceEntry
+from appliance.trace.record import Receipt, TraceEntry, write_entry
 from appliance.trace.spool import Spool, SpoolSettings
 from tests.fault_disk import FaultDisk
 from tests.trace_entries import make_entry, write_log
@@ -75,6 +76,38 @@ def test_entry_is_durable_before_its_future_resolves(tmp_path: Path) -> None:
         assert (await waiting).index == 0
         await spool.aclose()
 
+    asyncio.run(run())
+
+
+def test_receipt_follows_the_kernels_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the disk as it is: the names are synchronised when made, and before a receipt the very file that holds its entry is."""
+    synchronised: list[tuple[str, Path, bytes]] = []
+
+    def watch(name: str) -> None:
+        call = getattr(os, name)
+
+        def watched(descriptor: int) -> None:
+            call(descriptor)
+            file = Path(f"/proc/self/fd/{descriptor}").resolve()
+            synchronised.append((name, file, file.read_bytes() if file.is_file() else b""))
+
+        monkeypatch.setattr(os, name, watched)
+
+    async def run() -> None:
+        spool = open_spool(tmp_path, Disk())
+        names = {(name, file) for name, file, _ in synchronised}
+        assert names >= {("fsync", tmp_path), ("fsync", tmp_path / "worker-0")}
+        for entry in entries(3):
+            synchronised.clear()
+            await spool.append(entry)
+            held = [
+                (name, file) for name, file, octets in synchronised if write_entry(entry) in octets
+            ]
+            assert held == [("fdatasync", next((tmp_path / "worker-0").glob("*.segment")))]
+        await spool.aclose()
+
+    watch("fsync")
+    watch("fdatasync")
     asyncio.run(run())
 
 
