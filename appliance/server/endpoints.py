@@ -3,20 +3,19 @@
 Knows JSON and media types; decides nothing about vectors. Batches are read and refused item by item.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 from uvicorn._types import ASGIReceiveCallable
 
-from appliance.errors import ApplianceError, MalformedRequest, RequestError
+from appliance.errors import ApplianceError
 from appliance.metrics import CONTENT_TYPE
 from appliance.server.admission import Admission, Fields
 from appliance.server.answers import JSON_HEADERS, Answer, error_facts, json_answer
 from appliance.server.openapi import describe_api
 from appliance.server.ports import Operations
-from appliance.server.refusals import count_refusal, note_refusal
+from appliance.server.refusals import note_refusals
 from appliance.server.representations import (
     BatchAnswer,
     BatchItem,
@@ -96,9 +95,12 @@ class Endpoints:
         check_json_type(request.fields)
         items = read_batch(await request.body(), self._admission.settings.batch_limit)
         asked = [item for item in items if isinstance(item, VectorRequest)]
-        issued = iter(await self._operations.issue.issue_batch(asked, request.context))
-        results = [_batch_item(item, issued, request.context) for item in items]
-        return json_answer(BatchAnswer(results))
+        context = request.context
+        issued = iter(await self._operations.issue.issue_batch(asked, context))
+        results = [next(issued) if isinstance(item, VectorRequest) else item for item in items]
+        refusals = [result for result in results if isinstance(result, ApplianceError)]
+        note_refusals(refusals, context.request_id, context.peer)
+        return json_answer(BatchAnswer([_batch_item(each, context) for each in results]))
 
     async def verify(self, request: Request) -> Answer:
         """`POST /v1/verifications`."""
@@ -145,16 +147,7 @@ class Endpoints:
         return self._description
 
 
-def _batch_item(
-    item: VectorRequest | MalformedRequest,
-    issued: Iterator[IssuedVector | ApplianceError],
-    context: RequestContext,
-) -> BatchItem:
-    result = next(issued) if isinstance(item, VectorRequest) else item
+def _batch_item(result: IssuedVector | ApplianceError, context: RequestContext) -> BatchItem:
     if isinstance(result, IssuedVector):
         return BatchItem(vector=vector_facts(result))
-    if isinstance(result, RequestError):
-        count_refusal(result)  # a line in the log for each of a thousand would help nobody
-    else:
-        note_refusal(result, context.request_id, context.peer)
     return BatchItem(error=error_facts(result, context.request_id))
