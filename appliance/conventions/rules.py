@@ -98,7 +98,7 @@ def check_service(vector: VerifiedVector, scope: Scope, service: str | None) -> 
         scope,
         lambda c: audience == c.audience and service in {None, audience},
         Reason.AUDIENCE_MISMATCH,
-        f"Audience is `{shorten(audience or '')}`, not the service of the convention",
+        _audience_detail(audience or "", scope, service),
     )
     if len(vector.audiences) > 1:
         raise VectorRefused(
@@ -110,6 +110,16 @@ def check_service(vector: VerifiedVector, scope: Scope, service: str | None) -> 
         Reason.RECIPIENT_MISMATCH,
         f"Recipient is `{shorten(vector.recipient or '')}`, not that of the convention",
     )
+
+
+def _audience_detail(audience: str, scope: Scope, service: str | None) -> str:
+    """Say which audience was expected: the service called, where that is another, else the convention's."""
+    found = f"Audience is `{shorten(audience)}`"
+    if service not in {None, audience}:
+        return f"{found}, not the service called, `{shorten(service or '')}`"
+    if len(scope) == 1:
+        return f"{found}, not that of convention `{scope[0].id}`, `{scope[0].audience}`"
+    return f"{found}, not the service of any convention that may be meant"
 
 
 def check_level_and_pagms(vector: VerifiedVector, scope: Scope) -> Scope:

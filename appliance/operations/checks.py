@@ -1,8 +1,8 @@
 """The checks of a received vector, named, in the order in which they run (DOMAIN 7).
 
 Because checks run in this order and stop at the first failure, the reason of a refusal alone tells the outcome of each: those
-before it passed, those after it did not run. An assertion that came alone passes the checks of an envelope, for want of one. The
-names are stable; people script against them.
+before it passed, those after it did not run. The checks of an envelope do not run on an assertion that came alone. The names are
+stable; people script against them.
 """
 
 from collections.abc import Mapping
@@ -70,19 +70,24 @@ _FAILS_AT: Final = {
 }
 ALL_PASSED: Final = tuple(Check(name, "passed") for name in _NAMES)
 
-
-ALL_BUT_REPLAY: Final = (*ALL_PASSED[:-1], Check("replay", "not-run"))
+NOT_ASKED_REPLAY: Final = Check("replay", "not-run")
 """What a diagnosis says of a vector that may come once only: nobody asked the replay guard."""
 
+_OF_ENVELOPE: Final = frozenset({"soap-header", "security-header"})
+_NO_ENVELOPE: Final = tuple(
+    Check(check.name, "not-run") if check.name in _OF_ENVELOPE else check for check in ALL_PASSED
+)
 
-def checks_of(refusal: VectorRefused | None) -> tuple[Check, ...]:
-    """Return every check with its outcome; all passed when nothing was refused."""
+
+def checks_of(refusal: VectorRefused | None, *, is_alone: bool = False) -> tuple[Check, ...]:
+    """Return every check with its outcome; all that ran passed when nothing was refused."""
+    passed = _NO_ENVELOPE if is_alone else ALL_PASSED
     if refusal is None:
-        return ALL_PASSED
+        return passed
     at = _FAILS_AT[refusal.reason]
     failed = Check(_NAMES[at], "failed", refusal.detail)
     return (
-        *ALL_PASSED[:at],
+        *passed[:at],
         failed,
         *(Check(name, "not-run") for name in _NAMES[at + 1 :]),
     )

@@ -6,7 +6,7 @@ unverified copy says is a hint that chooses whom to ask and is then forgotten (D
 """
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +21,7 @@ from appliance.native import (
     AssertionFields,
     Limits,
     ReceivedAssertion,
+    ReceivedMessage,
     SignatureClaim,
     SignatureRefused,
     StructureRefused,
@@ -45,6 +46,15 @@ _SHA1: Final = frozenset(
         "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha1",
     }
 )
+
+
+_ENVELOPE_FAULTS: Final = {
+    Reason.SOAP_HEADER_MISSING: "the first element in the SOAP Envelope is not its Header",
+    Reason.SECURITY_HEADER_MISSING: "the SOAP Header holds no wsse:Security",
+    Reason.SEVERAL_SECURITY_HEADERS: "the message has several SOAP Headers, or several wsse:Security for the same actor",
+    Reason.ASSERTION_MISSING: "the first wsse:Security holds no SAML assertion",
+    Reason.SEVERAL_ASSERTIONS: "the message carries several SAML assertions in wsse:Security; send one vector a message",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +90,14 @@ class Judgement:
     Attributes:
         assertion_sha256: hexadecimal, of the assertion as received; None when none was found.
         signed: present once the signature was found good, whatever came after.
+        is_alone: whether the assertion came without an envelope around it.
     """
 
     accepted: AcceptedVector | None
     refusal: VectorRefused | None
     assertion_sha256: str | None = None
     signed: Signed | None = None
+    is_alone: bool = False
 
 
 def judge(
@@ -101,9 +113,24 @@ def judge(
     """
     candidates = _choose_candidates(question, registry)
     try:
-        received = _isolate(question.octets, limits)
+        message = locate(question.octets, limits)
+    except XmlRefused as exc:
+        raise MalformedRequest(Reason(exc.reason), str(exc)) from exc
+    try:
+        received = _isolate(message)
     except VectorRefused as refusal:
         return Judgement(None, refusal)
+    judgement = _judge_assertion(received, question, candidates, registry, now)
+    return replace(judgement, is_alone=message.kind == "assertion")
+
+
+def _judge_assertion(
+    received: ReceivedAssertion,
+    question: Question,
+    candidates: Candidates,
+    registry: Registry,
+    now: datetime,
+) -> Judgement:
     digest = received.sha256.hex()
     try:
         claim = _read_claim(received)
@@ -164,13 +191,10 @@ def _choose_candidates(question: Question, registry: Registry) -> Candidates:
     return candidates
 
 
-def _isolate(octets: bytes, limits: Limits | None) -> ReceivedAssertion:
-    try:
-        message = locate(octets, limits)
-    except XmlRefused as exc:
-        raise MalformedRequest(Reason(exc.reason), str(exc)) from exc
+def _isolate(message: ReceivedMessage) -> ReceivedAssertion:
     if message.fault is not None:
-        raise VectorRefused(Reason(message.fault), "the SOAP message carries no single assertion")
+        reason = Reason(message.fault)
+        raise VectorRefused(reason, _ENVELOPE_FAULTS[reason])
     if message.assertion is None:
         raise VectorRefused(Reason.NOT_A_VECTOR, "neither a SAML assertion nor a SOAP envelope")
     return message.assertion

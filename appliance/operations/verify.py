@@ -15,7 +15,7 @@ from appliance.conventions.registry import RegistryCell
 from appliance.errors import Reason, ReplayGuardFull, ReplayGuardUnavailable, VectorRefused
 from appliance.log import Log
 from appliance.native import Limits
-from appliance.operations.checks import ALL_BUT_REPLAY, Check, checks_of
+from appliance.operations.checks import NOT_ASKED_REPLAY, Check, checks_of
 from appliance.operations.entries import received_entry
 from appliance.operations.faults import Fault, fault_of
 from appliance.operations.judge import (
@@ -143,11 +143,11 @@ def verdict_of(judgement: Judgement) -> Verdict:
     """State a judgement as a verdict that leaves no trace and asked no replay guard."""
     verdict = _state(judgement)
     if judgement.accepted is not None and judgement.accepted.replay == "refuse":
-        return replace(verdict, checks=ALL_BUT_REPLAY)
+        return replace(verdict, checks=(*verdict.checks[:-1], NOT_ASKED_REPLAY))
     return verdict
 
 
 def _state(judgement: Judgement) -> Verdict:
     refusal = judgement.refusal
     fault = None if refusal is None else fault_of(refusal)
-    return Verdict(judgement.accepted, fault, checks_of(refusal), None)
+    return Verdict(judgement.accepted, fault, checks_of(refusal, is_alone=judgement.is_alone), None)

@@ -7,6 +7,7 @@ import pytest
 
 from appliance.conventions.model import Period
 from appliance.conventions.registry import Registry
+from appliance.operations.checks import checks_of
 from appliance.operations.judge import Question, judge
 from appliance.operations.verify import Verdict, verdict_of
 from appliance.trust.names import NamePattern
@@ -38,11 +39,12 @@ def decide(
 
 
 def fault(verdict: Verdict) -> tuple[str, str]:
-    """Code and reason of a refusal; the check that failed is the first that did not pass."""
+    """Code and reason of a refusal; the checks before the one that failed passed, but for those of an envelope."""
     assert verdict.fault is not None, "accepted"
     outcomes = [check.outcome for check in verdict.checks]
     at = outcomes.index("failed")
-    assert outcomes == [*["passed"] * at, "failed", *["not-run"] * (len(outcomes) - at - 1)]
+    passed = [check.outcome for check in checks_of(None, is_alone=True)][:at]
+    assert outcomes == [*passed, "failed", *["not-run"] * (len(outcomes) - at - 1)]
     return verdict.fault.code, verdict.fault.reason.value
 
 

@@ -9,7 +9,7 @@ from appliance.operations.checks import ALL_PASSED, checks_of
 from appliance.operations.faults import fault_of
 from appliance.operations.judge import Question, judge
 from appliance.operations.verify import verdict_of
-from tests.messages import AUDIENCE, ISSUER, LEVEL, RECIPIENT, Signing, make_vector
+from tests.messages import AUDIENCE, ISSUER, LEVEL, RECIPIENT, Signing, make_vector, wrap
 from tests.partners import make_partner
 from tests.pki import NOW, make_pki
 
@@ -111,3 +111,58 @@ def test_checks_run_in_the_order_listed(tmp_path: Path) -> None:
     ]
     names = [check.name for check in ALL_PASSED]
     assert sorted(failed, key=names.index) == failed
+
+
+def test_each_fault_of_an_envelope_has_a_sentence_of_its_own(tmp_path: Path) -> None:
+    """What a SOAP message lacks, or has twice, is said in the failed check, not that something is wrong with it."""
+    pki = make_pki("partner")
+    registry = make_partner(tmp_path, pki)
+    vector = make_vector(Signing(pki.leaf))
+    message = wrap(vector)
+    start, end = message.index(b"<wsse:Security"), message.index(b"</wsse:Security>") + 16
+    security = message[start:end]
+    messages = {
+        "soap-header": message.replace(b"soapenv:Header>", b"soapenv:Other>"),
+        "security-header": message.replace(security, b""),
+        "security-header twice": message.replace(security, security * 2),
+        "assertion": message.replace(vector, b""),
+        "assertion twice": message.replace(vector, vector * 2),
+    }
+    details = set()
+    for name, octets in messages.items():
+        checks = verdict_of(judge(Question(octets), registry, NOW)).checks
+        [failed] = [check for check in checks if check.outcome == "failed"]
+        assert failed.name == name.partition(" ")[0]
+        details.add(failed.detail)
+    assert len(details) == len(messages)
+
+
+def test_checks_of_an_envelope_do_not_run_on_an_assertion(tmp_path: Path) -> None:
+    """An assertion that came alone has no header to pass, accepted or refused; in a message the same checks pass."""
+    pki = make_pki("partner")
+    registry = make_partner(tmp_path, pki)
+    vector = make_vector(Signing(pki.leaf))
+    for octets, outcome in ((vector, "not-run"), (wrap(vector), "passed")):
+        for service in (None, "http://elsewhere.example/"):
+            judgement = judge(Question(octets, service=service), registry, NOW)
+            checks = {check.name: check.outcome for check in verdict_of(judgement).checks}
+            assert (judgement.accepted is None) == (service is not None)
+            assert (checks["soap-header"], checks["security-header"]) == (outcome, outcome)
+            assert checks["assertion"] == "passed"
+
+
+def test_the_expected_audience_is_named(tmp_path: Path) -> None:
+    """A vector for another service is told which one was called, or which one the convention is about."""
+    pki = make_pki("partner")
+    registry = make_partner(tmp_path, pki)
+    called = "http://elsewhere.example/"
+    for fields, service, expected in (
+        ({}, called, called),
+        ({"audiences": (called,)}, None, AUDIENCE),
+        ({"audiences": (called,)}, called, AUDIENCE),
+    ):
+        message = make_vector(Signing(pki.leaf), **fields)
+        checks = verdict_of(judge(Question(message, service=service), registry, NOW)).checks
+        [failed] = [check for check in checks if check.outcome == "failed"]
+        assert failed.name == "audience"
+        assert failed.detail.endswith(f"`{expected}`")
