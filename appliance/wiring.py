@@ -59,7 +59,7 @@ from appliance.signing.queue import SigningQueue
 from appliance.signing.settings import QueueSettings
 from appliance.trace.spool import Spool, SpoolSettings
 from appliance.trust.watch import CrlWatch
-from hsm.errors import PIN_CODES, HsmError
+from hsm.errors import PIN_REFUSALS, HsmError
 from hsm.process import LaneProcess, start_lane
 from hsm.settings import LaneSettings
 from hsm.user import User, become
@@ -137,7 +137,7 @@ def worker_user(config: Config) -> User | None:
 
 def hsm_unavailable(error: HsmError) -> HsmUnavailable:
     """Say of a lane that could not be opened what the caller is told: the detail names cause and next step."""
-    refused = error.finding.code in PIN_CODES
+    refused = error.finding.code in PIN_REFUSALS
     return HsmUnavailable(Reason.PIN_REFUSED if refused else Reason.HSM_UNAVAILABLE, str(error))
 
 

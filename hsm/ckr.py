@@ -23,7 +23,7 @@ def describe(code: str, target: Target) -> HsmError:
     """Say what a code means, given by its name."""
     kind = KINDS.get(code, "device")
     cause, next_step = WORDS.get(code) or WORDS_OF_KIND[kind]
-    return HsmError(target, Finding(code, kind, cause, next_step))
+    return HsmError(target, Finding(code, kind, cause, next_step.replace("{token}", target.token)))
 
 
 def _read_code(text: str) -> str:

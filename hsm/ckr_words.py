@@ -1,10 +1,11 @@
-"""What a code usually means and what to do about it, in words an operator can act on: per code, else per kind."""
+"""What a code usually means and what to do about it, in words an operator can act on: per code, else per kind; `{token}` is its name."""
 
 from typing import Final
 
 from hsm.errors import Kind
 
-_RESUME: Final = "correct the PIN source, or run `appliance hsm resume`"
+_RESUME_COMMAND: Final = "`appliance hsm resume --token {token}`"
+_RESUME: Final = f"correct the PIN source, or run {_RESUME_COMMAND}"
 
 WORDS: Final[dict[str, tuple[str, str]]] = {
     "MODULE_NOT_LOADED": (
@@ -30,11 +31,11 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "CKR_PIN_EXPIRED": ("the PIN must be changed first", f"change it at the token, then {_RESUME}"),
     "CKR_PIN_LOCKED": (
         "too many wrong PINs have locked the token",
-        "unlock it as its security officer, then run `appliance hsm resume`",
+        f"unlock it as its security officer, then run {_RESUME_COMMAND}",
     ),
     "CKR_USER_PIN_NOT_INITIALIZED": (
         "the token has no user PIN yet",
-        "initialise it as security officer, then run `appliance hsm resume`",
+        f"initialise it as security officer, then run {_RESUME_COMMAND}",
     ),
     "CKR_TOKEN_WRITE_PROTECTED": (
         "the token takes no new objects",

@@ -61,3 +61,9 @@ PIN_CODES: Final = frozenset({
     "CKR_USER_PIN_NOT_INITIALIZED",
 })  # fmt: skip
 """The answers to C_Login after which nobody may try the same PIN again."""
+
+REFUSED_BEFORE: Final = "PIN_REFUSED_BEFORE"
+"""The PIN was refused once, so the token is not asked again."""
+
+PIN_REFUSALS: Final = PIN_CODES | {REFUSED_BEFORE}
+"""Codes that tell a caller that a person has to see to the PIN."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from hsm.errors import PIN_CODES, Finding, HsmError, Target
+from hsm.errors import PIN_CODES, REFUSED_BEFORE, Finding, HsmError, Target
 
 _LOCK_POLL: Final = 0.02
 _PIN_LIMIT: Final = 1024
@@ -195,7 +195,7 @@ class PinGuard:
                 raise HsmError(
                     target,
                     Finding(
-                        "PIN_REFUSED_BEFORE",
+                        REFUSED_BEFORE,
                         "human",
                         f"the token refused this PIN before ({record.code or 'unconfirmed'}) and is not asked again",
                         f"correct the PIN source, or run `appliance hsm resume --token {record.token}`",

@@ -55,12 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output()
     algorithm: str = arguments.algorithm
     if algorithm not in {*_WITH_COMMENTS, *_WITH_COMMENTS.values()}:
-        output.say(f"unknown algorithm {algorithm}; choose one of {_KNOWN}")
-        return Exit.USAGE
+        return output.fail(_wrong(f"unknown algorithm {algorithm}; choose one of {_KNOWN}"))
     prefixes: list[str] = arguments.inclusive_prefixes.split()
     if prefixes and not algorithm.startswith(C14N_EXCLUSIVE):
-        output.say(f"--inclusive-prefixes is for {C14N_EXCLUSIVE}; leave it out")
-        return Exit.USAGE
+        return output.fail(_wrong(f"--inclusive-prefixes is for {C14N_EXCLUSIVE}; leave it out"))
     if arguments.with_comments:
         algorithm = _WITH_COMMENTS.get(algorithm, algorithm)
     try:
@@ -74,7 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     except XmlRefused as exc:
         raise MalformedRequest(Reason(exc.reason), str(exc)) from exc
     except ValueError as exc:
-        output.say(str(exc))
-        return Exit.USAGE
+        raise MalformedRequest(Reason.NOT_FOUND, str(exc)) from exc
     output.write(canonical)
     return Exit.DONE
+
+
+def _wrong(detail: str) -> MalformedRequest:
+    return MalformedRequest(Reason.ALGORITHM_NOT_ALLOWED, detail)

@@ -22,7 +22,7 @@ _COMMANDS = (init, serve, doctor, issue, verify, c14n, dsig, trace, hsm, convent
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 refused, 2 wrong usage, 3 a part is unavailable (CONTRACT 2)."""
-    parsed = build_parser().parse_args(arguments)
+    parsed = _parse(list(sys.argv[1:] if arguments is None else arguments))
     run: Callable[[argparse.Namespace], int] = parsed.run
     try:
         return run(parsed)
@@ -30,6 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except Exception as exc:  # noqa: BLE001 - the outermost edge: a defect must not end with 1, which scripts read as a verdict
         return _explain(exc)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    if arguments[:1] == ["worker"]:
+        return serve.build_worker_parser().parse_args(arguments[1:])
+    return build_parser().parse_args(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""`appliance serve`, and the hidden `appliance worker` that it starts."""
+"""`appliance serve`, and `appliance worker`, which it starts and people do not."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from appliance.log import configure_log
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register `serve` and `worker`."""
+    """Register `serve`."""
     serve = commands.add_parser(
         "serve",
         help="run the service",
@@ -24,11 +24,16 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     serve.add_argument("--home", type=Path, required=True, help="the home to serve")
     serve.add_argument("--api", metavar="HOST:PORT", help="listen here instead of api.listen")
     serve.set_defaults(run=run_serve)
-    worker = commands.add_parser("worker")
+
+
+def build_worker_parser() -> argparse.ArgumentParser:
+    """Build the parser of `appliance worker`, which is no command among the others, so that none of them offers it."""
+    worker = argparse.ArgumentParser(prog="appliance worker")
     worker.add_argument("--home", type=Path, required=True)
     worker.add_argument("--index", type=int, required=True)
     worker.add_argument("--sockets", required=True)
     worker.set_defaults(run=run_worker)
+    return worker
 
 
 def run_serve(arguments: argparse.Namespace) -> int:

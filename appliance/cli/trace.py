@@ -34,6 +34,7 @@ _COLUMNS: Final = (
     ("pagms", 0),
 )
 _OUTCOME_COLUMN: Final = 3
+_LONGEST_NAME: Final = 30
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -146,7 +147,7 @@ class _Listing:
             _outcome(entry),
             entry.convention or "-",
             entry.assertion_id or "-",
-            entry.subject or entry.name_id or "-",
+            _shorten(printable(entry.subject or entry.name_id or "-")),
             " ".join(entry.pagms) or "-",
         ]
         padded = [
@@ -270,6 +271,11 @@ def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return " ".join(map(_text, value))
     return printable(str(value))
+
+
+def _shorten(name: str) -> str:
+    """Cut a name so that its row stays readable; `--json` and `show` have all of it."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _place(stored: StoredEntry) -> str:

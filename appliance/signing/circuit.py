@@ -9,7 +9,7 @@ from typing import Final
 
 from appliance import metrics
 from appliance.errors import HsmUnavailable, Reason
-from hsm.errors import PIN_CODES
+from hsm.errors import PIN_REFUSALS
 from hsm.wire import Refused
 
 OUTAGE_GRACE: Final = 1.0
@@ -71,7 +71,7 @@ class Circuit:
     def refusal(self) -> HsmUnavailable:
         """What callers are told."""
         if self._cause is not None:
-            refused = self._cause.code in PIN_CODES
+            refused = self._cause.code in PIN_REFUSALS
             reason = Reason.PIN_REFUSED if refused else Reason.HSM_UNAVAILABLE
             return HsmUnavailable(reason, self._cause.detail)
         detail = f"no lane of token `{self.token}` is up; `appliance doctor` says why"

@@ -226,6 +226,7 @@ def test_refused_pin_is_tried_once(softhsm: SoftHsm, tmp_path: Path, code: str) 
     settings = softhsm.behind(shim).settings(tmp_path)
     error = open_and_fail(softhsm, settings)
     assert (error.code, error.kind) == (code, "human")
+    assert f"`appliance hsm resume --token {settings.name}`" in error.next_step
     error = open_and_fail(softhsm, settings)
     assert (error.code, error.kind) == ("PIN_REFUSED_BEFORE", "human")
     assert code in error.cause

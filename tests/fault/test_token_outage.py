@@ -227,6 +227,8 @@ def test_refused_pin_keeps_the_circuit_open_until_resumed(
     log = home / "run" / "stderr.log"
     wait_until(lambda: log.read_text().count("PIN_REFUSED_BEFORE") >= 2, 30, "further attempts")
     assert shim.count("C_Login", "entered") == 1
+    error = running.issue().json["error"]
+    assert (error["reason"], "PIN_REFUSED_BEFORE" in error["detail"]) == ("pin-refused", True)
     shim.clear()
     assert "may be tried again" in resume(home)
     wait_until(lambda: running.issue().status == 200, 20, "the token")

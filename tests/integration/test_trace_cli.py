@@ -95,6 +95,17 @@ def test_table_is_readable_and_cannot_steer_a_terminal(trace) -> None:
     assert "\x1b" not in "".join(ended.lines)
 
 
+def test_a_long_name_is_cut_in_the_table_only(trace, home: Path) -> None:
+    """A name as long as is taken does not push the rest of its row away; a program gets all of it."""
+    name = "x" * 256
+    entry = write_entry(make_entry(subject=name, time="2026-03-01T10:00:03.000Z"))
+    write_log(home / "spool" / "worker-2", [[entry]])
+    row = trace("tail", "--log", "worker-2").lines[1]
+    assert (name in row, "xx…  PAGM" in row) == (False, True)
+    [document] = trace("tail", "--json", "--log", "worker-2").documents()
+    assert document["entry"]["subject"] == name
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -1,6 +1,7 @@
 """`appliance verify` and `appliance c14n`, as a script meets them."""
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -268,6 +269,7 @@ def test_c14n_refuses(
     ended = appliance("c14n", *arguments, file)
     assert (ended.code, ended.stdout) == (2, b"")
     assert said in ended.stderr
+    assert re.fullmatch(r"error: .+ \([a-z0-9-]+\)\n", ended.stderr)
 
 
 def test_c14n_reads_stdin(appliance: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

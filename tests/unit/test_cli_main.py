@@ -16,13 +16,12 @@ def appliance(capsysbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """The parser and all below it, the hidden one for worker processes left out."""
+    """The parser and all below it."""
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for name, child in action.choices.items():
-                if name != "worker":
-                    yield from parsers(child)
+            for child in action.choices.values():
+                yield from parsers(child)
 
 
 @pytest.mark.parametrize("parser", list(parsers(build_parser())), ids=lambda parser: parser.prog)
@@ -67,9 +66,10 @@ def test_wrong_usage_exits_2(appliance: CommandLine, arguments: list[str]) -> No
     assert "usage: appliance" in ended.stderr
 
 
-def test_worker_is_hidden() -> None:
-    """The entry point of worker processes is not offered to people."""
+def test_worker_is_hidden(appliance: CommandLine) -> None:
+    """The entry point of worker processes is offered to people neither in the help nor after a wrong command."""
     assert "worker" not in build_parser().format_help()
+    assert "worker" not in appliance("bogus").stderr
 
 
 def test_version(appliance: CommandLine) -> None:
