@@ -117,7 +117,7 @@ class _Supervisor:
 
             loop.add_signal_handler(signal.SIGHUP, reload)
             keepers.append(asyncio.create_task(self._reload_on_change(reload)))
-            self._say_ready()
+            await self._say_ready()
             await stop.wait()
             _LOG.info("draining")
             for task in (*keepers, *reloads):
@@ -134,14 +134,28 @@ class _Supervisor:
             ) from exc
         return [tcp, listen_unix(self._config.home.api_socket)]
 
-    def _say_ready(self) -> None:
+    async def _say_ready(self) -> None:
+        """Print the one line that says where we listen, and what `/readyz` has to say against it."""
+        missing = await self._look()
+        state = f"listening, not ready ({missing})" if missing else "ready"
         host, port = self._sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         print(  # noqa: T201 - the one line CONTRACT 2 promises
-            f"appliance ready: http://{shown}:{port} · {len(self._workers)} worker(s) · "
+            f"appliance {state}: http://{shown}:{port} · {len(self._workers)} worker(s) · "
             f"{sum(lanes.lanes_up for lanes in self._lanes)} lane(s) · home {self._config.home.root}",
             flush=True,
         )
+
+    async def _look(self) -> str:
+        """Ask a worker what is missing; empty when nothing is."""
+        child = self._workers[0].child
+        if child is None:
+            return "the first worker has ended"
+        async with self._reloading:
+            try:
+                return (await _ask(child, "look")).removeprefix("looked").strip()
+            except Unavailable as exc:
+                return exc.detail
 
     async def _start_lanes(self) -> None:
         """Open the lanes of every token; one that cannot be opened is left to its keeper if others hold all of its keys.

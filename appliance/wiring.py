@@ -51,7 +51,7 @@ from appliance.server import listener
 from appliance.server.admission import Admission
 from appliance.server.callers import BearerKey, CallerDirectory
 from appliance.server.listener import ApiServer
-from appliance.server.ports import Operations
+from appliance.server.ports import Health, Operations
 from appliance.server.routes import ApiApplication
 from appliance.server.settings import ServerSettings
 from appliance.signing.keyring import Keyring
@@ -144,8 +144,8 @@ def hsm_unavailable(error: HsmError) -> HsmUnavailable:
 def run_worker(config: Config, index: int, descriptors: Sequence[int]) -> None:
     """Serve the API on inherited listening sockets until SIGTERM, or until stdin says that the parent is gone.
 
-    Says `ready` on stdout once it serves. Then takes `load N`, `commit N` and `discard N` on stdin, one line each, and answers each
-    with one line: `loaded N` (or why not), `committed N`, `discarded N`.
+    Says `ready` on stdout once it serves. Then takes `load N`, `commit N`, `discard N` and `look` on stdin, one line each, and answers
+    each with one line: `loaded N` (or why not), `committed N`, `discarded N`, `looked` and what `/readyz` would find missing.
 
     Raises:
         ConfigurationError: a file is wrong.
@@ -251,7 +251,11 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         server = ApiServer(application, sockets, admission)
         _end_on_signals(server)
         control = _Control(
-            config, keyring, queue, cell, Served(application, builder, memory.vectors)
+            config,
+            keyring,
+            queue,
+            cell,
+            Served(application, operations.health, builder, memory.vectors),
         )
         watch = CrlWatch(cell.watched, clock)
         besides = [asyncio.create_task(control.obey(server)), asyncio.create_task(watch.run())]
@@ -265,15 +269,16 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a commit changes besides the conventions themselves, and what reads them."""
+    """What a commit changes besides the conventions themselves, what reads them, and what looks at the whole."""
 
     application: ApiApplication
+    health: Health
     builder: RegistryBuilder
     vectors: VectorCache
 
 
 class _Control:
-    """The worker's end of a reload: a generation is loaded, then committed or discarded as the supervisor says."""
+    """The worker's end of a reload: a generation is loaded, then committed or discarded as the supervisor says; it may ask how we are."""
 
     def __init__(
         self,
@@ -303,6 +308,9 @@ class _Control:
         server.begin_drain()
 
     async def _follow(self, order: str, generation: str) -> str:
+        if order == "look":
+            readiness = await self._served.health.check()
+            return " ".join(["looked", "; ".join(readiness.reasons).replace("\n", " ")])
         if order == "load":
             try:
                 self._loaded = await asyncio.to_thread(self._load)

@@ -17,7 +17,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "serve",
         help="run the service",
         description=(
-            "Run the service: lanes, workers, API. Prints one line when ready; SIGTERM drains and ends, "
+            "Run the service: lanes, workers, API. Prints one line when it listens, with what is missing if it is not ready; SIGTERM drains and ends, "
             "SIGHUP reloads the conventions. Example: appliance serve --home demo --api 127.0.0.1:8440"
         ),
     )

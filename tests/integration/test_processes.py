@@ -99,6 +99,17 @@ def signing(running: RunningService) -> bool:
     return float(depth.rpartition(" ")[2]) > 0
 
 
+def test_the_first_line_says_what_is_missing(tmp_path: Path) -> None:
+    """A home without conventions listens, and neither its first line nor `/readyz` calls that ready; both say what is missing."""
+    home = make_demo_home(tmp_path)
+    for file in (home / "conventions").glob("*.toml"):
+        file.unlink()
+    with pytest.raises(AssertionError, match="listening, not ready") as raised, serve(home):
+        pass
+    assert "(no convention is loaded)" in str(raised.value)
+    assert "http://127.0.0.1:" in str(raised.value)
+
+
 def test_ctrl_c_drains(tmp_path: Path) -> None:
     """SIGINT to the whole foreground group, as a terminal sends it, ends the service in order, with exit code 0."""
     home = make_demo_home(tmp_path)
