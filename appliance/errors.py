@@ -37,6 +37,7 @@ class Reason(StrEnum):
     ROLE_UNKNOWN = "role-unknown"
     LEVEL_NOT_GRANTED = "level-not-granted"
     SUBJECT_INVALID = "subject-invalid"
+    ATTRIBUTE_INVALID = "attribute-invalid"
     ATTRIBUTE_NOT_GRANTED = "attribute-not-granted"
     AUTHN_INSTANT_INVALID = "authn-instant-invalid"
     REUSE_NOT_GRANTED = "reuse-not-granted"

@@ -50,6 +50,7 @@ def authorize_issue(
 
     Raises:
         ConventionViolation: the convention, or what it grants this caller, does not cover the request.
+        MalformedRequest: no convention could cover it.
     """
     check_caller(request.convention, context)
     convention = registry.client(request.convention)

@@ -1,4 +1,7 @@
-"""What a client convention grants a request; each check raises `ConventionViolation`, and nothing has been signed yet."""
+"""What a client convention grants a request; nothing has been signed yet.
+
+Each check raises `ConventionViolation` for what this convention does not allow and `MalformedRequest` for what none could.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +12,7 @@ from cryptography import x509
 
 from appliance.clock import Clock
 from appliance.conventions.model import CallerRule, ClientConvention
-from appliance.errors import ConventionViolation, Reason
+from appliance.errors import ConventionViolation, MalformedRequest, Reason
 from appliance.trust.names import any_matches
 from appliance.vectors.characters import is_xml_text, shorten
 from appliance.vectors.conditions import is_reached, read_instant
@@ -112,9 +115,12 @@ def check_pagms(
         raise ConventionViolation(
             Reason.PAGM_MISSING, f"name at least one PAGM of `{convention.id}` in `pagms`"
         )
-    if granted.issuperset(pagms) and len(set(pagms)) == len(pagms):
-        return
-    for at, pagm in enumerate(pagms):
+    if len(set(pagms)) < len(pagms):
+        twice = next(pagm for at, pagm in enumerate(pagms) if pagm in pagms[:at])
+        raise MalformedRequest(
+            Reason.PAGM_REPEATED, f"PAGM `{shorten(twice)}` stands twice in `pagms`: name it once"
+        )
+    for pagm in pagms:
         if pagm not in convention.pagms:
             raise ConventionViolation(
                 Reason.PAGM_NOT_GRANTED, f"`{shorten(pagm)}` is not a PAGM of `{convention.id}`"
@@ -123,10 +129,6 @@ def check_pagms(
             raise ConventionViolation(
                 Reason.PAGM_NOT_GRANTED,
                 f"no [[caller]] of convention `{convention.id}` grants this caller `{pagm}`",
-            )
-        if pagm in pagms[:at]:
-            raise ConventionViolation(
-                Reason.PAGM_REPEATED, f"PAGM `{pagm}` stands twice: name it once"
             )
 
 
@@ -151,10 +153,13 @@ def check_subject(convention: ClientConvention, subject: str) -> None:
     elif not is_xml_text(subject):
         expected = "`subject` holds a character that XML 1.0 cannot carry"
     elif subject == convention.no_user:
-        expected = "this `subject` means that there is no user: leave it out instead"
+        raise ConventionViolation(
+            Reason.SUBJECT_INVALID,
+            "this `subject` means that there is no user: leave it out instead",
+        )
     else:
         return
-    raise ConventionViolation(Reason.SUBJECT_INVALID, expected)
+    raise MalformedRequest(Reason.SUBJECT_INVALID, expected)
 
 
 def check_attributes(
@@ -162,16 +167,21 @@ def check_attributes(
 ) -> None:
     """Check that each attribute is declared, and that its values can be written."""
     if sum(map(len, attributes.values())) > MOST_VALUES:
-        raise _refuse_attribute(f"`attributes` holds more than {MOST_VALUES} values")
+        raise MalformedRequest(
+            Reason.ATTRIBUTE_INVALID, f"`attributes` holds more than {MOST_VALUES} values"
+        )
     for name, values in attributes.items():
         if name not in convention.attributes:
             raise _refuse_attribute(f"`{shorten(name)}` is not an attribute of `{convention.id}`")
         if not values:
-            raise _refuse_attribute(f"attribute `{name}` needs a value, or should be left out")
+            raise MalformedRequest(
+                Reason.ATTRIBUTE_INVALID, f"attribute `{name}` needs a value, or should be left out"
+            )
         if any(len(value) > LONGEST_TEXT or not is_xml_text(value) for value in values):
-            raise _refuse_attribute(
+            raise MalformedRequest(
+                Reason.ATTRIBUTE_INVALID,
                 f"a value of attribute `{name}` is longer than {LONGEST_TEXT} characters, "
-                "or holds one that XML 1.0 cannot carry"
+                "or holds one that XML 1.0 cannot carry",
             )
 
 
@@ -186,9 +196,9 @@ def read_authn_instant(text: str | None, clock: Clock) -> datetime | None:
     try:
         instant = read_instant(text)
     except ValueError as exc:
-        raise ConventionViolation(
+        raise MalformedRequest(
             Reason.AUTHN_INSTANT_INVALID,
-            f"`authn_instant` must be an xs:dateTime with its time zone ({exc})",
+            f"`authn_instant` is {exc}: write it like 2026-03-01T12:00:00Z, got `{shorten(text)}`",
         ) from exc
     if not is_reached(instant, clock.now(), _FUTURE_AUTHENTICATION):
         raise ConventionViolation(

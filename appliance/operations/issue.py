@@ -22,11 +22,9 @@ from appliance.conventions.authorize import authorize_issue
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.errors import (
     ApplianceError,
-    ConventionViolation,
     HsmUnavailable,
     Reason,
     RequestError,
-    RequestTooLarge,
 )
 from appliance.log import Log
 from appliance.native import PreparedSignature, SignatureProfile, SignatureRefused, prepare_batch
@@ -151,6 +149,7 @@ class IssueOperation:
 
         Raises:
             ConventionViolation: the convention forbids it; nothing was signed.
+            MalformedRequest: no convention could allow it; nothing was signed.
             RequestTooLarge: its trace would not fit in an entry; nothing was signed.
             QueueFull, HsmUnavailable: it was not signed.
             SpoolFull, SpoolUnavailable: it cannot be traced, so it does not leave.
@@ -192,7 +191,7 @@ class IssueOperation:
             vector = new_vector(authorized, self._clock, self._new_uuid)
             entry = created_entry(vector, context, certificate)
             write_entry(entry)  # refuses what could not be traced, before it is signed
-        except (ConventionViolation, RequestTooLarge) as refusal:
+        except RequestError as refusal:
             time = format_instant(self._clock.now())
             return _Decided(refusal, request_refused_entry(request, context, refusal, time))
         flight = None if key is None else self._vectors.flight(key)

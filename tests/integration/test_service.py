@@ -93,6 +93,26 @@ def test_convention_forbids_before_anything_is_signed(service: RunningService) -
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"authn_instant": "hier"}, "authn-instant-invalid"),
+        ({"subject": "agent\x00"}, "subject-invalid"),
+        ({"subject": "x" * 257}, "subject-invalid"),
+        ({"pagms": ["PAGM_GESTION", "PAGM_GESTION"]}, "pagm-repeated"),
+    ],
+)
+def test_what_no_convention_could_allow_is_malformed(
+    service: RunningService, fields: dict[str, object], reason: str
+) -> None:
+    """A value that is wrong whatever the convention is the caller's 400, not the convention's 403; it is traced all the same."""
+    answer = service.issue(**fields)
+    assert (answer.status, answer.json["error"]["reason"]) == (400, reason)
+    request_id = answer.json["error"]["request_id"]
+    entries = [stored.entry for stored in read_log(service.home / "spool" / "worker-0")]
+    assert [each.reason for each in entries if each.request_id == request_id] == [reason]
+
+
 def test_every_answer_is_traced_before_it_leaves(service: RunningService) -> None:
     """The receipt in an answer leads to an entry that states the vector and the digest of its octets."""
     vector = service.issue(subject="agent-é<&>").json

@@ -10,7 +10,7 @@ import pytest
 from appliance.clock import FixedClock
 from appliance.conventions.authorize import authorize_issue
 from appliance.conventions.model import CallerRule, ClientConvention, KeyChange, Period
-from appliance.errors import ConventionViolation, Reason
+from appliance.errors import ConventionViolation, MalformedRequest, Reason
 from appliance.trust.names import NamePattern
 from appliance.vectors.model import AuthorizedRequest, Caller, RequestContext, VectorRequest
 from tests.messages import LEVEL
@@ -71,24 +71,11 @@ def test_what_the_request_may_choose() -> None:
         ({"pagms": ()}, Reason.PAGM_MISSING, "at least one"),
         ({"pagms": ("PAGM_ADMIN",)}, Reason.PAGM_NOT_GRANTED, "`PAGM_ADMIN`"),
         ({"pagms": ("pagm_consultation",)}, Reason.PAGM_NOT_GRANTED, "`pagm_consultation`"),
-        ({"pagms": ("PAGM_GESTION", "PAGM_GESTION")}, Reason.PAGM_REPEATED, "stands twice"),
         ({"authn_context": "urn:strong"}, Reason.LEVEL_NOT_GRANTED, "`urn:strong`"),
         ({"authn_context": ""}, Reason.LEVEL_NOT_GRANTED, "``"),
-        ({"subject": ""}, Reason.SUBJECT_INVALID, "blank"),
-        ({"subject": " \t"}, Reason.SUBJECT_INVALID, "blank"),
-        ({"subject": "x" * 257}, Reason.SUBJECT_INVALID, "257 characters"),
-        ({"subject": "a\x00b"}, Reason.SUBJECT_INVALID, "XML"),
-        ({"subject": "a\ufffe"}, Reason.SUBJECT_INVALID, "XML"),
-        ({"subject": "a\ud800"}, Reason.SUBJECT_INVALID, "XML"),
         ({"subject": "NON_RENSEIGNE"}, Reason.SUBJECT_INVALID, "no user"),
         ({"attributes": {"town": ("Lyon",)}}, Reason.ATTRIBUTE_NOT_GRANTED, "`town`"),
         ({"attributes": {"PAGM": ("X",)}}, Reason.ATTRIBUTE_NOT_GRANTED, "`PAGM`"),
-        ({"attributes": {"service": ()}}, Reason.ATTRIBUTE_NOT_GRANTED, "needs a value"),
-        ({"attributes": {"service": ("x" * 257,)}}, Reason.ATTRIBUTE_NOT_GRANTED, "longer"),
-        ({"attributes": {"service": ("\x01",)}}, Reason.ATTRIBUTE_NOT_GRANTED, "XML"),
-        ({"attributes": {"service": ("x",) * 65}}, Reason.ATTRIBUTE_NOT_GRANTED, "64 values"),
-        ({"authn_instant": "2026-03-02T10:00:00"}, Reason.AUTHN_INSTANT_INVALID, "zone"),
-        ({"authn_instant": "hier"}, Reason.AUTHN_INSTANT_INVALID, "zone"),
         ({"authn_instant": "2026-03-02T10:01:00.001Z"}, Reason.AUTHN_INSTANT_INVALID, "future"),
         ({"reuse": True}, Reason.REUSE_NOT_GRANTED, "reuse"),
     ],
@@ -99,6 +86,32 @@ def test_outside_the_convention(fields: dict[str, object], reason: Reason, said:
         authorize(**fields)
     assert raised.value.reason is reason
     assert said in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "said"),
+    [
+        ({"pagms": ("PAGM_GESTION", "PAGM_GESTION")}, Reason.PAGM_REPEATED, "stands twice"),
+        ({"subject": ""}, Reason.SUBJECT_INVALID, "blank"),
+        ({"subject": " \t"}, Reason.SUBJECT_INVALID, "blank"),
+        ({"subject": "x" * 257}, Reason.SUBJECT_INVALID, "257 characters"),
+        ({"subject": "a\x00b"}, Reason.SUBJECT_INVALID, "XML"),
+        ({"subject": "a\ufffe"}, Reason.SUBJECT_INVALID, "XML"),
+        ({"subject": "a\ud800"}, Reason.SUBJECT_INVALID, "XML"),
+        ({"attributes": {"service": ()}}, Reason.ATTRIBUTE_INVALID, "needs a value"),
+        ({"attributes": {"service": ("x" * 257,)}}, Reason.ATTRIBUTE_INVALID, "longer"),
+        ({"attributes": {"service": ("\x01",)}}, Reason.ATTRIBUTE_INVALID, "XML"),
+        ({"attributes": {"service": ("x",) * 65}}, Reason.ATTRIBUTE_INVALID, "64 values"),
+        ({"authn_instant": "2026-03-02T10:00:00"}, Reason.AUTHN_INSTANT_INVALID, "zone"),
+        ({"authn_instant": "hier"}, Reason.AUTHN_INSTANT_INVALID, "zone"),
+    ],
+)
+def test_beyond_any_convention(fields: dict[str, object], reason: Reason, said: str) -> None:
+    """What no convention could allow is a malformed request, said once and with what to send instead."""
+    with pytest.raises(MalformedRequest) as raised:
+        authorize(**fields)
+    assert raised.value.reason is reason
+    assert raised.value.detail.count(said) == 1
 
 
 def test_caller_is_checked_before_the_convention_is_looked_up() -> None:
