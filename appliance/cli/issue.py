@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.cli.output import Exit, Output, printable
+from appliance.cli.output import NO_SUCH_CONVENTION, Exit, Output, printable
 from appliance.cli.service import Answer, ask_service
 from appliance.config import Config, load_config
 from appliance.errors import Reason, ServiceUnreachable
@@ -31,6 +31,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
             "Issue one vector and write it to stdout: through the running service, else with a lane of its own. "
             "Example: appliance issue --home demo --convention demo-client --subject agent-0042 --pagm PAGM_CONSULTATION"
         ),
+        epilog="Exit codes: 0 issued; 1 the convention forbids it; 2 unusable input or no such convention; 3 a part is unavailable.",
     )
     issue.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
     issue.add_argument("--convention", required=True, metavar="ID", help="a client convention")
@@ -113,4 +114,5 @@ def _say_refusal(output: Output, answer: Answer) -> Exit:
     output.say(f"error: {printable(error.detail)} ({printable(error.reason)})")
     if answer.status == _TOO_MANY or answer.status >= _FAILED:
         return Exit.UNAVAILABLE
-    return Exit.USAGE if answer.status == _MALFORMED else Exit.REFUSED
+    is_unusable = answer.status == _MALFORMED or error.reason in NO_SUCH_CONVENTION
+    return Exit.USAGE if is_unusable else Exit.REFUSED

@@ -18,6 +18,7 @@ from appliance.errors import (
     ApplianceError,
     ConfigurationError,
     ConventionViolation,
+    Reason,
     RequestError,
     ResourceUnknown,
     VectorRefused,
@@ -50,11 +51,18 @@ class Colour(StrEnum):
     STRONG = "1"
 
 
+NO_SUCH_CONVENTION: Final = frozenset({Reason.CONVENTION_ROLE, Reason.CONVENTION_UNKNOWN})
+"""Reasons that speak of the command's own arguments, whatever status the service gives them."""
+
+
 def exit_for(error: ApplianceError) -> Exit:
     """Return the exit code of an error.
 
-    Our own faults count as unavailable: a script that reads 1 as `refused` must not mistake a defect for a verdict.
+    Our own faults count as unavailable: a script that reads 1 as `refused` must not mistake a defect for a verdict. Nor is a convention
+    that does not exist, or is not of the kind asked for, a refusal: the command line names the wrong one.
     """
+    if error.reason in NO_SUCH_CONVENTION:
+        return Exit.USAGE
     if isinstance(error, ConventionViolation | LogDamaged | ResourceUnknown | VectorRefused):
         return Exit.REFUSED
     if isinstance(error, RequestError | ConfigurationError):

@@ -62,8 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         question = Question(octets, arguments.convention, arguments.service)
         judgement = judge_with_ocsp(question, registry, at, Limits(octets=config.api.body_limit))
     except (ConventionViolation, ResourceUnknown) as exc:
-        output.fail(exc)
-        return Exit.USAGE  # no verdict, so not the exit code of one
+        return output.fail(exc)
     verdict = verdict_of(judgement)
     output.show(verdict_answer(verdict), _text(output, verdict, at))
     output.say(_NOT_TRACED)

@@ -178,4 +178,4 @@ def test_diff_of_a_file_and_its_like(appliance: CommandLine, home: Path, tmp_pat
     copy.write_text(text.replace('# lifetime = "1h"', 'lifetime = "2h"'))
     other = appliance("convention", "diff", "--home", home, "demo-client", copy)
     assert (other.code, other.stdout) == (1, b"lifetime\n  - 3600 s\n  + 7200 s\n")
-    assert appliance("convention", "diff", "--home", home, "absent", copy).code == 1
+    assert appliance("convention", "diff", "--home", home, "absent", copy).code == 2

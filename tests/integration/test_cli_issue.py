@@ -73,11 +73,9 @@ def test_for_the_application_itself(appliance: CommandLine, home: Path) -> None:
     [
         (("--convention", "demo-client", "--pagm", "PAGM_ROOT"), "pagm-not-granted"),
         (("--convention", "demo-client"), "pagm-missing"),
-        (("--convention", "nobody", "--pagm", "P"), "convention-unknown"),
-        (("--convention", "demo-provider", "--pagm", "PAGM_GESTION"), "convention-role"),
         ((*GOOD, "--level", "urn:guess"), "level-not-granted"),
     ],
-    ids=["pagm", "no pagm", "unknown", "role", "level"],
+    ids=["pagm", "no pagm", "level"],
 )
 def test_refused(
     appliance: CommandLine, home: Path, arguments: tuple[str, ...], reason: str
@@ -88,6 +86,24 @@ def test_refused(
     assert ended.stdout == b""
     assert f"({reason})" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--convention", "nobody", "--pagm", "P"), "convention-unknown"),
+        (("--convention", "demo-provider", "--pagm", "PAGM_GESTION"), "convention-role"),
+        ((*GOOD, "--pagm", "PAGM_GESTION"), "pagm-repeated"),
+    ],
+    ids=["unknown", "role", "pagm twice"],
+)
+def test_unusable(
+    appliance: CommandLine, home: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    """What no client convention of the home could answer ends with 2, as it does for `verify`: the command itself is wrong."""
+    ended = appliance("issue", "--home", home, *arguments)
+    assert (ended.code, ended.stdout) == (2, b"")
+    assert f"({reason})" in ended.stderr
 
 
 def test_own_lane_says_so(appliance: CommandLine, idle_home: Path) -> None:
