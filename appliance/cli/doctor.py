@@ -119,7 +119,7 @@ def _examine_keys(config: Config, clock: Clock) -> Iterator[Finding]:
     yield from findings
     for convention in conventions:
         if isinstance(convention, ProviderConvention):
-            yield from check_trust(convention, now)
+            yield from check_trust(convention, now, chains.values())
     certificates = [certificate for chain in chains.values() for certificate in chain]
     yield from check_clock(now, certificates, home.spool)
 

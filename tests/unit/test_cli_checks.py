@@ -198,8 +198,49 @@ def test_self_signed_signer(pki: DemoPki) -> None:
 
 
 def test_good_trust(convention: ProviderConvention) -> None:
-    """Roots and CRLs in their period have one finding."""
-    assert levels(check_trust(convention, NOW)) == ["ok"]
+    """Roots and CRLs in their period have one finding, which names the CAs whose CRLs were found."""
+    [finding] = check_trust(convention, NOW)
+    assert finding.level is Level.OK
+    assert "CN=Demo Root" in finding.found
+    assert "CN=Demo Issuing" in finding.found
+
+
+def test_missing_crl_of_an_intermediate(
+    convention: ProviderConvention, pki: DemoPki, tmp_path: Path
+) -> None:
+    """An intermediate CA that the convention's files or our own chain under its root name needs a CRL too."""
+    only_root = tmp_path / "crls"
+    only_root.mkdir()
+    (only_root / "root.pem").write_bytes((convention.crl_directory / "root.pem").read_bytes())
+    changed = replace(convention, crl_directory=only_root)
+    [finding] = check_trust(changed, NOW)
+    assert "CN=Demo Issuing" not in finding.found
+    chain = load_certificates(pki.chains["signer"])
+    of_own = only_trouble(check_trust(changed, NOW, [chain]))
+    assert (of_own.level, "CN=Demo Issuing" in of_own.found) == (Level.WARNING, True)
+    assert levels(check_trust(convention, NOW, [chain])) == ["ok"]
+    issuing = tmp_path / "issuing.pem"
+    issuing.write_bytes(chain[1].public_bytes(Encoding.PEM))
+    for field in ("roots", "certificates"):
+        with_chain = replace(changed, **{field: (*getattr(convention, field), issuing)})
+        trouble = only_trouble(check_trust(with_chain, NOW))
+        assert trouble.level is Level.ERROR
+        assert "no CRL of CN=Demo Issuing" in trouble.found
+
+
+def test_own_chain_of_another_pki_needs_no_crl_here(
+    convention: ProviderConvention, tmp_path: Path
+) -> None:
+    """Our chain says nothing about a partner under another root."""
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    elsewhere = write_demo_pki(tmp_path / "elsewhere", {"signer": spki}, NOW)
+    only_root = tmp_path / "crls"
+    only_root.mkdir()
+    (only_root / "root.pem").write_bytes((convention.crl_directory / "root.pem").read_bytes())
+    chain = load_certificates(elsewhere.chains["signer"])
+    changed = replace(convention, crl_directory=only_root)
+    assert levels(check_trust(changed, NOW, [chain])) == ["ok"]
 
 
 def test_outdated_crls_are_named(convention: ProviderConvention) -> None:

@@ -1,11 +1,16 @@
-"""What we judge partners by: trust roots, pinned signers, and CRLs that are still current."""
+"""What we judge partners by: trust roots, pinned signers, and CRLs that are still current.
 
-from collections.abc import Iterator, Sequence
+A partner's intermediate CAs arrive with its vectors, so that only those we have at hand can be looked at: in the files of the convention,
+and in our own chains, which are the partner's too where both belong to one PKI.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from appliance.cli.checks.certificates import check_validity, name_of
 from appliance.cli.checks.finding import Finding, failed, passed, unreadable, warned
@@ -21,10 +26,17 @@ class _Crl:
     list: x509.CertificateRevocationList
 
 
-def check_trust(convention: ProviderConvention, now: datetime) -> Iterator[Finding]:
-    """Look at the trust roots, the CRLs and the pinned signers of a provider convention."""
+_Newest = dict[x509.Name, _Crl]
+Chain = Sequence[x509.Certificate]
+
+
+def check_trust(
+    convention: ProviderConvention, now: datetime, own: Iterable[Chain] = ()
+) -> Iterator[Finding]:
+    """Look at the trust roots, the CRLs and the pinned signers of a provider convention; `own` are the chains of our keys."""
     check = f"trust of convention {convention.id}"
     roots: list[x509.Certificate] = []
+    authorities: list[x509.Certificate] = []
     findings: list[Finding] = []
     for file in (*convention.roots, *convention.certificates):
         try:
@@ -36,42 +48,94 @@ def check_trust(convention: ProviderConvention, now: datetime) -> Iterator[Findi
             findings.extend(check_validity(check, file, certificate, now))
         if file in convention.roots:
             roots.extend(certificates)
-    findings.extend(_revocation(check, convention, roots, now))
+            authorities.extend(certificates)
+        else:
+            authorities.extend(filter(_is_authority, certificates))
+    newest, unread = _read_newest(check, convention.crl_directory)
+    findings.extend(unread)
+    if newest is not None:
+        findings.extend(_missing(check, convention.crl_directory, newest, authorities))
+        findings.extend(
+            _missing_of_own(check, convention.crl_directory, newest, _under(roots, own))
+        )
+        warning = timedelta(seconds=convention.crl_warning)
+        for crl in newest.values():
+            findings.extend(_freshness(check, crl, now, warning))
     yield from findings
-    if not findings:
-        yield passed(check, convention.crl_directory, f"{len(roots)} root(s), CRLs current")
+    if newest is not None and not findings:
+        found = "; ".join(sorted(name.rfc4514_string() for name in newest))
+        yield passed(
+            check, convention.crl_directory, f"{len(roots)} root(s), current CRLs of {found}"
+        )
 
 
-def _revocation(
-    check: str, convention: ProviderConvention, roots: Sequence[x509.Certificate], now: datetime
-) -> Iterator[Finding]:
-    directory = convention.crl_directory
-    newest: dict[x509.Name, _Crl] = {}
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+
+
+def _under(roots: Sequence[x509.Certificate], own: Iterable[Chain]) -> Iterator[x509.Certificate]:
+    """Return the CAs of those of our chains that end under one of the roots."""
+    for chain in own:
+        if chain and any(chain[-1] == root or _has_issued(root, chain[-1]) for root in roots):
+            yield from (each for each in chain if _is_authority(each) and each not in roots)
+
+
+def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _read_newest(check: str, directory: Path) -> tuple[_Newest | None, list[Finding]]:
+    """Return the newest CRL of each CA, None where the directory cannot be read, and what is wrong with its files."""
+    newest: _Newest = {}
+    unread: list[Finding] = []
     try:
         files = sorted(file for file in directory.iterdir() if file.is_file())
     except OSError as exc:
-        yield failed(
-            check, directory, f"cannot be read ({exc.strerror})", "put the CRLs of the path there"
-        )
-        return
+        cause = f"cannot be read ({exc.strerror})"
+        return None, [failed(check, directory, cause, "put the CRLs of the path there")]
     for file in files:
         try:
             _keep_newest(newest, file)
         except ValueError:
-            yield warned(check, file, "is not a CRL", "remove it, or put the CRL in its place")
-    for root in roots:
-        if root.subject not in newest:
+            step = "remove it, or put the CRL in its place"
+            unread.append(warned(check, file, "is not a CRL", step))
+    return newest, unread
+
+
+def _missing(
+    check: str, directory: Path, newest: _Newest, authorities: Iterable[x509.Certificate]
+) -> Iterator[Finding]:
+    for authority in authorities:
+        if authority.subject not in newest:
             yield failed(
                 check,
                 directory,
-                f"no CRL of {name_of(root)}, so every vector is refused",
+                f"no CRL of {name_of(authority)}, so every vector under it is refused",
                 "fetch its current CRL into the directory",
             )
-    for crl in newest.values():
-        yield from _freshness(check, crl, now, timedelta(seconds=convention.crl_warning))
 
 
-def _keep_newest(newest: "dict[x509.Name, _Crl]", file: Path) -> None:
+def _missing_of_own(
+    check: str, directory: Path, newest: _Newest, authorities: Iterable[x509.Certificate]
+) -> Iterator[Finding]:
+    for subject in {authority.subject: None for authority in authorities}:
+        if subject not in newest:
+            yield warned(
+                check,
+                directory,
+                f"no CRL of {subject.rfc4514_string()}, a CA of our own chain under the same root",
+                "fetch its current CRL into the directory, unless the partner has its certificates from another CA",
+            )
+
+
+def _keep_newest(newest: _Newest, file: Path) -> None:
     for crl in read_crls(file.read_bytes()):
         known = newest.get(crl.issuer)
         if known is None or known.list.last_update_utc < crl.last_update_utc:
