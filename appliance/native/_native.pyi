@@ -11,6 +11,8 @@ __all__ = [
     "AssertionContent",
     "AssertionFields",
     "Limits",
+    "LogEdge",
+    "LogGrowth",
     "MessageRefused",
     "MessageSignatureClaim",
     "PreparedMessage",
@@ -24,18 +26,28 @@ __all__ = [
     "SignatureRefused",
     "SignedAssertion",
     "StructureRefused",
+    "TreeRefused",
     "VerifiedMessage",
     "VerifiedOctets",
     "XmlRefused",
+    "bundle_path",
     "c14n",
     "insert_header",
     "locate",
+    "merkle_root",
     "message_signature",
     "prepare",
     "prepare_batch",
     "prepare_message",
+    "prove_consistency",
+    "prove_inclusion",
+    "read_bundle",
     "restore",
+    "tile_path",
+    "tree_root",
+    "verify_consistency",
     "verify_digest",
+    "verify_inclusion",
     "verify_signature",
 ]
 
@@ -553,4 +565,109 @@ def verify_signature(
         XmlRefused: the octets cannot be read.
         SignatureRefused: `signature-missing`, `several-signatures`, `signature-profile`, `algorithm-not-allowed`,
             `certificate-invalid` (the key), `digest-mismatch` or `signature-invalid`.
+    """
+
+class TreeRefused(Exception):
+    """Octets, numbers or a proof that are not part of the log; the text says which."""
+
+@final
+class LogEdge:
+    """The right edge of a log: the partial tiles and the partial bundle, all that growing needs to know.
+
+    `tiles[level]` is the partial tile of that level (any octets where the size asks for none), `bundle` the partial bundle.
+
+    Raises:
+        TreeRefused: they are not what a log of `size` entries has there.
+    """
+
+    def __new__(cls, size: int, tiles: Sequence[bytes], bundle: bytes) -> LogEdge: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def root(self) -> bytes:
+        """RFC 9162 root over all entries."""
+
+    def grow(self, entries: Sequence[bytes]) -> LogGrowth:
+        """Compute what the log becomes with these entries; this edge stays as it is.
+
+        Raises:
+            TreeRefused: an entry of more than 65,535 octets.
+        """
+
+@final
+class LogGrowth:
+    """What a log becomes with some more entries."""
+
+    @property
+    def edge(self) -> LogEdge:
+        """The edge once every file is written."""
+
+    @property
+    def leaves(self) -> bytes:
+        """The leaf hashes of the new entries, one behind the other."""
+
+    @property
+    def files(self) -> list[tuple[str, bytes]]:
+        """Path below the log's prefix and octets of each file to write."""
+
+    def prove_from(self, first: int) -> list[bytes]:
+        """Prove consistency from a size between the old one and the new to the new.
+
+        Raises:
+            TreeRefused: a smaller or larger size.
+        """
+
+def read_bundle(octets: bytes) -> tuple[list[bytes], bytes]:
+    """Cut an entry bundle into its entries, and hash each: entries, and leaf hashes one behind the other.
+
+    Raises:
+        TreeRefused: the bundle is torn.
+    """
+
+def merkle_root(hashes: bytes) -> bytes:
+    """Return the Merkle tree hash over hashes that stand one behind the other."""
+
+def tile_path(level: int, index: int, size: int) -> str:
+    """Return the path of a hash tile in a log of `size` entries, full or partial.
+
+    Raises:
+        TreeRefused: such a log has no such tile.
+    """
+
+def bundle_path(index: int, size: int) -> str:
+    """Return the path of an entry bundle in a log of `size` entries, full or partial.
+
+    Raises:
+        TreeRefused: such a log has no such bundle.
+    """
+
+def tree_root(size: int, fetch: Callable[[str], bytes]) -> bytes:
+    """Return the root of the tree of `size` entries; `fetch` gives the tile of a path and may raise, which goes through.
+
+    Raises:
+        TreeRefused: a tile is not as wide as it should be.
+    """
+
+def prove_inclusion(index: int, size: int, fetch: Callable[[str], bytes]) -> list[bytes]:
+    """Prove that the entry at `index` is in the tree of `size` entries; raises like `tree_root`, and outside the tree."""
+
+def prove_consistency(first: int, second: int, fetch: Callable[[str], bytes]) -> list[bytes]:
+    """Prove that the tree of `first` entries is the beginning of that of `second`; raises like `prove_inclusion`."""
+
+def verify_inclusion(
+    index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes
+) -> None:
+    """Check that the leaf hash is that of the entry at `index` in the tree with this size and root.
+
+    Raises:
+        TreeRefused: it is not.
+    """
+
+def verify_consistency(
+    first: int, first_root: bytes, second: int, second_root: bytes, proof: Sequence[bytes]
+) -> None:
+    """Check that one tree is the beginning of another.
+
+    Raises:
+        TreeRefused: it is not.
     """

@@ -31,6 +31,12 @@ create_exception!(
 );
 create_exception!(
     appliance.native._native,
+    TreeRefused,
+    PyException,
+    "Octets, numbers or a proof that are not part of the log."
+);
+create_exception!(
+    appliance.native._native,
     AlreadySpliced,
     PyException,
     "A prepared signature is spliced once."
@@ -41,6 +47,8 @@ create_exception!(
 pub(crate) enum Failure {
     /// Of the core.
     Refused(xmldsig::Error),
+    /// Of the log core.
+    Tree(tlog::Error),
     /// Of Python: a callback's exception, unchanged.
     Raised(PyErr),
 }
@@ -48,6 +56,12 @@ pub(crate) enum Failure {
 impl From<xmldsig::Error> for Failure {
     fn from(error: xmldsig::Error) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<tlog::Error> for Failure {
+    fn from(error: tlog::Error) -> Self {
+        Self::Tree(error)
     }
 }
 
@@ -62,6 +76,7 @@ impl From<Failure> for PyErr {
         use xmldsig::Error;
         let error = match failure {
             Failure::Raised(error) => return error,
+            Failure::Tree(error) => return TreeRefused::new_err(error.to_string()),
             Failure::Refused(error) => error,
         };
         let detail = error.to_string();

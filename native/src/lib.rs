@@ -4,6 +4,7 @@ mod error;
 mod generic;
 mod issue;
 mod keys;
+mod log;
 mod message;
 mod receive;
 mod rsa;
@@ -14,7 +15,7 @@ mod xml;
 mod _native {
     #[pymodule_export]
     use crate::error::{
-        AlreadySpliced, MessageRefused, SignatureRefused, StructureRefused, XmlRefused,
+        AlreadySpliced, MessageRefused, SignatureRefused, StructureRefused, TreeRefused, XmlRefused,
     };
     #[pymodule_export]
     use crate::generic::verify_signature;
@@ -25,6 +26,11 @@ mod _native {
     };
     #[pymodule_export]
     use crate::keys::verify_digest;
+    #[pymodule_export]
+    use crate::log::{
+        LogEdge, LogGrowth, bundle_path, merkle_root, prove_consistency, prove_inclusion,
+        read_bundle, tile_path, tree_root, verify_consistency, verify_inclusion,
+    };
     #[pymodule_export]
     use crate::message::{
         MessageSignatureClaim, PreparedMessage, SecuredMessage, SecurityHeader, VerifiedMessage,
