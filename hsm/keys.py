@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import pkcs11
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.util.ec import encode_ec_public_key
@@ -17,9 +17,11 @@ from hsm.ckr import translate
 from hsm.errors import Finding, HsmError, Target
 from hsm.settings import KeySettings, Mechanism
 
-KeyKind = Literal["rsa", "ec"]
+KeyKind = Literal["rsa", "ec", "ed25519"]
 
 _KINDS: Final[dict[KeyType, KeyKind]] = {KeyType.RSA: "rsa", KeyType.EC: "ec"}
+_AUDIT_BITS: Final = 256
+_ED25519_OCTETS: Final = 32
 _CURVE_BITS: Final = {"06082a8648ce3d030107": 256, "06052b81040022": 384}
 """EC_PARAMS (DER of the curve's object identifier, RFC 5480 2.1.1.1) of P-256 and P-384."""
 
@@ -76,6 +78,37 @@ def find_key(session: pkcs11.Session, settings: KeySettings, target: Target) -> 
         raise translate(exc, where) from exc
 
 
+def find_audit_key(session: pkcs11.Session, settings: KeySettings, target: Target) -> SigningKey:
+    """Find the key that signs checkpoints: Ed25519, or P-256 where the token has no Ed25519.
+
+    Raises:
+        HsmError: the key is absent, not unique, of another kind, or unfit.
+    """
+    where = Target(target.module, target.token, settings.name)
+    try:
+        handle = _find_private(session, settings, where)
+        is_edwards = handle.key_type is KeyType.EC_EDWARDS
+        if not is_edwards and read_bits(handle) != _AUDIT_BITS:
+            raise _unfit(where, "KEY_TYPE_NOT_SUPPORTED", "the key is neither Ed25519 nor P-256")
+        _check_confined(handle, settings, where)
+        if not isinstance(handle, pkcs11.SignMixin):
+            raise _unfit(where, "KEY_MAY_NOT_SIGN", "CKA_SIGN is false")
+        public_key = settings.public_key or read_public_key(session, handle, where)
+        kind: KeyKind = "ed25519" if is_edwards else "ec"
+        return SigningKey(
+            settings.name,
+            kind,
+            _AUDIT_BITS,
+            public_key,
+            handle,
+            where,
+            settings.mechanism,
+            signature_octets=2 * _ED25519_OCTETS,
+        )
+    except pkcs11.PKCS11Error as exc:
+        raise translate(exc, where) from exc
+
+
 def read_kind(key: pkcs11.PrivateKey, target: Target) -> KeyKind:
     """Say whether it is RSA or EC.
 
@@ -118,6 +151,12 @@ def read_public_key(session: pkcs11.Session, key: pkcs11.PrivateKey, target: Tar
                 "configure the key's certificate",
             ),
         )
+    if key.key_type is KeyType.EC_EDWARDS:
+        # CKA_EC_POINT is the 32 octets of RFC 8032, bare or (PKCS#11 before 3.0, SoftHSM) in a DER OCTET STRING.
+        point = ed25519.Ed25519PublicKey.from_public_bytes(
+            stored[0][Attribute.EC_POINT][-_ED25519_OCTETS:]
+        )
+        return point.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return encode_ec_public_key(stored[0])
 
 
@@ -145,11 +184,15 @@ def _find_private(
     return key
 
 
-def _check_fit(key: pkcs11.PrivateKey, settings: KeySettings, target: Target) -> None:
+def _check_confined(key: pkcs11.PrivateKey, settings: KeySettings, target: Target) -> None:
     if is_extractable(key) and not settings.may_leave:
         raise _unfit(target, "KEY_EXTRACTABLE", "the private key could leave the token")
     if _is_set(key, Attribute.ALWAYS_AUTHENTICATE):
         raise _unfit(target, "KEY_ALWAYS_AUTHENTICATE", "the key wants the PIN for each signature")
+
+
+def _check_fit(key: pkcs11.PrivateKey, settings: KeySettings, target: Target) -> None:
+    _check_confined(key, settings, target)
     if not read_bits(key):
         raise _unfit(target, "KEY_CURVE_NOT_SUPPORTED", "the curve is neither P-256 nor P-384")
 

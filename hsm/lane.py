@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from hsm.checkpoints import CheckpointSigner
 from hsm.child import FAILED
 from hsm.deadline import call_deadline
 from hsm.errors import Finding, HsmError
@@ -54,8 +55,21 @@ def main() -> int:
     signer = FrameSigner(token, settings.call_timeout)
     listener = _listen(settings)
     inode = Path(settings.socket).stat().st_ino
+    checkpoints = CheckpointSigner(
+        token,
+        Path(settings.token.state_directory) / "checkpoints",
+        settings.call_timeout,
+        signer.note,
+    )
+    server = FrameServer(
+        listener,
+        signer=signer,
+        checkpoints=checkpoints,
+        serial=token.serial,
+        uids=settings.allowed_uids,
+        checkpoint_uids=settings.checkpoint_uids,
+    )
     counts = _CountReports(signer)
-    server = FrameServer(listener, signer, token.serial, settings.allowed_uids)
     server.after_round = counts.say_when_due
     stop_signal = _StopSignal(server)
     _watch_parent(server)

@@ -8,8 +8,9 @@ from typing import Final
 
 import pkcs11
 
+from hsm.audit import prove_audit_key
 from hsm.deadline import call_deadline
-from hsm.keys import SigningKey, find_key
+from hsm.keys import SigningKey, find_audit_key, find_key
 from hsm.module import reset_module
 from hsm.probe import prove_key
 from hsm.session import become_user, lock_opening, open_session, read_serial
@@ -21,12 +22,14 @@ class OpenToken:
 
     Attributes:
         keys: every key of the lane, each proven in the present session.
+        audit: the key of checkpoints, proven likewise; None where the token holds none.
         serial: serial number of the token found.
         proofs: signatures made to prove keys, per key, since the process began.
     """
 
     def __init__(self, settings: LaneSettings) -> None:
         self.keys: dict[str, SigningKey] = {}
+        self.audit: SigningKey | None = None
         self.serial = ""
         self.proofs: Final = {key.name: 0 for key in settings.keys}
         self._settings: Final = settings
@@ -50,7 +53,7 @@ class OpenToken:
         Raises:
             HsmError: as `open`; the keys are gone.
         """
-        self.keys = {}
+        self.keys, self.audit = {}, None
         with call_deadline(self._settings.call_timeout):
             reset_module(self._settings.token)
             self._open(self._settings.call_timeout)
@@ -76,7 +79,16 @@ class OpenToken:
             session = open_session(token, guard)
             found = [find_key(session, key, token.target) for key in self._settings.keys]
             keys = {key.name: self._prove(key) for key in found}
-        self._session, self.keys, self.serial = session, keys, read_serial(session.token)
+            audit = self._find_audit_key(session)
+        self._session, self.keys, self.audit = session, keys, audit
+        self.serial = read_serial(session.token)
+
+    def _find_audit_key(self, session: pkcs11.Session) -> SigningKey | None:
+        if self._settings.audit is None:
+            return None
+        key = find_audit_key(session, self._settings.audit, self._settings.token.target)
+        prove_audit_key(key)
+        return key
 
     def _prove(self, key: SigningKey) -> SigningKey:
         with call_deadline(self._settings.call_timeout):

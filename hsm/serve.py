@@ -15,9 +15,11 @@ from typing import Final
 
 import msgspec
 
+from hsm.checkpoints import CheckpointSigner
 from hsm.signer import FrameSigner
 from hsm.wire import (
     JOB_LIMIT,
+    CheckpointFrame,
     FrameReader,
     FrameTooLarge,
     Hello,
@@ -40,10 +42,15 @@ _WRITABLE: Final = selectors.EVENT_WRITE
 
 
 class _Peer:
-    """One connection: frames waiting to be signed, and answer octets waiting to be taken."""
+    """One connection: frames waiting to be signed, and answer octets waiting to be taken.
+
+    Attributes:
+        may_sign: whether it may ask for more than checkpoints.
+    """
 
     def __init__(self, channel: socket.socket) -> None:
         self.channel: Final = channel
+        self.may_sign = False
         self.reader: Final = FrameReader()
         self.frames: Final[deque[Request]] = deque()
         self.unsent = b""
@@ -57,12 +64,21 @@ class FrameServer:
     """
 
     def __init__(
-        self, listener: socket.socket, signer: FrameSigner, serial: str, uids: Iterable[int]
+        self,
+        listener: socket.socket,
+        *,
+        signer: FrameSigner,
+        checkpoints: CheckpointSigner,
+        serial: str,
+        uids: Iterable[int],
+        checkpoint_uids: Iterable[int],
     ) -> None:
         self._listener: Final = listener
         self._signer: Final = signer
+        self._checkpoints: Final = checkpoints
         self._serial: Final = serial
         self._uids: Final = frozenset(uids)
+        self._checkpoint_uids: Final = frozenset(checkpoint_uids)
         self._selector: Final = selectors.DefaultSelector()
         self._peers: Final[dict[int, _Peer]] = {}
         self._is_stopping = False
@@ -102,6 +118,8 @@ class FrameServer:
     def _serve(self, peer: _Peer, request: Request) -> None:
         if isinstance(request, SignFrame):
             self._send(peer, self._signer.sign(request))
+        elif isinstance(request, CheckpointFrame):
+            self._send(peer, self._checkpoints.sign(request))
         else:
             self._signer.doubt()
 
@@ -125,7 +143,8 @@ class FrameServer:
         self._peers[channel.fileno()] = peer
         self._selector.register(channel, _READABLE, lambda: self._receive(peer))
         uid = read_peer_uid(channel)
-        if uid not in self._uids:
+        peer.may_sign = uid in self._uids
+        if not peer.may_sign and uid not in self._checkpoint_uids:
             self._refuse(
                 peer, Refused("PEER_NOT_ALLOWED", f"this lane does not sign for uid {uid}")
             )
@@ -134,8 +153,9 @@ class FrameServer:
                 peer, Refused("TOO_MANY_PEERS", f"this lane takes {PEER_LIMIT} connections")
             )
         else:
-            signer = self._signer
-            self._send(peer, Hello(self._serial, signer.facts(), os.getpid(), signer.call_timeout))
+            signer, audit = self._signer, self._checkpoints.facts()
+            hello = Hello(self._serial, signer.facts(), os.getpid(), signer.call_timeout, audit)
+            self._send(peer, hello)
 
     def _receive(self, peer: _Peer) -> None:
         try:
@@ -162,6 +182,9 @@ class FrameServer:
             self._refuse(
                 peer, Refused("TOO_MANY_FRAMES", f"at most {WINDOW_LIMIT} frames may wait")
             )
+        elif not (peer.may_sign or all(isinstance(each, CheckpointFrame) for each in peer.frames)):
+            why = "this lane signs checkpoints for this uid, and nothing else"
+            self._refuse(peer, Refused("PEER_NOT_ALLOWED", why))
         elif any(
             isinstance(each, SignFrame) and len(each.jobs) > JOB_LIMIT for each in peer.frames
         ):

@@ -73,6 +73,8 @@ class LaneSettings(msgspec.Struct, frozen=True):
         index: which lane of the token it is.
         call_timeout: seconds one call into the module, or opening the session anew, may take before the process is ended.
         open_timeout: seconds the lane may take to become ready.
+        audit: the key that signs checkpoints of the trace, where the token holds it; it signs nothing else.
+        checkpoint_uids: who else may have checkpoints signed, and nothing but them: who serves the home, for its own log.
     """
 
     token: TokenSettings
@@ -82,3 +84,5 @@ class LaneSettings(msgspec.Struct, frozen=True):
     index: int = 0
     call_timeout: float = 0.5
     open_timeout: float = 10.0
+    audit: KeySettings | None = None
+    checkpoint_uids: tuple[int, ...] = ()

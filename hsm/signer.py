@@ -79,6 +79,10 @@ class FrameSigner:
         detail = "a signature did not verify with the certificate; the lane proves its keys anew"
         self._lost = SignFailure("SIGNATURE_DOUBTED", "session", detail)
 
+    def note(self, error: HsmError) -> None:
+        """Take note of a failure that another use of the token has met: what it means for the session holds here too."""
+        self._give_up(error)
+
     def mend(self) -> None:
         """Open the session anew and have every key prove itself; a failure is kept in `broken`."""
         try:

@@ -2,7 +2,7 @@
 
 Owns the frames: four octets of length (big-endian), then msgpack of one tagged, array-like Struct. Promises bounded frames and
 does no input or output itself. The lane speaks first (`Hello`, or `Refused` and closes); then each `SignFrame` has one `SignedFrame`,
-in order, and a `Prove` has no answer. A lane that can sign no longer says why in a last `Refused`.
+in order, each `CheckpointFrame` one `CheckpointSigned` or `CheckpointRefused`, and a `Prove` has no answer. A lane that can sign no longer says why in a last `Refused`.
 """
 
 from typing import Final, Literal
@@ -57,7 +57,43 @@ class Prove(msgspec.Struct, frozen=True, array_like=True, tag="prove"):
     """Worker to lane: a signature did not verify; open the session anew and prove every key before signing again."""
 
 
-Request = SignFrame | Prove
+class CheckpointFrame(msgspec.Struct, frozen=True, array_like=True, tag="checkpoint"):
+    """Worker to lane: the checkpoint of a log to be signed with the audit key.
+
+    Attributes:
+        first: the size of the log when the lane last signed for this origin, as far as the worker knows; 0 before the first time.
+        proof: RFC 9162 consistency proof from `first` to `size`.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    first: int
+    proof: list[bytes]
+
+
+Request = SignFrame | CheckpointFrame | Prove
+
+
+class CheckpointSigned(msgspec.Struct, frozen=True, array_like=True, tag="checkpoint-signed"):
+    """Lane to worker: the signature over the checkpoint's text, as a signed note carries it (Ed25519, or DER of ECDSA)."""
+
+    signature: bytes
+
+
+class CheckpointRefused(msgspec.Struct, frozen=True, array_like=True, tag="checkpoint-refused"):
+    """Lane to worker: why the checkpoint is not signed.
+
+    Attributes:
+        kind: as of a `SignFailure`; `request` when the checkpoint does not extend the last.
+        size, root: of the last checkpoint signed for the origin; 0 and empty when there was none or it is not the cause.
+    """
+
+    code: str
+    kind: Kind
+    detail: str
+    size: int = 0
+    root: bytes = b""
 
 
 class KeyUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -99,12 +135,14 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 
     Attributes:
         call_timeout: seconds after which a call into the module has returned, or the lane has ended.
+        audit: the key that signs checkpoints and nothing else, where this lane's token holds it.
     """
 
     token_serial: str
     keys: list[KeyFacts]
     pid: int
     call_timeout: float
+    audit: KeyFacts | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
@@ -119,7 +157,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     kind: Kind | None = None
 
 
-Reply = Hello | SignedFrame | Refused
+Reply = Hello | SignedFrame | CheckpointSigned | CheckpointRefused | Refused
 
 
 class FrameTooLarge(Exception):

@@ -21,6 +21,7 @@ from hsm.wire import (
     Hello,
     Prove,
     Refused,
+    Reply,
     SignedFrame,
     SignFrame,
     read_reply,
@@ -297,12 +298,16 @@ class _LaneConnection(asyncio.Protocol):
         self.greeted.set()
         self._lane.disconnect(self)
 
-    def _receive(self, reply: Hello | SignedFrame | Refused) -> None:
+    def _receive(self, reply: Reply) -> None:
         if isinstance(reply, SignedFrame):
             self._lane.receive(self, reply)
         elif isinstance(reply, Hello):
             self.call_timeout = reply.call_timeout
             self.greeted.set()
-        else:
+        elif isinstance(reply, Refused):
             self._lane.dismiss(self, reply)
+            self.close()
+        else:
+            unasked = "a checkpoint nobody asked for"
+            _LOG.error("lane-speaks-otherwise", lane=self._lane.name, detail=unasked)
             self.close()

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 import pkcs11
-from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from hsm.child import run_child, write_answer
@@ -20,10 +20,12 @@ from hsm.keys import read_public_key
 from hsm.session import become_user, lock_opening, open_session
 from hsm.settings import TokenSettings
 
-KeyProfile = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
+KeyProfile = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384", "ed25519"]
 
 _MODULUS_BITS: Final = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
 _CURVES: Final = {"p-256": "secp256r1", "p-384": "secp384r1"}
+_ED25519: Final = bytes.fromhex("06032b6570")
+"""EC_PARAMS of Ed25519: DER of its object identifier (RFC 8410 3)."""
 _PRIVATE: Final[dict[Attribute, bool]] = {
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
@@ -109,6 +111,18 @@ def _generate_pair(
             store=True,
             capabilities=sign,
             private_template=_PRIVATE,
+        )
+    if plan.profile == "ed25519":
+        edwards = session.create_domain_parameters(
+            KeyType.EC_EDWARDS, {Attribute.EC_PARAMS: _ED25519}, local=True
+        )
+        return edwards.generate_keypair(
+            id=identity,
+            label=plan.label,
+            store=True,
+            capabilities=sign,
+            private_template=_PRIVATE,
+            mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
         )
     parameters = {Attribute.EC_PARAMS: encode_named_curve_parameters(_CURVES[plan.profile])}
     domain = session.create_domain_parameters(KeyType.EC, parameters, local=True)

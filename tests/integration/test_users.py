@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hsm.wire import SignFrame, SignJob, write_frame
 from tests.homes import CommandLine, edit
 from tests.service import make_demo_home, serve, wait_until
 
@@ -76,12 +77,15 @@ def test_lanes_and_workers_are_different_users(home: Path) -> None:
 
 
 def test_lane_signs_for_the_workers_user_only(home: Path) -> None:
-    """Whoever else reaches the lane's socket, root included, is told so and gets no signature."""
+    """Whoever else reaches the lane's socket is told so; root, whose own log it signs for, gets checkpoints and no signature."""
     with serve(home):
         [lane, _] = sorted((home / "run" / "token-demo").glob("lane-*.sock"))
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.settimeout(10)
             stranger.connect(str(lane))
+            assert b"hello" in stranger.recv(65536)
+            job = SignJob("demo-rsa", "sha256", bytes(32), float("inf"))
+            stranger.sendall(write_frame(SignFrame(1, [job])))
             assert b"PEER_NOT_ALLOWED" in stranger.recv(65536)
 
 
