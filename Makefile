@@ -9,7 +9,7 @@ NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -path native/
 SHIM := Cargo.toml Cargo.lock $(shell find native/pkcs11-shim -name '*.rs' -o -name Cargo.toml)
 SECONDS := 60
 
-.PHONY: help prepare run serve test check shim kryoptic cover fuzz bench wheel clean
+.PHONY: help prepare run serve test soak check shim kryoptic cover fuzz bench wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: check shim  ## every check and test that CI runs
 	@scripts/prepare.sh test
 	cargo test --workspace --locked --quiet
 	pytest -m "not soak" --cov --cov-report=term:skip-covered
+
+soak: prepare shim  ## the long variants of tests, minutes each
+	pytest -m soak --timeout 3600
 
 check: prepare  ## format, lint, types, layers
 	ruff format --check .

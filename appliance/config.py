@@ -1,7 +1,7 @@
 """The composed configuration of one home: `appliance.toml` read whole, every path made absolute.
 
 Each package owns the meaning of its settings; this module only reads them together and refuses what cannot work. A home is
-one directory: `appliance.toml`, `conventions/`, `secrets/`, `pki/`, `spool/` (traces), `run/` (sockets, locks, state).
+one directory: `appliance.toml`, `conventions/`, `secrets/`, `pki/`, `spool/` and `log/` (traces), `run/` (sockets, locks, state).
 """
 
 import os
@@ -16,12 +16,15 @@ from appliance.conventions.model import Environment
 from appliance.errors import ConfigurationError
 from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
+from appliance.trace.names import CLASS_NAME, ORIGIN
+from appliance.trace.policy import STANDARD
 from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
 from hsm.settings import KeySettings, Mechanism, TokenSettings
 from hsm.user import User
 
 LEAST_SHARED: Final = 1024**2
 CONFIG_FILE: Final = "appliance.toml"
+_YEAR: Final = 366 * 86400.0  # entries are kept at least so long, leap year or not
 SOCKET_PATH_LIMIT: Final = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -55,11 +58,34 @@ class QueueTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TraceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[trace]`: the spool of each worker."""
+    """`[trace]`: the logs of each worker, their checkpoints, and how long what is kept."""
 
     pending_entries: Count = 8192
     pending_age: Duration = Duration(2)
     segment: Size = Size(64 * 1024**2)
+    checkpoint_every: Duration = Duration(1)
+    checkpoint_entries: int = 8192
+    checkpoint_overdue: Duration = Duration(10)
+    unsigned_entries: int = 1_000_000
+    refusals_burst: int = 50
+    refusals_per_second: float = 5.0
+    pseudonym_key_file: Path = Path("secrets/pseudonyms")
+    readers: tuple[str, ...] = ("loopback", "unix")
+    time_stamp_url: str = ""
+    retention: dict[str, Duration] = msgspec.field(
+        default_factory=lambda: {f"{n}y": Duration(n * _YEAR) for n in range(1, 7)}
+    )
+
+
+class AuditTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[audit]`: who vouches for the trace: the origin of this appliance's logs, and the key that signs their checkpoints."""
+
+    origin: str
+    token: str
+    label: str
+    id: str
+    public_key: Path
+    earlier_keys: tuple[Path, ...] = ()
 
 
 class ReplayTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +169,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: tuple[TokenTable, ...] = ()
     key: tuple[KeyTable, ...] = ()
     caller: tuple[CallerTable, ...] = ()
+    audit: AuditTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +190,23 @@ class Home:
 
     @property
     def spool(self) -> Path:
-        """One directory per log."""
+        """One directory per log: what is not yet in the log's tree."""
         return self.root / "spool"
+
+    @property
+    def logs(self) -> Path:
+        """One directory per log: C2SP tlog-tiles."""
+        return self.root / "log"
+
+    @property
+    def index(self) -> Path:
+        """The search index over the logs; may be deleted at any time."""
+        return self.root / "index"
+
+    @property
+    def certificates(self) -> Path:
+        """Certificates of the signers that traces speak of, by fingerprint."""
+        return self.root / "certificates"
 
     @property
     def run(self) -> Path:
@@ -223,6 +265,7 @@ class Config:
     keys: tuple[KeyTable, ...]
     callers: tuple[CallerTable, ...]
     is_demo: bool = False
+    audit: AuditTable | None = None
 
 
 def load_config(root: Path) -> Config:
@@ -246,11 +289,13 @@ def load_config(root: Path) -> Config:
     if read.vector_cache.shared_memory < LEAST_SHARED:
         raise _refuse(home, "vector_cache.shared_memory", "at least 1MiB")
     _check_callers(home, read.caller)
+    trace = _check_trace(home, read.trace)
+    audit = None if read.audit is None else _check_audit(home, read.audit, tokens)
     config = Config(
         home=home,
         api=read.api,
         queue=read.queue,
-        trace=read.trace,
+        trace=trace,
         replay=read.replay,
         vector_cache=read.vector_cache,
         shared=_check_shared(home, read.shared),
@@ -260,6 +305,7 @@ def load_config(root: Path) -> Config:
         keys=keys,
         callers=read.caller,
         is_demo=read.demo,
+        audit=audit,
     )
     _check_users(config)
     return config
@@ -347,6 +393,41 @@ def _check_key(home: Home, key: KeyTable, at: int, tokens: tuple[TokenTable, ...
     except ValueError:
         raise _refuse(home, f"key[{at}].id", f"hexadecimal CKA_ID, got `{key.id}`") from None
     return msgspec.structs.replace(key, certificates=home.root / key.certificates)
+
+
+def _check_trace(home: Home, trace: TraceTable) -> TraceTable:
+    for name, period in trace.retention.items():
+        if CLASS_NAME.fullmatch(name) is None:
+            raise _refuse(home, "trace.retention", f"names of a-z, 0-9 and -, got `{name}`")
+        if period <= 0:
+            raise _refuse(home, f"trace.retention.{name}", "more than zero")
+    if STANDARD not in trace.retention:
+        raise _refuse(
+            home, "trace.retention", f"a class `{STANDARD}`, for what no convention claims"
+        )
+    if trace.time_stamp_url and not trace.time_stamp_url.startswith(("http://", "https://")):
+        raise _refuse(home, "trace.time_stamp_url", "an http or https URL, or nothing")
+    for key in ("checkpoint_every", "checkpoint_entries", "unsigned_entries", "refusals_burst"):
+        if getattr(trace, key) <= 0:
+            raise _refuse(home, f"trace.{key}", "more than zero")
+    return msgspec.structs.replace(trace, pseudonym_key_file=home.root / trace.pseudonym_key_file)
+
+
+def _check_audit(home: Home, audit: AuditTable, tokens: tuple[TokenTable, ...]) -> AuditTable:
+    if ORIGIN.fullmatch(audit.origin) is None:
+        expected = "a name of this appliance's own, such as trace.example.org/appliance-1"
+        raise _refuse(home, "audit.origin", f"{expected}, got `{audit.origin}`")
+    if audit.token not in {token.name for token in tokens}:
+        raise _refuse(home, "audit.token", f"the name of a [[token]], got `{audit.token}`")
+    try:
+        bytes.fromhex(audit.id)
+    except ValueError:
+        raise _refuse(home, "audit.id", f"hexadecimal CKA_ID, got `{audit.id}`") from None
+    return msgspec.structs.replace(
+        audit,
+        public_key=home.root / audit.public_key,
+        earlier_keys=tuple(home.root / file for file in audit.earlier_keys),
+    )
 
 
 def _check_users(config: Config) -> None:

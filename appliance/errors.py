@@ -101,8 +101,11 @@ class Reason(StrEnum):
     SERVICE_UNREACHABLE = "service-unreachable"
     # ConfigurationError: the files' fault
     CONFIGURATION_INVALID = "configuration-invalid"
-    # LogDamaged: the trace does not hold what was once acknowledged
+    # LogDamaged, CheckpointInvalid: the trace does not hold what was once acknowledged, or cannot show it
     LOG_DAMAGED = "log-damaged"
+    LOG_DISAGREES = "log-disagrees"
+    CHECKPOINT_INVALID = "checkpoint-invalid"
+    CHECKPOINT_NOT_LAST = "checkpoint-not-last"
     # InternalError: our fault
     INTERNAL = "internal"
 
@@ -194,6 +197,18 @@ class HsmUnavailable(Unavailable):
 
 class SpoolUnavailable(Unavailable):
     """The trace cannot be made durable, so nothing may leave."""
+
+
+class CheckpointRefused(ApplianceError):
+    """The lane does not sign: the checkpoint does not start from, or does not extend, the last one it signed for the origin.
+
+    Attributes:
+        size: of that one.
+    """
+
+    def __init__(self, reason: Reason, detail: str, size: int) -> None:
+        super().__init__(reason, detail)
+        self.size: Final = size
 
 
 class ReplayGuardUnavailable(Unavailable):

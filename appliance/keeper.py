@@ -26,6 +26,8 @@ _LAST_PAUSE: Final[dict[Kind, float]] = {"capacity": 10.0, "human": 5.0}
 """Longest pause between two attempts at a token, where it is not `_PROBE_PAUSE`."""
 
 _PROBE_PAUSE: Final = 1.0
+NoteEnd = Callable[[str, int], None]
+"""Told which child has ended unasked, and with which status."""
 
 
 class _Process(Protocol):
@@ -53,9 +55,14 @@ class Kept(Generic[_Running]):
     """
 
     def __init__(
-        self, name: str, start: Callable[[], Awaitable[_Running]], restarts: Counter
+        self,
+        name: str,
+        start: Callable[[], Awaitable[_Running]],
+        restarts: Counter,
+        note_end: NoteEnd,
     ) -> None:
         self.name: Final = name
+        self._note_end: Final = note_end
         self.child: _Running | None = None
         self._start: Final = start
         self._restarts: Final = restarts
@@ -101,6 +108,7 @@ class Kept(Generic[_Running]):
         metrics.forget_process(pid)
         if not self._is_stopping:
             _LOG.warning("child-ended", child=self.name, code=code)
+            self._note_end(self.name, code)
         return loop.time() - since
 
 
@@ -112,6 +120,7 @@ class KeptLanes:
         token: str,
         count: int,
         open_lane: Callable[[int], Awaitable[LaneProcess]],
+        note_end: NoteEnd,
         usage: UsageLedger,
     ) -> None:
         """Prepare to keep them.
@@ -121,8 +130,10 @@ class KeptLanes:
             count: how many lanes it should have.
             open_lane: opens the lane of an index; raises HsmError.
             usage: is told what the lanes count.
+            note_end: told of lanes that end.
         """
         self._usage: Final = usage
+        self._note_end: Final = note_end
         self.token: Final = token
         self._open_lane: Final = open_lane
         self._lanes: Final[list[LaneProcess | None]] = [None] * count
@@ -206,6 +217,7 @@ class KeptLanes:
         if code in {FROZEN, HUNG}:
             metrics.LANES_STUCK.labels(f"{self.token}/{index}").inc()
         _LOG.warning("child-ended", child=f"lane {self.token}/{index}", code=code)
+        self._note_end(f"lane {self.token}/{index}", code)
 
     async def _reopen(self, index: int) -> None:
         """Try until it is open. While no lane is up the lock is kept between the attempts, which makes this the one that probes."""

@@ -154,6 +154,26 @@ CERTIFICATE_EXPIRY: Final = Gauge(
     ["key"],
     multiprocess_mode="mostrecent",
 )
+TRACE_FREE: Final = Gauge(
+    "appliance_trace_disk_free_ratio",
+    "Share of the trace's file system that is free.",
+    multiprocess_mode="livemostrecent",
+)
+CHECKPOINT_AGE: Final = Gauge(
+    "appliance_trace_checkpoint_age_seconds",
+    "How long the oldest durable entry has waited for a checkpoint that covers it; 0 when all are covered.",
+    ["log"],
+    multiprocess_mode="livemostrecent",
+)
+CHECKPOINT_SIZE: Final = Gauge(
+    "appliance_trace_checkpoint_entries",
+    "Entries the last checkpoint covers.",
+    ["log"],
+    multiprocess_mode="livemostrecent",
+)
+CHECKPOINTS: Final = Counter(
+    "appliance_trace_checkpoints", "Checkpoints published, and delayed attempts.", ["outcome"]
+)
 BUILD: Final = Gauge(
     "appliance_build",
     "1; the labels say what runs.",

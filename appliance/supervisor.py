@@ -3,13 +3,15 @@
 It opens lanes one after the other (several at once break SoftHSM's file store), then starts workers on sockets it holds itself,
 so that a worker may die without a connection being refused; it has both started again when they end (`keeper`); on SIGTERM it drains
 (workers finish what they accepted, then lanes end); on SIGHUP it validates the conventions and has every worker take them, or none.
-It never loads a PKCS#11 module, never sees a PIN, and never parses the network.
+It writes the log `system` (start, stop, reload, keys, conventions, refused logins, ended children) and closes logs that nobody writes
+any more. It never loads a PKCS#11 module, never sees a PIN, and never parses the network.
 """
 
 import asyncio
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import os
 import signal
 import socket
@@ -27,11 +29,15 @@ from appliance.child import Child
 from appliance.clock import SystemClock
 from appliance.config import Config, Home, KeyTable, TokenTable, load_config, read_listen
 from appliance.conventions.loader import ConventionChanges
+from appliance.conventions.registry import Registry
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
 from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
 from appliance.keeper import Kept, KeptLanes
+from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.signing.keyring import Keyring
+from appliance.trace.record import Event
+from appliance.trace.system import SystemLog
 from appliance.usage import UsageLedger
 from appliance.wiring import (
     SECRET_VARIABLES,
@@ -40,7 +46,7 @@ from appliance.wiring import (
     open_lane,
     worker_user,
 )
-from hsm.errors import HsmError
+from hsm.errors import PIN_CODES, HsmError
 from hsm.process import LaneProcess
 from hsm.user import User
 
@@ -48,6 +54,7 @@ _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
 _LOOK_EVERY: Final = 2.0  # seconds between looks for changed conventions
 _RELOAD_TIMEOUT: Final = 30.0
+_LONGEST_DETAIL: Final = 1000
 _LANE_RENEW_TIMEOUT: Final = 5.0
 _LANE_STOP_TIMEOUT: Final = 2.0
 """Seconds to close an idle session in, once no worker is left; a lane that takes longer is one that does not answer."""
@@ -76,32 +83,48 @@ class _Supervisor:
         self._listen: Final = listen
         self._reloading: Final = asyncio.Lock()
         self._generation = 1
+        self._clock: Final = SystemClock()
+        self._system: SystemLog | None = None
+        self._refused: Final[set[str]] = set()
         self._sockets: list[socket.socket] = []
         self._usage: Final = UsageLedger(config.home.key_usage)
         self._lanes: Final = [
-            KeptLanes(token.name, token.lanes, self._lane_opener(token), self._usage)
+            KeptLanes(
+                token.name,
+                token.lanes,
+                self._lane_opener(token),
+                note_end=functools.partial(self._record_end, "lane-ended"),
+                usage=self._usage,
+            )
             for token in config.tokens
         ]
         self._workers: Final = [
-            Kept(f"worker {index}", self._worker_starter(index), metrics.WORKER_RESTARTS)
+            Kept(
+                f"worker {index}",
+                self._worker_starter(index),
+                metrics.WORKER_RESTARTS,
+                functools.partial(self._record_end, "worker-ended"),
+            )
             for index in range(config.api.workers)
         ]
 
     async def run(self) -> None:
-        metrics.forget_earlier_run(self._config.home.metrics)
-        metrics.state_build()
-        metrics.GENERATION.set(self._generation)
-        build_registry(self._config)
-        _prepare_home(self._config)
+        registry = self._prepare()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._stop)
+            stack.push_async_callback(self._stop_lanes)
+            # It closes when the workers have ended, and before the lanes do, which sign its last checkpoint.
+            self._system = await stack.enter_async_context(
+                open_system_log(self._config, registry, self._clock)
+            )
+            stack.push_async_callback(self._stop_workers)
             self._sockets = self._open_sockets()
             _give(self._config.home.api_socket, worker_user(self._config))
             await self._start_lanes()
+            await close_orphaned_logs(self._config, self._clock)
             for worker in self._workers:
                 await worker.start()
             kept: tuple[KeptLanes | Kept[Child], ...] = (*self._lanes, *self._workers)
@@ -123,6 +146,15 @@ class _Supervisor:
             for task in (*keepers, *reloads):
                 task.cancel()
         _LOG.info("stopped")
+
+    def _prepare(self) -> Registry:
+        """See that the files of the home fit together, and make what the children share."""
+        metrics.forget_earlier_run(self._config.home.metrics)
+        metrics.state_build()
+        metrics.GENERATION.set(self._generation)
+        registry = build_registry(self._config)
+        _prepare_home(self._config)
+        return registry
 
     def _open_sockets(self) -> list[socket.socket]:
         host, port = read_listen("--api", self._listen)
@@ -176,7 +208,16 @@ class _Supervisor:
             _LOG.error("token-not-opened", token=token, detail=str(failure))
 
     def _lane_opener(self, token: TokenTable) -> Callable[[int], Awaitable[LaneProcess]]:
-        return lambda index: open_lane(self._config, token, index)
+        async def opened(index: int) -> LaneProcess:
+            try:
+                lane = await open_lane(self._config, token, index)
+            except HsmError as error:
+                self._record_refused_login(token.name, error)
+                raise
+            self._refused.discard(token.name)
+            return lane
+
+        return opened
 
     def _worker_starter(self, index: int) -> Callable[[], Awaitable[Child]]:
         async def start() -> Child:
@@ -228,15 +269,19 @@ class _Supervisor:
                 for child in children:
                     await _ask(child, f"{verdict} {generation}")
             except ApplianceError as exc:
-                _LOG.error("reload-refused", detail=exc.detail)
-                return
+                refusals = [exc.detail]
             if refusals:
                 _LOG.error("reload-refused", detail="; ".join(refusals))
+                self._record("reload-refused", detail="; ".join(refusals)[:_LONGEST_DETAIL])
                 return
             self._generation = generation
             metrics.GENERATION.set(generation)
             say_expiry(Keyring.load(self._config.keys).certified().values(), SystemClock())
             _LOG.info("reloaded", generation=generation)
+            self._record("reloaded", detail=f"generation {generation}")
+            if self._system is not None:
+                self._system.record_keys(traced_keys(self._config))
+                self._system.record_conventions(self._config.home.conventions)
 
     async def _count_signatures(self) -> None:
         while True:
@@ -277,11 +322,29 @@ class _Supervisor:
             self._config = served
             raise hsm_unavailable(error) from error
 
-    async def _stop(self) -> None:
+    def _record(self, event: Event, **facts: str | None) -> None:
+        if self._system is not None:
+            self._system.record(event, **facts)
+
+    def _record_end(self, event: Event, component: str, status: int) -> None:
+        self._record(event, component=component, detail=f"status {status}")
+
+    def _record_refused_login(self, token: str, error: HsmError) -> None:
+        """State a refused PIN once, however often the token's lanes try to start."""
+        if error.finding.code in PIN_CODES and token not in self._refused:
+            self._refused.add(token)
+            detail = str(error)[:_LONGEST_DETAIL]
+            self._record(
+                "login-failed", component=f"token {token}", reason="pin-refused", detail=detail
+            )
+
+    async def _stop_workers(self) -> None:
         grace = self._config.api.drain_timeout + 2
         await asyncio.gather(*(kept.stop(grace) for kept in self._workers))
         for listener in self._sockets:
             listener.close()
+
+    async def _stop_lanes(self) -> None:
         await asyncio.gather(*(kept.stop(_LANE_STOP_TIMEOUT) for kept in self._lanes))
         self._usage.keep()
         self._config.home.api_socket.unlink(missing_ok=True)
@@ -309,6 +372,18 @@ def _share_directories(config: Config) -> None:
         for directory in (config.home.spool, config.home.metrics):
             directory.mkdir(mode=0o700, exist_ok=True)
             for path in (directory, *directory.rglob("*")):
+                _give(path, worker)
+        for directory in (config.home.logs, config.home.certificates):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            _give(directory, worker)
+            _give_logs(directory, worker)
+
+
+def _give_logs(directory: Path, worker: User) -> None:
+    """Give away logs that are not the worker's yet; each holds too many files to do it at every start."""
+    for each in directory.iterdir():
+        if each.stat().st_uid != worker.uid:
+            for path in (each, *each.rglob("*")):
                 _give(path, worker)
 
 

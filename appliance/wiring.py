@@ -36,6 +36,7 @@ from appliance.config import (
 )
 from appliance.conventions.builder import RegistryBuilder
 from appliance.conventions.registry import Registry, RegistryCell
+from appliance.conventions.retention import check_all_tracing
 from appliance.errors import (
     ApplianceError,
     ConfigurationError,
@@ -43,9 +44,11 @@ from appliance.errors import (
     Reason,
     SpoolUnavailable,
 )
+from appliance.logkeeping import audit_settings, audit_table, build_trace, open_worker_trace
 from appliance.native import Limits
 from appliance.operations.health import ReadyProbe
 from appliance.operations.issue import IssueOperation, IssueSettings
+from appliance.operations.readlog import ReadLogOperation
 from appliance.operations.verify import ReplayGate, VerifyOperation
 from appliance.server import listener
 from appliance.server.admission import Admission
@@ -54,10 +57,12 @@ from appliance.server.listener import ApiServer
 from appliance.server.ports import Health, Operations
 from appliance.server.routes import ApiApplication
 from appliance.server.settings import ServerSettings
+from appliance.signing.checkpoints import CheckpointClient
 from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
 from appliance.signing.settings import QueueSettings
-from appliance.trace.spool import Spool, SpoolSettings
+from appliance.trace.logs import TraceLogs
+from appliance.trace.names import COMMAND_LINE
 from appliance.trust.watch import CrlWatch
 from hsm.errors import PIN_REFUSALS, HsmError
 from hsm.process import LaneProcess, start_lane
@@ -73,7 +78,6 @@ _TOKEN_MARGIN: Final = 1.0
 
 _FLUSH_EVERY: Final = 1.0
 
-_LOCAL_LOG: Final = "cli"
 _LOCAL_PATIENCE: Final = 10.0
 _LOCAL_POLL: Final = 0.05
 
@@ -88,9 +92,11 @@ def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
     Raises:
         ConfigurationError: a file is wrong, or a convention names a key that is not there or does not fit its algorithm.
     """
-    return RegistryBuilder(config.home.conventions).build(
+    registry = RegistryBuilder(config.home.conventions).build(
         config.environment, keyring or Keyring.load(config.keys)
     )
+    check_all_tracing(registry, config.home.conventions, config.trace)
+    return registry
 
 
 async def open_lane(
@@ -119,9 +125,11 @@ async def open_lane(
         ),
         socket=str(at or lane_socket(config, token, index)),
         allowed_uids=(os.getuid() if at or worker is None else worker.uid,),
+        checkpoint_uids=(os.getuid(),),
         index=index,
         call_timeout=float(token.call_timeout),
         open_timeout=float(token.open_timeout),
+        audit=audit_settings(config, token.name),
     )
     return await start_lane(settings)
 
@@ -159,7 +167,7 @@ def run_worker(config: Config, index: int, descriptors: Sequence[int]) -> None:
 
 @contextlib.asynccontextmanager
 async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator[IssueOperation]:
-    """Issue without a service: a lane of our own for the convention's token, and the log `cli`.
+    """Issue without a service: lanes of our own for the tokens of the convention and of the audit key, and the log `cli`.
 
     One process at a time does this on a home; others wait their turn.
 
@@ -175,13 +183,18 @@ async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator
     tokens = {token for key in config.keys if key.name in used for token in key.tokens}
     async with contextlib.AsyncExitStack() as stack:
         await _enter_lock(stack, config.home.run / "cli.lock")
-        spool = Spool.open(config.home.spool, _LOCAL_LOG, _spool_settings(config), clock)
-        stack.push_async_callback(spool.aclose)
+        audit = audit_table(config).token
         sockets = await _open_local_lanes(stack, config, tokens)
+        if audit not in sockets:
+            sockets |= await _open_local_lanes(stack, config, {audit})
+        signer = CheckpointClient(sockets[audit])
+        stack.callback(signer.close)
+        trace = build_trace(config, COMMAND_LINE, cell, signer, clock)
+        stack.push_async_callback(trace.aclose)
         queue = _build_queue(config, sockets, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
-        yield _build_issue(config, cell, keyring, queue, spool, VectorCache(_cache_limits(config)))
+        yield _build_issue(config, cell, keyring, queue, trace, VectorCache(_cache_limits(config)))
 
 
 async def _open_local_lanes(
@@ -216,8 +229,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
     cell = RegistryCell(builder.build(config.environment, keyring))
     metrics.state_build()
     async with contextlib.AsyncExitStack() as stack:
-        spool = Spool.open(config.home.spool, f"worker-{index}", _spool_settings(config), clock)
-        stack.push_async_callback(spool.aclose)
+        trace = open_worker_trace(stack, config, index, cell)
         lanes = {
             token.name: [lane_socket(config, token, lane) for lane in range(token.lanes)]
             for token in config.tokens
@@ -227,10 +239,10 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         stack.push_async_callback(queue.aclose)
         memory = _open_memory(config, stack)
         operations = Operations(
-            issue=_build_issue(config, cell, keyring, queue, spool, memory.vectors),
+            issue=_build_issue(config, cell, keyring, queue, trace, memory.vectors),
             verify=VerifyOperation(
                 cell,
-                spool,
+                trace,
                 clock,
                 memory.gate,
                 Limits(octets=config.api.body_limit),
@@ -239,11 +251,12 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
                 registry=cell,
                 keys=keyring,
                 signer=queue,
-                trace=spool,
+                trace=trace,
                 clock=clock,
                 new_uuid=uuid.uuid4,
             ),
             conventions=cell,
+            logs=ReadLogOperation(config.home.logs, config.trace.readers),
             exposition=metrics.exposition,
         )
         admission = Admission(_server_settings(config))
@@ -367,14 +380,14 @@ def _build_issue(
     cell: RegistryCell,
     keyring: Keyring,
     queue: SigningQueue,
-    spool: Spool,
+    trace: TraceLogs,
     vectors: VectorCache,
 ) -> IssueOperation:
     return IssueOperation(
         registry=cell,
         keys=keyring,
         signer=queue,
-        trace=spool,
+        trace=trace,
         vectors=vectors,
         clock=SystemClock(),
         new_uuid=uuid.uuid4,
@@ -457,11 +470,6 @@ def _server_settings(config: Config) -> ServerSettings:
         batch_limit=api.batch_limit,
         drain_timeout=api.drain_timeout,
     )
-
-
-def _spool_settings(config: Config) -> SpoolSettings:
-    table = config.trace
-    return SpoolSettings(table.pending_entries, table.pending_age, table.segment)
 
 
 async def _enter_lock(stack: contextlib.AsyncExitStack, file: Path) -> None:

@@ -19,7 +19,7 @@ import xmlsec
 from lxml import etree  # noqa: TID251 - the independent verifier's own reader
 
 from appliance.config import Home
-from appliance.trace.reader import read_log
+from appliance.trace.view import LogPlace
 from bench.ceiling import Ceiling, measure_home_ceiling
 from bench.load import LoadResult, run_load
 from bench.service import serve_home
@@ -227,7 +227,8 @@ def _measure(home: Path, service: _Service) -> tuple[Ceiling, LoadResult, LoadRe
 
 def _check_trace(home: Path, first: _Receipt) -> None:
     """Read back what this run has traced, from the first vector's entry on."""
-    stored = read_log(Home(home).spool / first["log"], first["index"])
+    place = LogPlace(Home(home).logs, Home(home).spool)
+    stored = place.view(first["log"], first["index"]).read()
     events = Counter(each.entry.event for each in stored)
     if not events["created"]:
         raise DemoFailed("the trace does not hold the vectors")

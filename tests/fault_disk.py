@@ -1,4 +1,4 @@
-"""A real disk on which any one system call of the spool can be made to fail, short, or slow.
+"""A real disk on which any one system call of the trace's write path can be made to fail, short, or slow.
 
 Everything that is not made to fail reaches the file system. A failed fdatasync also destroys what was not yet durable, because
 that is what a kernel may do: it drops the pages it could not write.
@@ -9,12 +9,15 @@ import os
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from appliance.trace.disk import Disk
 
-Call = Literal["open", "write", "fdatasync", "ftruncate", "fsync_directory", "close"]
-CALLS: tuple[Call, ...] = ("open", "write", "fdatasync", "ftruncate", "fsync_directory", "close")
+Call = Literal[
+    "open", "write", "fdatasync", "ftruncate", "fsync_directory", "close",
+    "make_directory", "rename", "unlink", "remove_directory",
+]  # fmt: skip
+CALLS: tuple[Call, ...] = get_args(Call)
 FAULTS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS}
 SHORT = "short"
 
@@ -80,6 +83,22 @@ class FaultDisk(Disk):
     def close(self, descriptor: int) -> None:
         super().close(descriptor)  # Linux lets go of the descriptor even when close fails
         self._meet("close")
+
+    def make_directory(self, directory: Path) -> None:
+        self._meet("make_directory")
+        super().make_directory(directory)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._meet("rename")
+        super().rename(old, new)
+
+    def unlink(self, file: Path) -> None:
+        self._meet("unlink")
+        super().unlink(file)
+
+    def remove_directory(self, directory: Path) -> None:
+        self._meet("remove_directory")
+        super().remove_directory(directory)
 
     def _meet(self, call: Call) -> str | None:
         self.met[call] += 1

@@ -1,4 +1,4 @@
-"""An issue operation with a signer in software (real signatures) and a real spool on a real disk."""
+"""An issue operation with a signer in software (real signatures) and a real trace on a real disk."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,15 +14,19 @@ from appliance.cache.vector_cache import CacheLimits, VectorCache
 from appliance.clock import Clock, FixedClock
 from appliance.conventions.model import Convention
 from appliance.conventions.registry import Registry, RegistryCell
+from appliance.conventions.retention import trace_policy
 from appliance.errors import ApplianceError
 from appliance.operations.issue import IssueOperation, IssueSettings
 from appliance.operations.verify import VerifyOperation
 from appliance.signing.job import SigningJob
 from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
-from appliance.trace.reader import read_log
-from appliance.trace.record import TraceEntry
-from appliance.trace.spool import Spool, SpoolSettings
+from appliance.trace.logs import TraceLogs
+from appliance.trace.privacy import Pseudonyms
+from appliance.trace.record import Receipt, TraceEntry
+from appliance.trace.refusals import RefusalSettings
+from appliance.trace.view import LogPlace
+from tests.logs import SoftwareSigner as AuditSigner, entries_of_home, make_settings
 from tests.pki import HASHES, NOW, Holder, write_pem
 
 
@@ -97,13 +101,18 @@ class Room:
     cell: RegistryCell
     keyring: Keyring
     signer: SoftwareSigner
-    spool: Spool
+    trace: TraceLogs
     issue: IssueOperation
     verify: VerifyOperation
 
     def entries(self) -> list[TraceEntry]:
         """What is durable, read from the disk."""
-        return [stored.entry for stored in read_log(self.directory / "spool" / "tests")]
+        return [stored.entry for stored in entries_of_home(self.directory)]
+
+    def entry_of(self, receipt: Receipt) -> TraceEntry:
+        """The entry a receipt leads to."""
+        place = LogPlace(self.directory / "log", self.directory / "spool")
+        return next(place.view(receipt.log, receipt.index).read()).entry
 
 
 @asynccontextmanager
@@ -115,19 +124,28 @@ async def make_room(
     vectors: VectorCache | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Room]:
-    """Open the spool and put the operations together; with a queue its lanes sign, else keys in memory."""
+    """Open the trace and put the operations together; with a queue its lanes sign, else keys in memory."""
     clock = clock or FixedClock(NOW)
     keyring = Keyring.load(
         [_write_key(directory, name, holder) for name, holder in holders.items()]
     )
     cell = RegistryCell(Registry(conventions))
     signer = SoftwareSigner(holders, clock)
-    spool = Spool.open(directory / "spool", "tests", SpoolSettings(), clock)
+    audit = AuditSigner()
+    trace = TraceLogs(
+        writer="worker-0",
+        settings=make_settings(directory, audit),
+        refusals=RefusalSettings(),
+        signer=audit,
+        policy_of=lambda convention, issuer: trace_policy(cell.current, convention, issuer),
+        pseudonyms=Pseudonyms(bytes(32)),
+        clock=clock,
+    )
     issue = IssueOperation(
         registry=cell,
         keys=keyring,
         signer=queue or signer,
-        trace=spool,
+        trace=trace,
         vectors=VectorCache(CacheLimits(1000, 10_000_000)) if vectors is None else vectors,
         clock=clock,
         new_uuid=uuid4,
@@ -136,10 +154,10 @@ async def make_room(
     prepare_guard(directory / "replay.guard", 1000, NOW)
     try:
         with ReplayGuard(directory / "replay.guard") as guard:
-            verify = VerifyOperation(cell, spool, clock, LocalReplayGate(guard))
-            yield Room(directory, cell, keyring, signer, spool, issue, verify)
+            verify = VerifyOperation(cell, trace, clock, LocalReplayGate(guard))
+            yield Room(directory, cell, keyring, signer, trace, issue, verify)
     finally:
-        await spool.aclose()
+        await trace.aclose()
 
 
 def _write_key(directory: Path, name: str, holder: Holder) -> KeyRef:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,6 +15,7 @@ from appliance.conventions.model import NAME_ID_UNSPECIFIED, ClientConvention, C
 from appliance.errors import ApplianceError, ConventionViolation, Reason
 from appliance.metrics import exposition
 from appliance.native import AssertionContent, SignatureProfile, SignedAssertion, prepare
+from appliance.operations.readlog import ReadLogOperation
 from appliance.server.ports import Operations, Verdict
 from appliance.trace.record import Receipt
 from appliance.vectors.model import (
@@ -221,6 +223,7 @@ def make_operations(
     issuer: SoftwareIssuer | None = None,
     verifier: ScriptedVerifier | None = None,
     health: ScriptedHealth | None = None,
+    logs: Path | None = None,
 ) -> Operations:
     """Operations that work, with any of them replaced."""
     refused = ConventionViolation(Reason.CONVENTION_UNKNOWN, "no provider convention here")
@@ -229,5 +232,6 @@ def make_operations(
         verifier or ScriptedVerifier(refused),
         health or ScriptedHealth(),
         FixedConventions(),
+        ReadLogOperation(logs or Path("/nonexistent"), ("loopback", "unix")),
         exposition,
     )

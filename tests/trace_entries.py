@@ -19,8 +19,19 @@ _ENTRY = TraceEntry(
     convention="demo-client",
     assertion_id="_1",
     issuer="urn:interops:73282932000074:idp:demo:1",
+    assertion_sha256="a" * 64,
+    audience="http://service.demo.example/droits",
+    recipient="urn:interops:sp:73282932000074:demo",
     subject="agent-0042",
+    name_id="agent-0042",
     pagms=("PAGM_CONSULTATION",),
+    level="urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
+    issue_instant="2026-03-01T10:00:00.000Z",
+    not_before="2026-03-01T09:59:50.000Z",
+    not_on_or_after="2026-03-01T11:00:00.000Z",
+    key="demo-rsa",
+    certificate_sha256="c" * 64,
+    algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
 )
 
 

@@ -12,6 +12,7 @@ from appliance.config import Config, load_config
 from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention, load_conventions
 from appliance.conventions.model import ClientConvention, Convention
+from appliance.conventions.retention import check_tracing
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
 
 
@@ -86,9 +87,12 @@ def run_check(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.json)
     conventions: list[Convention] = []
     ended = Exit.DONE
-    for file in sorted(load_config(arguments.home).home.conventions.glob("*.toml")):
+    config = load_config(arguments.home)
+    for file in sorted(config.home.conventions.glob("*.toml")):
         try:
-            conventions.append(load_convention(file))
+            convention = load_convention(file)
+            check_tracing(file, convention, config.trace.retention, config.trace.pseudonym_key_file)
+            conventions.append(convention)
         except ConfigurationError as exc:
             ended = Exit.REFUSED
             _say_wrong(output, str(file), exc.detail)

@@ -13,6 +13,7 @@ from typing import Final
 
 from cryptography import x509
 
+from appliance.cli.checks.audit import check_audit
 from appliance.cli.checks.certificates import check_chain
 from appliance.cli.checks.clock import check_clock
 from appliance.cli.checks.conventions import check_signing, read_conventions
@@ -27,6 +28,7 @@ from appliance.clock import Clock, SystemClock
 from appliance.config import Config, Home, load_config
 from appliance.conventions.model import ProviderConvention
 from appliance.errors import ConfigurationError, ServiceUnreachable
+from appliance.trace.view import LogPlace
 from appliance.trust.certificates import load_certificates
 
 _COLOURS: Final = {Level.OK: Colour.GOOD, Level.WARNING: Colour.WARN, Level.ERROR: Colour.BAD}
@@ -82,6 +84,7 @@ def examine(home: Home, clock: Clock, environment: Mapping[str, str]) -> Iterato
         yield from check_pin_source(token, environment)
     yield from check_users(config)
     yield from _examine_keys(config, clock)
+    yield from check_audit(config)
     yield from check_spool(config)
     yield from check_run(home)
     yield _check_service(home)
@@ -121,7 +124,7 @@ def _examine_keys(config: Config, clock: Clock) -> Iterator[Finding]:
         if isinstance(convention, ProviderConvention):
             yield from check_trust(convention, now, chains.values())
     certificates = [certificate for chain in chains.values() for certificate in chain]
-    yield from check_clock(now, certificates, home.spool)
+    yield from check_clock(now, certificates, LogPlace(home.logs, home.spool))
 
 
 def _check_service(home: Home) -> Finding:

@@ -18,11 +18,17 @@ from string import Template
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
 
 from appliance.cli.output import Exit, Output
 from appliance.clock import Clock, SystemClock
 from appliance.config import SOCKET_PATH_LIMIT, ApiTable, Home
 from appliance.errors import ConfigurationError
+from appliance.trace.privacy import make_key
 from hsm.pin import PinFile
 from hsm.provision.demo_pki import write_demo_pki
 from hsm.provision.keygen import KeyPlan, generate_keys
@@ -31,6 +37,8 @@ from hsm.provision.softhsm import SoftHsmToken, create_softhsm_token
 _NAME: Final = "demo"
 _LABEL: Final = "interops-demo"
 _KEYS: Final = (KeyPlan("demo-rsa", "01", "rsa-2048"), KeyPlan("demo-ec", "02", "p-256"))
+_AUDIT_KEY: Final = KeyPlan("demo-audit", "03", "ed25519")
+_ORIGIN_OCTETS: Final = 4
 _CONVENTIONS: Final = ("demo-client.toml", "demo-provider.toml")
 _PIN_OCTETS: Final = 16
 _OWNER_ONLY: Final = 0o077
@@ -129,8 +137,12 @@ def _fill_demo(staging: Path, target: Path, clock: Clock) -> None:
     home = Home(staging)
     token = _make_token(staging)
     pin = PinFile(str(staging / "secrets" / "pin"))
-    made = generate_keys(token.settings(_NAME, pin, home.run), _KEYS)
+    *made, audit = generate_keys(token.settings(_NAME, pin, home.run), (*_KEYS, _AUDIT_KEY))
     public_keys = {key.plan.label: key.public_key for key in made}
+    (staging / "pki" / "audit.pem").write_bytes(_write_pem(audit.public_key))
+    pseudonyms = staging / "secrets" / "pseudonyms"
+    pseudonyms.touch(mode=0o600)
+    pseudonyms.write_text(make_key())
     write_demo_pki(staging / "pki", public_keys, clock.now())
     for name in _CONVENTIONS:
         (home.conventions / name).write_text(_read(name))
@@ -143,7 +155,8 @@ def _fill_demo(staging: Path, target: Path, clock: Clock) -> None:
 
 def _make_directories(staging: Path) -> None:
     home = Home(staging)
-    for directory in (home.conventions, home.spool, home.run, staging / "pki", staging / "secrets"):
+    made = (home.conventions, home.spool, home.logs, home.run, staging / "pki", staging / "secrets")
+    for directory in made:
         directory.mkdir(mode=0o700)
 
 
@@ -166,7 +179,11 @@ def _demo_configuration(token: SoftHsmToken, staging: Path, target: Path) -> str
     )
     key = Template(_read("demo-key.toml"))
     keys = [key.substitute(key=plan.label, id=plan.id) for plan in _KEYS]
-    return "".join((_read("settings.toml"), tokens, *keys)).rstrip() + "\n"
+    origin = f"demo.example/{secrets.token_hex(_ORIGIN_OCTETS)}"
+    audit = Template(_read("demo-audit.toml")).substitute(
+        origin=origin, label=_AUDIT_KEY.label, id=_AUDIT_KEY.id
+    )
+    return "".join((_read("settings.toml"), tokens, *keys, audit)).rstrip() + "\n"
 
 
 def _read(name: str) -> str:
@@ -176,6 +193,10 @@ def _read(name: str) -> str:
 def _quote(text: str) -> str:
     """Write a TOML basic string, which for printable text is a JSON string (TOML 1.0, String)."""
     return msgspec.json.encode(text).decode()
+
+
+def _write_pem(spki: bytes) -> bytes:
+    return load_der_public_key(spki).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _demo_steps(target: Path, directory: str) -> str:

@@ -23,6 +23,7 @@ from appliance.errors import (
     ResourceUnknown,
     VectorRefused,
 )
+from appliance.trace.checkpoint import CheckpointInvalid
 from appliance.trace.reader import LogDamaged
 
 _PROGRESS_AFTER: Final = 2.0  # CONTRACT 2: a bar on anything longer than two seconds
@@ -63,7 +64,9 @@ def exit_for(error: ApplianceError) -> Exit:
     """
     if error.reason in NO_SUCH_CONVENTION:
         return Exit.USAGE
-    if isinstance(error, ConventionViolation | LogDamaged | ResourceUnknown | VectorRefused):
+    if isinstance(error, CheckpointInvalid | LogDamaged | ResourceUnknown):
+        return Exit.REFUSED
+    if isinstance(error, ConventionViolation | VectorRefused):
         return Exit.REFUSED
     if isinstance(error, RequestError | ConfigurationError):
         return Exit.USAGE

@@ -79,6 +79,11 @@ _NO_ENVELOPE: Final = tuple(
 )
 
 
+def failed_check(refusal: VectorRefused) -> str:
+    """Name the check that failed."""
+    return _NAMES[_FAILS_AT[refusal.reason]]
+
+
 def checks_of(refusal: VectorRefused | None, *, is_alone: bool = False) -> tuple[Check, ...]:
     """Return every check with its outcome; all that ran passed when nothing was refused."""
     passed = _NO_ENVELOPE if is_alone else ALL_PASSED

@@ -5,13 +5,16 @@ signature covers is repeated: of an unverified one, nothing but the digest of it
 """
 
 import hashlib
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
 import msgspec
 
 from appliance.cache.vector_cache import Creation
+from appliance.clock import format_instant
 from appliance.errors import Reason, RequestError
 from appliance.native import AssertionFields
+from appliance.operations.checks import failed_check
 from appliance.operations.faults import Fault
 from appliance.operations.judge import Judgement
 from appliance.trace.record import TraceEntry
@@ -24,9 +27,19 @@ UNSIGNED: Final = "0" * 64
 _MOST_REPEATED: Final = 32
 
 
-def created_entry(
-    vector: UnsignedVector, context: RequestContext, certificate_sha256: str
-) -> TraceEntry:
+class TracedKey(Protocol):
+    """What the trace says of a signing key."""
+
+    @property
+    def certificate_sha256(self) -> str:
+        """Fingerprint of the certificate, hexadecimal."""
+
+    @property
+    def key_sha256(self) -> str:
+        """Fingerprint of the public key (SubjectPublicKeyInfo), hexadecimal."""
+
+
+def created_entry(vector: UnsignedVector, context: RequestContext, key: TracedKey) -> TraceEntry:
     """State the creation of a vector, its digest still open (`UNSIGNED`)."""
     request = vector.request
     return TraceEntry(
@@ -35,6 +48,7 @@ def created_entry(
         request_id=context.request_id,
         caller=context.caller.name,
         peer=context.peer,
+        tls_peer=_fingerprint(context.tls_certificate),
         convention=request.convention,
         assertion_id=vector.assertion_id,
         assertion_sha256=UNSIGNED,
@@ -50,7 +64,8 @@ def created_entry(
         not_before=vector.not_before,
         not_on_or_after=vector.not_on_or_after,
         key=request.key,
-        certificate_sha256=certificate_sha256,
+        key_sha256=key.key_sha256,
+        certificate_sha256=key.certificate_sha256,
         algorithm=request.signature_algorithm,
     )
 
@@ -65,6 +80,7 @@ def reused_entry(
         request_id=context.request_id,
         caller=context.caller.name,
         peer=context.peer,
+        tls_peer=_fingerprint(context.tls_certificate),
         convention=vector.request.convention,
         assertion_id=vector.assertion_id,
         creation_log=creation.log,
@@ -82,6 +98,7 @@ def request_refused_entry(
         request_id=context.request_id,
         caller=context.caller.name,
         peer=context.peer,
+        tls_peer=_fingerprint(context.tls_certificate),
         convention=_repeat(request.convention),
         subject=None if request.subject is None else _repeat(request.subject),
         pagms=tuple(map(_repeat, request.pagms[:_MOST_REPEATED])),
@@ -92,15 +109,23 @@ def request_refused_entry(
 
 
 def received_entry(
-    judgement: Judgement, context: RequestContext, fault: Fault | None, time: str
+    judgement: Judgement,
+    context: RequestContext,
+    fault: Fault | None,
+    service: str | None,
+    now: datetime,
 ) -> TraceEntry:
-    """State the decision on a received vector."""
+    """State the decision on a received vector; `service` is the one the caller says was called."""
+    refusal = judgement.refusal
     entry = TraceEntry(
         event="received",
-        time=time,
+        time=format_instant(now),
+        service=None if service is None else _repeat(service),
+        rule=None if refusal is None else failed_check(refusal),
         request_id=context.request_id,
         caller=context.caller.name,
         peer=context.peer,
+        tls_peer=_fingerprint(context.tls_certificate),
         convention=None if judgement.accepted is None else judgement.accepted.convention,
         assertion_sha256=judgement.assertion_sha256,
         verdict="accepted" if fault is None else "refused",
@@ -110,9 +135,11 @@ def received_entry(
     signed = judgement.signed
     if signed is None:
         return entry
+    signer, *others = (hashlib.sha256(each).hexdigest() for each in signed.claim.certificates)
     entry = msgspec.structs.replace(
         entry,
-        certificate_sha256=hashlib.sha256(signed.claim.certificates[0]).hexdigest(),
+        certificate_sha256=signer,
+        chain_sha256=tuple(others[:_MOST_REPEATED]),
         algorithm=signed.claim.signature_algorithm,
         legacy_sha1=signed.legacy_sha1,
     )
@@ -136,6 +163,10 @@ def _add_stated(entry: TraceEntry, stated: AssertionFields) -> TraceEntry:
         not_before=stated.not_before,
         not_on_or_after=stated.not_on_or_after,
     )
+
+
+def _fingerprint(certificate: bytes | None) -> str | None:
+    return None if certificate is None else hashlib.sha256(certificate).hexdigest()
 
 
 def _repeat(text: str) -> str:

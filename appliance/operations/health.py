@@ -6,7 +6,7 @@ in the last second; readers that come together share one look.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -43,11 +43,15 @@ class ProbedKeys(Protocol):
 
 
 class ProbedTrace(Protocol):
-    """What the probe needs of the spool."""
+    """What the probe needs of the trace."""
 
     @property
     def is_writable(self) -> bool:
         """Whether an entry would be accepted."""
+
+    @property
+    def overdue(self) -> Sequence[str]:
+        """Logs for which a checkpoint has been missing for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class ReadyProbe:
             reasons.append("no convention is loaded")
         if not self._trace.is_writable:
             reasons.append("the trace spool cannot be written")
+        reasons += [f"log {log}: its checkpoint is overdue" for log in self._trace.overdue]
         return Readiness(tuple(reasons))
 
     async def _probe(self, key: str, signature_algorithm: str) -> str | None:

@@ -23,15 +23,21 @@ from appliance.conventions.registry import Registry, RegistryCell
 from appliance.errors import (
     ApplianceError,
     HsmUnavailable,
+    InternalError,
     Reason,
     RequestError,
 )
 from appliance.log import Log
 from appliance.native import PreparedSignature, SignatureProfile, SignatureRefused, prepare_batch
-from appliance.operations.entries import created_entry, request_refused_entry, reused_entry
+from appliance.operations.entries import (
+    TracedKey,
+    created_entry,
+    request_refused_entry,
+    reused_entry,
+)
 from appliance.operations.tracing import TraceWriter, wait_durable
 from appliance.signing.job import SigningJob, SigningResult
-from appliance.trace.record import Receipt, TraceEntry, write_entry
+from appliance.trace.record import Receipt, TraceEntry
 from appliance.vectors.assertion import content_of, new_vector
 from appliance.vectors.model import (
     IssuedVector,
@@ -72,8 +78,8 @@ class SigningKeys(Protocol):
     ) -> SignatureProfile:
         """Return how a key signs, which of its certificates it shows, and in which shape."""
 
-    def certificate_sha256(self, key: str) -> str:
-        """Return the digest of the signer's certificate, hexadecimal."""
+    def trace_facts(self, key: str) -> TracedKey:
+        """Return what the trace says of a key."""
 
     def hashes_in_token(self, key: str) -> bool:
         """Return whether the signer must be given what the digest is of."""
@@ -114,10 +120,14 @@ class _Follower:
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What a request comes to once its entry is durable: a vector, new or given out again, or a refusal."""
+    """What a request comes to once its entry is durable: a vector, new or given out again, or a refusal.
+
+    Attributes:
+        entry: None for a refusal beyond what its peer may make us write.
+    """
 
     outcome: SignedVector | CachedVector | RequestError
-    entry: TraceEntry
+    entry: TraceEntry | None
 
 
 class IssueOperation:
@@ -182,18 +192,17 @@ class IssueOperation:
         """Decide on a request; what is allowed and not at hand is given its identifier, its instants and its trace entry."""
         try:
             authorized = authorize_issue(registry, request, context, self._clock)
-            certificate = self._keys.certificate_sha256(authorized.key)
-            key = reuse_key(authorized, certificate) if authorized.reuse else None
+            traced = self._keys.trace_facts(authorized.key)
+            key = reuse_key(authorized, traced.certificate_sha256) if authorized.reuse else None
             if key is not None:
                 cached = self._vectors.find(key, self._clock.now(), authorized.reuse_margin)
                 if cached is not None:
                     return self._give_again(cached, context)
             vector = new_vector(authorized, self._clock, self._new_uuid)
-            entry = created_entry(vector, context, certificate)
-            write_entry(entry)  # refuses what could not be traced, before it is signed
+            # Refuses what could not be traced, before it is signed.
+            entry = self._trace.prepare(created_entry(vector, context, traced))
         except RequestError as refusal:
-            time = format_instant(self._clock.now())
-            return _Decided(refusal, request_refused_entry(request, context, refusal, time))
+            return self._refuse(request, context, refusal)
         flight = None if key is None else self._vectors.flight(key)
         if flight is not None:
             return _Follower(flight, context)
@@ -207,9 +216,18 @@ class IssueOperation:
 
     def _give_again(self, cached: CachedVector, context: RequestContext) -> _Decided:
         time = format_instant(self._clock.now())
-        return _Decided(
-            cached, reused_entry(cached.vector.unsigned, cached.creation, context, time)
-        )
+        entry = reused_entry(cached.vector.unsigned, cached.creation, context, time)
+        return _Decided(cached, self._trace.prepare(entry))
+
+    def _refuse(
+        self, request: VectorRequest, context: RequestContext, refusal: RequestError
+    ) -> _Decided:
+        """Decide on a request that is refused; beyond what its peer may make us write, only the count is kept."""
+        if not self._trace.admits_refusal(context.peer):
+            return _Decided(refusal, None)
+        time = format_instant(self._clock.now())
+        entry = request_refused_entry(request, context, refusal, time)
+        return _Decided(refusal, self._trace.prepare(entry))
 
     async def _look_around(
         self, step: _Draft | _Decided | _Follower, context: RequestContext
@@ -320,16 +338,17 @@ class IssueOperation:
         self, decided: Sequence[_Decided | ApplianceError]
     ) -> list[IssuedVector | ApplianceError]:
         """Trace what was decided; where that fails, nothing of it is answered."""
-        entries = [each.entry for each in decided if isinstance(each, _Decided)]
-        if not entries:
-            return [each for each in decided if isinstance(each, ApplianceError)]
+        entries = [e.entry for e in decided if isinstance(e, _Decided) and e.entry is not None]
         try:
-            receipts = await wait_durable(self._trace.append_many(entries))
+            receipts = await wait_durable(self._trace.append_many(entries)) if entries else []
         except ApplianceError as exc:
             return [exc if isinstance(each, _Decided) else each for each in decided]
         proofs = iter(receipts)
         return [
-            _answer(each, next(proofs)) if isinstance(each, _Decided) else each for each in decided
+            _answer(each, None if each.entry is None else next(proofs))
+            if isinstance(each, _Decided)
+            else each
+            for each in decided
         ]
 
 
@@ -352,11 +371,13 @@ def _left_alone() -> HsmUnavailable:
     )
 
 
-def _answer(decided: _Decided, receipt: Receipt) -> IssuedVector | ApplianceError:
+def _answer(decided: _Decided, receipt: Receipt | None) -> IssuedVector | ApplianceError:
     outcome = decided.outcome
     if isinstance(outcome, RequestError):
         _counter("", "refused").inc()
         return outcome
+    if receipt is None:
+        raise InternalError(Reason.INTERNAL, "a vector without a trace")
     if isinstance(outcome, CachedVector):
         _counter(outcome.vector.unsigned.request.convention, "reused").inc()
         return IssuedVector(outcome.vector, receipt, reused=True)

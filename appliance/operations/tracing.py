@@ -16,7 +16,24 @@ Receipts = TypeVar("Receipts")
 
 
 class TraceWriter(Protocol):
-    """What an operation needs of the spool."""
+    """What an operation needs of the trace."""
+
+    def prepare(self, entry: TraceEntry) -> TraceEntry:
+        """Return the entry as it will be written, of a person only what the convention keeps.
+
+        Raises:
+            RequestTooLarge: it will not fit.
+        """
+
+    def admits_refusal(self, peer: str) -> bool:
+        """Tell whether a refusal to `peer` gets an entry of its own; the excess is counted and stated later."""
+
+    def keep_certificate(self, certificate: bytes) -> None:
+        """Keep a signer's certificate (DER) where proofs find it, before an entry names it.
+
+        Raises:
+            SpoolUnavailable: the disk refuses.
+        """
 
     def append(self, entry: TraceEntry) -> asyncio.Future[Receipt]:
         """Accept one entry; the future resolves when it is durable."""

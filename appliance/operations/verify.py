@@ -10,7 +10,7 @@ import msgspec
 
 from appliance import metrics
 from appliance.cache.replay_guard import Received
-from appliance.clock import Clock, format_instant
+from appliance.clock import Clock
 from appliance.conventions.registry import RegistryCell
 from appliance.errors import Reason, ReplayGuardFull, ReplayGuardUnavailable, VectorRefused
 from appliance.log import Log
@@ -40,7 +40,8 @@ class Verdict:
 
     Attributes:
         checks: every check in order; those after the first failure are `not-run`.
-        receipt: where the decision stands in the trace; None for a diagnosis.
+        receipt: where the decision stands in the trace; None for a diagnosis, and for a refusal that is only counted because
+            its peer was refused too often.
     """
 
     accepted: AcceptedVector | None
@@ -95,10 +96,14 @@ class VerifyOperation:
         judgement = await self._judge(question, now)
         judgement, is_replayed = await self._check_replay(judgement, now)
         verdict = _state(judgement)
-        entry = received_entry(judgement, context, verdict.fault, format_instant(now))
-        if is_replayed:
-            entry = msgspec.structs.replace(entry, replayed=True)
-        receipt = await wait_durable(self._trace.append(entry))
+        receipt = None
+        if verdict.fault is None or self._trace.admits_refusal(context.peer):
+            if judgement.signed is not None:
+                self._trace.keep_certificate(judgement.signed.claim.certificates[0])
+            entry = received_entry(judgement, context, verdict.fault, service, now)
+            if is_replayed:
+                entry = msgspec.structs.replace(entry, replayed=True)
+            receipt = await wait_durable(self._trace.append(self._trace.prepare(entry)))
         convention = "" if verdict.accepted is None else verdict.accepted.convention
         _counter(convention, "" if verdict.fault is None else verdict.fault.code).inc()
         return Verdict(verdict.accepted, verdict.fault, verdict.checks, receipt)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -55,7 +56,7 @@ class KeyRefTable(Protocol):
         """How an RSA key signs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CertifiedKey:
     """A KeyRef with its certificate chain (DER, leaf first) and the leaf's public key (DER SubjectPublicKeyInfo)."""
 
@@ -72,10 +73,15 @@ class CertifiedKey:
         """Which algorithms it can be used with."""
         return "rsa-pss" if self.mechanism == "rsa-pss" else self.kind
 
-    @property
+    @cached_property
     def certificate_sha256(self) -> str:
         """Fingerprint of the leaf, hexadecimal."""
         return hashlib.sha256(self.certificates[0]).hexdigest()
+
+    @cached_property
+    def key_sha256(self) -> str:
+        """Fingerprint of the public key, hexadecimal."""
+        return hashlib.sha256(self.public_key).hexdigest()
 
 
 class Keyring:
@@ -127,13 +133,13 @@ class Keyring:
             self._profiles[wanted] = profile
         return profile
 
-    def certificate_sha256(self, key: str) -> str:
-        """Return the fingerprint of the key's certificate, for the trace.
+    def trace_facts(self, key: str) -> "CertifiedKey":
+        """Return the key, whose fingerprints the trace states.
 
         Raises:
             ConfigurationError: no such key.
         """
-        return self._certified(key).certificate_sha256
+        return self._certified(key)
 
     def hashes_in_token(self, key: str) -> bool:
         """Whether the lane must be given what the digest is of.

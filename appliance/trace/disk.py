@@ -1,4 +1,4 @@
-"""Every system call of the spool's write path, one method each, so that a test can fail any one of them over a real disk.
+"""Every system call of the trace's write path, one method each, so that a test can fail any one of them over a real disk.
 
 Nothing here decides: what a failure means is the writer's business. Every method raises `OSError` as the kernel reports it.
 """
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final
 
 _PRIVATE: Final = 0o600  # entries name persons
+_PRIVATE_DIRECTORY: Final = 0o700
 
 
 class Disk:
-    """The disk under a spool."""
+    """The disk under a spool and its log."""
 
     def open(self, file: Path, flags: int) -> int:
         """Open, or create for the owner only."""
@@ -28,6 +29,22 @@ class Disk:
     def ftruncate(self, descriptor: int, length: int) -> None:
         """Cut the file to `length` octets."""
         os.ftruncate(descriptor, length)
+
+    def make_directory(self, directory: Path) -> None:
+        """Make a directory for the owner only."""
+        directory.mkdir(_PRIVATE_DIRECTORY)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in the place of the one that has it."""
+        os.rename(old, new)  # noqa: PTH104 - the system call, by its own name
+
+    def unlink(self, file: Path) -> None:
+        """Remove a file."""
+        os.unlink(file)  # noqa: PTH108 - the system call, by its own name
+
+    def remove_directory(self, directory: Path) -> None:
+        """Remove an empty directory."""
+        os.rmdir(directory)  # noqa: PTH106 - the system call, by its own name
 
     def fsync_directory(self, directory: Path) -> None:
         """Return once the names made and removed in `directory` are on the medium."""

@@ -1,4 +1,4 @@
-"""Reads logs back, written from `layout` alone: shares no code with the writer, so that each checks the other.
+"""Reads spools back, written from `layout` alone: shares no code with the writer, so that each checks the other.
 
 Promises that every entry handed out has the leaf hash that stands beside it and the index it was acknowledged under, and that a
 damaged log is reported by name (`LogDamaged`). Works beside a live writer: an entry still being written is not there yet,
@@ -18,7 +18,7 @@ import msgspec
 
 from appliance.errors import ApplianceError, Reason
 from appliance.trace import layout
-from appliance.trace.record import TraceEntry, read_entry
+from appliance.trace.record import EntryInvalid, TraceEntry, read_entry
 from appliance.trace.tree import root_hash
 
 _BUFFER: Final = 1024**2
@@ -61,7 +61,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
         """
         try:
             return read_entry(self.octets)
-        except msgspec.MsgspecError as exc:
+        except EntryInvalid as exc:
             raise LogDamaged(self.log, self.index, f"no entry of a known version ({exc})") from exc
 
 
@@ -129,6 +129,10 @@ class LogReader:
     def __repr__(self) -> str:
         return f"LogReader({self.log}, index={self.index})"
 
+    def first_index(self) -> int | None:
+        """Return the index of the first entry the spool may hold; None when it has no segment."""
+        return min(_first_indices(self._directory), default=None)
+
     def read(self) -> Iterator[StoredEntry]:
         """Yield the entries from the place (and from `start`) on, up to what the log holds now.
 
@@ -139,7 +143,7 @@ class LogReader:
         if not firsts:
             return
         if self._segment == _NOWHERE:
-            self._enter(firsts[bisect_right(firsts, self._start) - 1])
+            self._enter(firsts[max(0, bisect_right(firsts, self._start) - 1)])
         if self._segment not in firsts:
             raise LogDamaged(self.log, self.index, "its segment is gone")
         for first, following in pairwise(firsts[firsts.index(self._segment) :]):
@@ -201,10 +205,7 @@ class LogReader:
 
 
 def _first_indices(directory: Path) -> list[int]:
-    firsts = sorted(int(file.stem) for file in directory.glob(_SEGMENT_NAMES))
-    if firsts and firsts[0] != 0:
-        raise LogDamaged(directory.name, 0, "its first segment is gone")
-    return firsts
+    return sorted(int(file.stem) for file in directory.glob(_SEGMENT_NAMES))
 
 
 def _segment_file(directory: Path, first: int) -> Path:

@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +61,11 @@ class SegmentWriter:
         OSError: the disk refused.
     """
 
-    def __init__(self, directory: Path, segment_octets: int, disk: Disk) -> None:
+    def __init__(
+        self, directory: Path, segment_octets: int, disk: Disk, first_index: int = 0
+    ) -> None:
+        """Open the log's spool; one that holds no segment begins at `first_index`."""
+        self._first_index: Final = first_index
         self._directory: Final = directory
         self._segment_octets: Final = segment_octets
         self._disk: Final = disk
@@ -113,6 +118,17 @@ class SegmentWriter:
             self._cut(failed.file, failed.durable)
         self._segment = self._create(failed.next_index, proof=_PROOF_OCTETS)
 
+    def drop_before(self, index: int) -> None:
+        """Remove the segments whose entries all lie below `index`; any thread may call it, the open segment stays.
+
+        Raises:
+            OSError: some of them are still there.
+        """
+        files = sorted(self._directory.glob(_SEGMENT_NAMES))
+        for file, following in pairwise(files):
+            if int(following.stem) <= index:
+                self._disk.unlink(file)
+
     def close(self) -> None:
         """Close the segment and let go of the log."""
         try:
@@ -123,7 +139,7 @@ class SegmentWriter:
     def _open_last(self) -> tuple[_Segment, Recovery]:
         files = sorted(self._directory.glob(_SEGMENT_NAMES))
         if not files:
-            return self._create(0), Recovery(0, 0)
+            return self._create(self._first_index), Recovery(0, 0)
         descriptor = self._disk.open(files[-1], os.O_RDWR | os.O_APPEND)
         try:
             segment, recovery = self._recover(files[-1], descriptor)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from appliance import metrics
 from appliance.clock import Clock
@@ -72,16 +72,32 @@ class _Many:
 _Waiting = _One | _Many
 
 
+class Integrating(Protocol):
+    """What a spool needs of its integrator."""
+
+    def check_admission(self) -> None:
+        """Refuse entries that no checkpoint would cover, by the errors of `append`."""
+
+    def note_durable(self, next_index: int) -> None:
+        """Learn that entries below `next_index` are durable; called from the spool's thread."""
+
+
 class Spool:
     """The spool of one log. Its methods belong to the event loop that opened it; its thread belongs to itself."""
 
     def __init__(
-        self, writer: SegmentWriter, log: str, settings: SpoolSettings, clock: Clock
+        self,
+        writer: SegmentWriter,
+        log: str,
+        settings: SpoolSettings,
+        clock: Clock,
+        integrator: Integrating | None = None,
     ) -> None:
         self.log: Final = log
         self._writer: Final = writer
         self._settings: Final = settings
         self._clock: Final = clock
+        self._integrator: Final = integrator
         self._loop: Final = asyncio.get_running_loop()
         self._ended: Final[asyncio.Future[None]] = self._loop.create_future()
         self._pending = 0
@@ -112,7 +128,7 @@ class Spool:
         try:
             writer = SegmentWriter(directory / log, settings.segment, disk or Disk())
         except OSError as exc:
-            raise _disk_refused(log, exc) from exc
+            raise disk_refused(log, exc) from exc
         if writer.recovery.torn_octets:
             _LOG.warning(
                 "torn-tail-cut",
@@ -121,8 +137,12 @@ class Spool:
                 octets=writer.recovery.torn_octets,
             )
         spool = cls(writer, log, settings, clock)
-        spool._thread.start()
+        spool.start()
         return spool
+
+    def start(self) -> None:
+        """Begin to commit what is appended."""
+        self._thread.start()
 
     def __repr__(self) -> str:
         state = "closing" if self._is_closing else "writable" if self.is_writable else "unavailable"
@@ -172,6 +192,8 @@ class Spool:
     def _accept(self, waiting: _Waiting) -> None:
         count = len(waiting.frames)
         now = self._clock.monotonic()
+        if self._integrator is not None:
+            self._integrator.check_admission()
         with self._condition:
             self._check_admission(count, now)
             if not self._gathered:
@@ -182,7 +204,7 @@ class Spool:
 
     def _check_admission(self, count: int, now: float) -> None:
         if self._fault is not None:
-            raise _disk_refused(self.log, self._fault)
+            raise disk_refused(self.log, self._fault)
         if self._is_closing:
             raise SpoolUnavailable(
                 Reason.SPOOL_UNAVAILABLE, f"log {self.log} is closed: the service stops"
@@ -243,6 +265,10 @@ class Spool:
         else:
             metrics.SPOOL_COMMIT_SECONDS.observe(self._clock.monotonic() - began)
             metrics.SPOOL_COMMIT_ENTRIES.observe(len(frames))
+            with self._condition:
+                self._writing_since = None  # what was written waits for the disk no more
+            if self._integrator is not None:
+                self._integrator.note_durable(self._writer.next_index)
             self._post(lambda: self._settle(batch, first))
 
     def _refuse_pending(self, batch: list[_Waiting], fault: OSError) -> None:
@@ -285,7 +311,7 @@ class Spool:
     def _refuse(self, batch: list[_Waiting], fault: OSError) -> None:
         for waiting in batch:
             if not waiting.future.done():
-                waiting.future.set_exception(_disk_refused(self.log, fault))
+                waiting.future.set_exception(disk_refused(self.log, fault))
         self._forget(batch)
 
     def _forget(self, batch: list[_Waiting]) -> None:
@@ -296,7 +322,8 @@ class Spool:
         self._ended.set_result(None)
 
 
-def _disk_refused(log: str, fault: OSError) -> SpoolUnavailable:
+def disk_refused(log: str, fault: OSError) -> SpoolUnavailable:
+    """Say that a log cannot be made durable, and what will mend it."""
     return SpoolUnavailable(
         Reason.SPOOL_UNAVAILABLE,
         f"log {log} cannot be made durable ({fault.strerror or fault}): see to its disk, the spool then recovers alone",

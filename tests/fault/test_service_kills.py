@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.trace.reader import read_log
+from tests.logs import entries_of_home
 from tests.service import RunningService, make_demo_home, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
@@ -25,12 +25,11 @@ def own_service(tmp_path_factory: pytest.TempPathFactory) -> RunningService:
 
 def traced_ids(home: Path) -> set[str]:
     """Assertion IDs of every vector whose creation stands in any log of the home."""
-    found = set()
-    for log in sorted((home / "spool").iterdir()):
-        found |= {
-            stored.entry.assertion_id for stored in read_log(log) if stored.entry.event == "created"
-        }
-    return found
+    return {
+        stored.entry.assertion_id
+        for stored in entries_of_home(home)
+        if stored.entry.event == "created"
+    }
 
 
 def test_killed_lane_costs_no_request(own_service: RunningService) -> None:

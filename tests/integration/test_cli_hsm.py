@@ -26,7 +26,8 @@ def test_list(appliance: CommandLine, demo_home: Path) -> None:
     assert (keys["demo-ec"]["type"], keys["demo-ec"]["bits"]) == ("ec", 256)
     assert keys["demo-ec"]["name"] == "demo-ec"
     assert keys["demo-ec"]["id"] == "02"
-    assert [key["extractable"] for key in token["keys"]] == [False, False]
+    assert [key["extractable"] for key in token["keys"]] == [False, False, False]
+    assert (keys["demo-audit"]["type"], keys["demo-audit"]["name"]) == ("ec_edwards", None)
     assert "CN=demo-ec" in keys["demo-ec"]["subject"]
     text = appliance("hsm", "list", "--home", demo_home).stdout.decode()
     assert "not after" in text
@@ -41,7 +42,7 @@ def test_list_shows_keys_nobody_names(
     edit(home / "appliance.toml", 'label = "demo-ec"', 'label = "other"')
     (token,) = appliance("hsm", "list", "--home", home, "--json").lines
     names = {key["label"]: key["name"] for key in token["keys"]}
-    assert names == {"demo-rsa": "demo-rsa", "demo-ec": None}
+    assert names == {"demo-rsa": "demo-rsa", "demo-ec": None, "demo-audit": None}
 
 
 def test_selftest(appliance: CommandLine, demo_home: Path) -> None:

@@ -1,13 +1,14 @@
 """`appliance issue`, with a running service and without one: the same vector, the same refusals, the same exit codes."""
 
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from lxml import etree
 
-from appliance.trace.reader import read_log
 from tests.homes import CommandLine, copy_home, edit
+from tests.logs import entries_of_home
 from tests.service import RunningService
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
@@ -54,8 +55,10 @@ def test_json_and_trace(appliance: CommandLine, home: Path) -> None:
     assert vector["assertion"].startswith("<saml2:Assertion ")
     receipt = vector["trace"]
     (stored,) = [
-        stored for stored in read_log(home / "spool" / receipt["log"]) if stored.index == receipt["index"]
-    ]  # fmt: skip
+        stored
+        for stored in entries_of_home(home)
+        if (stored.log, stored.index) == (receipt["log"], receipt["index"])
+    ]
     assert stored.entry.assertion_id == vector["id"]
     assert stored.entry.subject == "agent-0042"
 
@@ -110,7 +113,7 @@ def test_own_lane_says_so(appliance: CommandLine, idle_home: Path) -> None:
     """Without a service the command says that it signs itself, and writes to the log `cli`."""
     ended = appliance("issue", "--home", idle_home, *GOOD, "--json")
     assert "no service" in ended.stderr
-    assert ended.lines[0]["trace"]["log"] == "cli"
+    assert ended.lines[0]["trace"]["log"] == f"cli.6y.{datetime.now(UTC).year}"
 
 
 def test_no_token_is_unavailable(appliance: CommandLine, demo_home: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_vector_is_traced_and_accepted(pki: Pki, tmp_path: Path) -> None:
         issued = await room.issue.issue(REQUEST, CONTEXT)
         octets = issued.vector.assertion.octets
         [entry] = room.entries()
-        assert (issued.receipt.log, issued.receipt.index) == ("tests", 0)
+        assert room.entry_of(issued.receipt) == entry
         assert entry.event == "created"
         assert entry.assertion_id == issued.vector.unsigned.assertion_id
         assert entry.assertion_sha256 == hashlib.sha256(octets).hexdigest()
@@ -87,7 +87,7 @@ def test_vector_is_traced_and_accepted(pki: Pki, tmp_path: Path) -> None:
         assert verdict.accepted is not None
         assert verdict.accepted.pagms == REQUEST.pagms
         assert verdict.receipt is not None
-        received = room.entries()[verdict.receipt.index]
+        received = room.entry_of(verdict.receipt)
         assert (received.event, received.verdict) == ("received", "accepted")
         assert received.assertion_sha256 == entry.assertion_sha256
         assert received.assertion_id == entry.assertion_id
@@ -173,7 +173,7 @@ def test_batch_keeps_order_and_harms_nobody(pki: Pki, tmp_path: Path) -> None:
         ]
         for result in results:
             if isinstance(result, IssuedVector):
-                entry = entries[result.receipt.index]
+                entry = room.entry_of(result.receipt)
                 assert entry.assertion_id == result.vector.unsigned.assertion_id
                 octets = result.vector.assertion.octets
                 assert (await room.verify.verify(octets, CONTEXT, None, None)).accepted is not None
@@ -225,7 +225,7 @@ def test_without_a_trace_nothing_is_answered(pki: Pki, tmp_path: Path) -> None:
 
     async def scene(room: Room) -> None:
         message = make_vector(Signing(pki.leaf))
-        await room.spool.aclose()
+        await room.trace.aclose()
         for wanted in (request(), request(pagms=())):
             with pytest.raises(SpoolUnavailable):
                 await room.issue.issue(wanted, CONTEXT)
@@ -302,7 +302,7 @@ def test_readiness_is_a_real_signature(pki: Pki, tmp_path: Path) -> None:
             registry=room.cell,
             keys=room.keyring,
             signer=room.signer,
-            trace=room.spool,
+            trace=room.trace,
             clock=room.signer.clock,
             new_uuid=uuid4,
         )
@@ -323,7 +323,7 @@ def test_readiness_is_a_real_signature(pki: Pki, tmp_path: Path) -> None:
         )
         room.signer.signed_at.clear()
         room.signer.failure = HsmUnavailable(Reason.HSM_UNAVAILABLE, "no lane is up")
-        await room.spool.aclose()
+        await room.trace.aclose()
         room.cell.current = type(room.cell.current)([CLIENT], room.signer.clock)
         assert (await probe.check()).reasons == (
             "key signer: no lane is up",

@@ -8,7 +8,7 @@ import pytest
 import xmlsec
 from lxml import etree
 
-from appliance.trace.reader import read_log
+from tests.logs import entries_of_home
 from tests.service import RunningService, make_demo_home, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
@@ -85,7 +85,7 @@ def test_convention_forbids_before_anything_is_signed(service: RunningService) -
     assert "PAGM_ADMINISTRATION" in error["detail"]
     refused = [
         stored.entry
-        for stored in read_log(service.home / "spool" / "worker-0")
+        for stored in entries_of_home(service.home)
         if stored.entry.request_id == error["request_id"]
     ]
     assert [(entry.event, entry.reason) for entry in refused] == [
@@ -109,7 +109,7 @@ def test_what_no_convention_could_allow_is_malformed(
     answer = service.issue(**fields)
     assert (answer.status, answer.json["error"]["reason"]) == (400, reason)
     request_id = answer.json["error"]["request_id"]
-    entries = [stored.entry for stored in read_log(service.home / "spool" / "worker-0")]
+    entries = [stored.entry for stored in entries_of_home(service.home)]
     assert [each.reason for each in entries if each.request_id == request_id] == [reason]
 
 
@@ -119,8 +119,8 @@ def test_every_answer_is_traced_before_it_leaves(service: RunningService) -> Non
     receipt = vector["trace"]
     entry = next(
         stored.entry
-        for stored in read_log(service.home / "spool" / receipt["log"])
-        if stored.index == receipt["index"]
+        for stored in entries_of_home(service.home)
+        if (stored.log, stored.index) == (receipt["log"], receipt["index"])
     )
     assert entry.assertion_id == vector["id"]
     assert entry.subject == "agent-é<&>"

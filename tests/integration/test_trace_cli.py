@@ -22,6 +22,7 @@ REFUSED = make_entry(
     time="2026-03-01T10:00:01.000Z",
     assertion_id="_r",
     subject="\x1b[2Jevil\nagent",
+    name_id="\x1b[2Jevil\nagent",
     verdict="refused",
     fault="vi:InvalidService",
     reason="audience-mismatch",

@@ -18,6 +18,7 @@ from appliance.cli.checks.finding import Finding, Level
 from appliance.cli.checks.trust import check_trust
 from appliance.config import Home, TokenTable, load_config
 from appliance.conventions.model import ProviderConvention
+from appliance.trace.view import LogPlace
 from appliance.trust.certificates import load_certificates
 from hsm.provision.demo_pki import DemoPki, write_demo_pki
 
@@ -279,7 +280,12 @@ def test_trust_without_files(convention: ProviderConvention, tmp_path: Path) -> 
 def test_clock(pki: DemoPki, tmp_path: Path) -> None:
     """A clock before a certificate's issue, or before this software, is an error."""
     certificates: list[x509.Certificate] = list(load_certificates(pki.chains["signer"]))
-    assert levels(check_clock(NOW, certificates, tmp_path)) == ["ok"]
-    assert "certificate" in only_trouble(check_clock(NOW - DAY, certificates, tmp_path)).found
-    early = only_trouble(check_clock(datetime(2025, 12, 31, tzinfo=UTC), [], tmp_path))
+    assert levels(check_clock(NOW, certificates, LogPlace(tmp_path, tmp_path))) == ["ok"]
+    assert (
+        "certificate"
+        in only_trouble(check_clock(NOW - DAY, certificates, LogPlace(tmp_path, tmp_path))).found
+    )
+    early = only_trouble(
+        check_clock(datetime(2025, 12, 31, tzinfo=UTC), [], LogPlace(tmp_path, tmp_path))
+    )
     assert "NTP" in early.remedy

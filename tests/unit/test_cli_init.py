@@ -43,7 +43,7 @@ def test_commented_settings_are_the_defaults(tmp_path: Path) -> None:
     """A commented line of appliance.toml shows the default: taking the comment sign away changes nothing."""
     text = HOME_FILES.joinpath("settings.toml").read_text()
     changed, found = SETTING.subn(r"\1", text)
-    assert found == 23
+    assert found == 32
     (tmp_path / "appliance.toml").write_text(text)
     expected = load_config(tmp_path)
     (tmp_path / "appliance.toml").write_text(changed)

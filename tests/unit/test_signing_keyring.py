@@ -59,7 +59,7 @@ def test_keys_are_known_by_name(keyring: Keyring, pki: Pki) -> None:
     assert keyring.names() == ("rsa", "ec", "pss", "hashed")
     assert keyring.public_key("rsa") == pki.leaf.public_key
     fingerprint = hashlib.sha256(pki.leaf.certificate).hexdigest()
-    assert keyring.certificate_sha256("rsa") == fingerprint
+    assert keyring.trace_facts("rsa").certificate_sha256 == fingerprint
 
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
@@ -120,7 +120,7 @@ def test_an_unknown_key_is_refused(keyring: Keyring) -> None:
     for ask in (
         lambda: keyring.profile("other", f"{MORE}rsa-sha256"),
         lambda: keyring.public_key("other"),
-        lambda: keyring.certificate_sha256("other"),
+        lambda: keyring.trace_facts("other"),
     ):
         with pytest.raises(ConfigurationError, match="`other`"):
             ask()

@@ -98,7 +98,6 @@ def test_follower_goes_back_with_a_withdrawn_commit(tmp_path: Path) -> None:
 
 
 DAMAGE: dict[str, Callable[[list[bytes]], list[bytes | None]]] = {
-    "first segment gone": lambda s: [None, s[1], s[2]],
     "middle segment gone": lambda s: [s[0], None, s[2]],
     "middle segment short": lambda s: [s[0], s[1][:-1], s[2]],
     "middle segment long": lambda s: [s[0], s[1] + make_frame(b"inserted"), s[2]],
@@ -123,7 +122,6 @@ def damage(log: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "index", "sentence"),
     [
-        ("first segment gone", 0, "its first segment is gone"),
         ("middle segment gone", 2, "the next segment begins at entry 4"),
         ("middle segment short", 3, r"octet 53 of 0{19}2\.segment"),
         ("middle segment long", 5, "the next segment begins at entry 4"),

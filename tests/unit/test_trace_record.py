@@ -1,10 +1,19 @@
 """The entry: what its JSON holds and what is too large for it."""
 
-import msgspec
+import json
+from pathlib import Path
+
 import pytest
 
 from appliance.errors import Reason, RequestTooLarge
-from appliance.trace.record import MAX_ENTRY_OCTETS, read_entry, write_entry
+from appliance.trace.record import (
+    MAX_ENTRY_OCTETS,
+    REQUIRED,
+    EntryInvalid,
+    entry_schema,
+    read_entry,
+    write_entry,
+)
 from tests.trace_entries import make_entry
 
 
@@ -25,7 +34,7 @@ def test_json_states_the_version_and_leaves_out_what_is_not_known() -> None:
 def test_entry_of_another_version_is_not_read() -> None:
     """A version we do not know is refused rather than misread."""
     octets = write_entry(make_entry()).replace(b'"version":1', b'"version":2')
-    with pytest.raises(msgspec.ValidationError):
+    with pytest.raises(EntryInvalid):
         read_entry(octets)
 
 
@@ -37,3 +46,64 @@ def test_entry_over_the_limit_is_refused_by_name() -> None:
         write_entry(make_entry(subject="s" * (room + 1)))
     assert refused.value.reason is Reason.ENTRY_TOO_LARGE
     assert "65536 octets" in refused.value.detail
+
+
+def test_schema_on_the_page_is_the_one_in_force() -> None:
+    """`docs/trace-entry.schema.json` is what entries are validated by, personal fields marked."""
+    page = Path(__file__).parents[2] / "docs" / "trace-entry.schema.json"
+    assert json.loads(page.read_text()) == json.loads(json.dumps(entry_schema()))
+    fields = json.loads(page.read_text())["properties"]
+    personal = {
+        name
+        for name, field in fields.items()
+        if any(kind.get("x-personal") for kind in field.get("anyOf", [field]))
+    }
+    assert personal == {"subject", "name_id"}
+
+
+@pytest.mark.parametrize("event", list(REQUIRED))
+def test_entry_without_what_its_event_needs_is_refused(event: str) -> None:
+    """Each required field, missing, is named; with all of them the entry is read."""
+    for field in REQUIRED[event]:
+        if field == "pagms":
+            continue  # none is a list too
+        entry = make_entry(**{"event": event, **COMPLETE, field: None})
+        with pytest.raises(EntryInvalid, match=f"without `{field}`"):
+            read_entry(write_entry(entry))
+    complete = make_entry(**{"event": event, **COMPLETE})
+    assert read_entry(write_entry(complete)) == complete
+
+
+COMPLETE = {
+    "verdict": "refused",
+    "reason": "expired",
+    "count": 2,
+    "since": "2026-03-01T10:00:00.000Z",
+    "origin": "a/b",
+    "audit_key": "a/b+00000000+AQ",
+    "log": "worker-0.standard.2026",
+    "minimum_index": 256,
+    "detail": "a sentence",
+    "component": "token demo",
+    "sha256": "0" * 64,
+}
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"version":1,"event":"created"}',
+        b'{"version":1,"event":"unheard-of","time":"2026-03-01T10:00:00Z"}',
+        b'{"version":1,"event":"reloaded","time":"yesterday"}',
+        b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","extra":1}',
+        b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","sha256":"xyz"}',
+        b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","detail":"\xff"}',
+    ],
+)
+def test_what_the_schema_forbids_is_refused(octets: bytes) -> None:
+    """Unknown events and fields, wrong instants and digests, broken UTF-8: none is an entry."""
+    with pytest.raises(EntryInvalid):
+        read_entry(octets)

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.trace.record import write_entry
 from appliance.trace.search import Selection, find, search
+from appliance.trace.view import LogPlace
 from tests.trace_entries import make_entry, write_log
 
 CREATED = make_entry(assertion_id="_c", pagms=("PAGM_CONSULTATION", "PAGM_GESTION"))
@@ -20,7 +21,9 @@ REFUSED = make_entry(
     verdict="refused",
     reason="expired",
 )
-LATER = make_entry(time="2026-03-02T00:00:00.000Z", assertion_id="_c", event="reused", subject="é")
+LATER = make_entry(
+    time="2026-03-02T00:00:00.000Z", assertion_id="_c", event="reused", subject="é", name_id="é"
+)
 
 
 @pytest.fixture
@@ -56,12 +59,15 @@ def spool(tmp_path: Path) -> Path:
 )
 def test_selection_picks_what_matches(spool: Path, selection: Selection, expected: list) -> None:
     """Every given fact must hold, in its own field."""
-    logs = (spool / "worker-0", spool / "worker-1")
-    assert [found.entry for found in search(logs, selection)] == expected
+    place = LogPlace(spool / "log", spool)
+    assert [found.entry for found in search(place, selection)] == expected
 
 
 def test_find_tells_the_story_of_one_vector(spool: Path) -> None:
     """All entries about a vector, from all logs, with their places."""
-    places = [(found.stored.log, found.stored.index) for found in find(spool, "_c")]
+    places = [
+        (found.stored.log, found.stored.index)
+        for found in find(LogPlace(spool / "log", spool), "_c")
+    ]
     assert places == [("worker-0", 0), ("worker-0", 1)]
-    assert find(spool, "_absent") == ()
+    assert find(LogPlace(spool / "log", spool), "_absent") == ()

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
 from appliance.cli.checks.finding import Finding, failed, passed
-from appliance.trace.reader import LogDamaged, LogReader, log_names
+from appliance.trace.reader import LogDamaged
+from appliance.trace.view import LogPlace
 
 _FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _REMEDY: Final = "set the clock and keep it right with NTP (timedatectl set-ntp true)"
@@ -16,7 +16,7 @@ _TOLERATED: Final = timedelta(seconds=5)
 
 
 def check_clock(
-    now: datetime, certificates: Sequence[x509.Certificate], spool: Path
+    now: datetime, certificates: Sequence[x509.Certificate], place: LogPlace
 ) -> Iterator[Finding]:
     """Compare the wall clock with our release, our newest certificate, and the last entry of each log."""
     shown = f"{now:%Y-%m-%d %H:%M:%S} UTC"
@@ -33,19 +33,20 @@ def check_clock(
                 _REMEDY,
             )
         )
-    for log in log_names(spool):
-        findings.extend(_check_log(spool / log, now, shown))
+    for log in place.names():
+        findings.extend(_check_log(place, log, now, shown))
     yield from findings
     if not findings:
         yield passed("clock", shown, "after every certificate and trace entry")
 
 
-def _check_log(directory: Path, now: datetime, shown: str) -> Iterator[Finding]:
+def _check_log(place: LogPlace, log: str, now: datetime, shown: str) -> Iterator[Finding]:
     try:
-        last = [stored.entry.time for stored in LogReader.at_tail(directory, 1).read()][-1:]
+        tail = place.view(log, max(0, place.view(log).end() - 1))
+        last = [stored.entry.time for stored in tail.read()][-1:]
     except LogDamaged as exc:
         yield failed(
-            "trace log", directory, exc.detail, "keep a copy of the directory and look at its disk"
+            "trace log", log, exc.detail, "keep a copy of the directory and look at its disk"
         )
         return
     for time in last:
@@ -53,6 +54,6 @@ def _check_log(directory: Path, now: datetime, shown: str) -> Iterator[Finding]:
             yield failed(
                 "clock",
                 shown,
-                f"is before the last entry of log {directory.name} ({time})",
+                f"is before the last entry of log {log} ({time})",
                 _REMEDY,
             )

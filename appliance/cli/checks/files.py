@@ -10,6 +10,7 @@ from typing import Final
 
 from appliance.cli.checks.finding import Finding, failed, passed, warned
 from appliance.config import Config, Home, TokenTable
+from appliance.trace.space import THRESHOLDS
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ANYTHING: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -82,7 +83,16 @@ def check_spool(config: Config) -> Iterator[Finding]:
             f"make the directory writable for uid {os.geteuid()} (mode 700)",
         )
         return
-    free = shutil.disk_usage(spool).free
+    logs = config.home.logs
+    if logs.is_dir() and spool.stat().st_dev != logs.stat().st_dev:
+        yield failed(
+            "trace log",
+            logs,
+            f"on another file system than {spool}",
+            "move one of them: checkpoints are put in their place by a rename",
+        )
+    usage = shutil.disk_usage(spool)
+    free = usage.free
     room = f"{free / 1024**2:,.0f} MiB free"
     if free < config.trace.segment:
         yield failed(
@@ -91,7 +101,7 @@ def check_spool(config: Config) -> Iterator[Finding]:
             f"writable, but only {room}: less than one segment",
             "free space; without it no vector can be traced, so none is issued",
         )
-    elif free < _LITTLE_ROOM:
+    elif free < _LITTLE_ROOM or free < usage.total * THRESHOLDS[0]:
         yield warned("spool", spool, f"writable, {room}", "free space or move the spool")
     else:
         yield passed("spool", spool, f"writable, {room}")

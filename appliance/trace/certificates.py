@@ -1,0 +1,51 @@
+"""Certificates of the signers that traces speak of, kept beside the logs by fingerprint, so that a proof can be handed over complete.
+
+Only signers whose signature was found good, under a path that a convention trusts, get here: their number is the partners'. A
+certificate is durable before the entry that names it.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from appliance.trace.disk import Disk
+
+SUFFIX: Final = ".der"
+
+
+class CertificateShelf:
+    """The certificates kept so far."""
+
+    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
+        self._directory: Final = directory
+        self._disk: Final = disk or Disk()
+        self._kept: set[str] | None = None
+
+    def keep(self, certificate: bytes) -> None:
+        """Keep a DER certificate, once.
+
+        Raises:
+            OSError: it is not durable.
+        """
+        fingerprint = hashlib.sha256(certificate).hexdigest()
+        if self._kept is None:
+            if not self._directory.is_dir():
+                self._disk.make_directory(self._directory)
+            self._kept = {file.stem for file in self._directory.glob(f"*{SUFFIX}")}
+        if fingerprint not in self._kept:
+            self._write(self._directory / f"{fingerprint}{SUFFIX}", certificate)
+            self._kept.add(fingerprint)
+
+    def _write(self, file: Path, octets: bytes) -> None:
+        beside = file.with_suffix(".new")
+        descriptor = self._disk.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            rest = memoryview(octets)
+            while rest:
+                rest = rest[self._disk.write(descriptor, rest) :]
+            self._disk.fdatasync(descriptor)
+        finally:
+            self._disk.close(descriptor)
+        self._disk.rename(beside, file)
+        self._disk.fsync_directory(self._directory)

@@ -1,0 +1,64 @@
+"""The supervisor's own events, in the log `system`: start, stop, reload, keys, conventions, failed logins, ended processes.
+
+Promises that stating an event never waits and never raises: what cannot be traced is said in the diagnostic log.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from appliance.clock import Clock, format_instant
+from appliance.errors import ApplianceError
+from appliance.log import Log
+from appliance.trace.logs import TraceLogs
+from appliance.trace.record import Event, Receipt, TraceEntry
+
+_LOG: Final = Log("trace")
+
+
+class SystemLog:
+    """States events of the appliance itself."""
+
+    def __init__(self, logs: TraceLogs, clock: Clock) -> None:
+        self._logs: Final = logs
+        self._clock: Final = clock
+        self._conventions: Mapping[str, str] = {}
+        self._keys: Mapping[str, tuple[str, str]] = {}
+
+    def record(self, event: Event, **facts: str | None) -> None:
+        """State an event with fields of `TraceEntry`."""
+        blank = TraceEntry(event=event, time=format_instant(self._clock.now()))
+        try:
+            self._logs.append(msgspec.structs.replace(blank, **facts)).add_done_callback(_note_lost)
+        except ApplianceError as exc:
+            _LOG.error("event-not-traced", traced=event, detail=exc.detail)
+
+    def record_keys(self, keys: Mapping[str, tuple[str, str]]) -> None:
+        """State each signing key that is new or other than before: by name, fingerprints of certificate and public key."""
+        for key, (certificate, public_key) in keys.items():
+            if self._keys.get(key) != (certificate, public_key):
+                facts = {"certificate_sha256": certificate, "key_sha256": public_key}
+                self.record("key-in-service", key=key, **facts)
+        self._keys = keys
+
+    def record_conventions(self, directory: Path) -> None:
+        """State each convention file that is new, other than before, or gone, by its digest."""
+        found = {
+            file.stem: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted(directory.glob("*.toml"))
+        }
+        for convention, digest in found.items():
+            if self._conventions.get(convention) != digest:
+                self.record("convention-in-force", convention=convention, sha256=digest)
+        for convention in self._conventions.keys() - found.keys():
+            self.record("convention-withdrawn", convention=convention)
+        self._conventions = found
+
+
+def _note_lost(written: asyncio.Future[Receipt]) -> None:
+    if not written.cancelled() and written.exception() is not None:
+        _LOG.error("event-not-traced", detail=str(written.exception()))
