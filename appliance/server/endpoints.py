@@ -40,6 +40,9 @@ from appliance.vectors.model import IssuedVector, RequestContext, VectorRequest
 _METRICS_HEADERS: Final = ((b"content-type", CONTENT_TYPE.encode("ascii")),)
 
 
+LOG_PREFIX: Final = "/v1/log/"
+
+
 class ClientGone(Exception):
     """The peer hung up before its request was complete: there is nobody to answer."""
 
@@ -52,6 +55,7 @@ class Request:
     fields: Fields
     query: bytes
     receive: ASGIReceiveCallable
+    path: bytes = b""
 
     async def body(self) -> bytes:
         """Read the whole body; the protocol bounds its size and its slowness.
@@ -124,6 +128,16 @@ class Endpoints:
                 ]
             )
         )
+
+    async def read_log(self, request: Request) -> Answer:
+        """`GET /v1/log/{log}/{resource}`: checkpoint, tiles and bundles (C2SP tlog-tiles), and proofs (C2SP tlog-proof)."""
+        read_query(request.query, ())
+        path = request.path.decode("ascii", "replace").removeprefix(LOG_PREFIX)
+        log, _, resource = path.partition("/")
+        read = await self._operations.logs.read(log, resource, request.context.caller)
+        kind = b"text/plain; charset=utf-8" if read.is_text else b"application/octet-stream"
+        caching = b"private, max-age=31536000, immutable" if read.is_final else b"no-store"
+        return Answer(200, ((b"content-type", kind), (b"cache-control", caching)), read.octets)
 
     async def say_live(self, _request: Request) -> Answer:
         """`GET /healthz`."""

@@ -82,11 +82,23 @@ def _paths(settings: ServerSettings) -> Json:
         },
         "/v1/verifications": {"post": verify},
         "/v1/conventions": {"get": _get("List the conventions", _json(ConventionList))},
+        "/v1/log/{log}/{resource}": {"get": _log_resource()},
         "/healthz": {"get": _get("Tell that the process lives", _json(LiveAnswer))},
         "/readyz": {"get": _get("Tell whether every part works (503: not)", _json(ReadyAnswer))},
         "/metrics": {"get": _get("Prometheus metrics", {"text/plain": {}})},
         "/openapi.json": {"get": _get("This document", {"application/json": {}})},
     }
+
+
+def _log_resource() -> Json:
+    content = {"text/plain": {"schema": {"type": "string"}}, "application/octet-stream": {}}
+    get = _get("Read a log: checkpoint, tile/…, tile/entries/…, proof/INDEX", content)
+    described = {"log": "the log's name", "resource": "as C2SP tlog-tiles names it, or proof/INDEX"}
+    get["parameters"] = [
+        _parameter(name, text) | {"in": "path", "required": True}
+        for name, text in described.items()
+    ]
+    return get
 
 
 def _batch(settings: ServerSettings) -> Json:
@@ -123,7 +135,7 @@ def _post(summary: str, body: Json, content: Json) -> dict[str, object]:
     return _get(summary, content) | {"requestBody": {"required": True, "content": body}}
 
 
-def _parameter(name: str, description: str) -> Json:
+def _parameter(name: str, description: str) -> dict[str, object]:
     return {
         "name": name,
         "in": "query",

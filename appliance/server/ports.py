@@ -8,6 +8,7 @@ from appliance.conventions.model import Convention
 from appliance.errors import ApplianceError
 from appliance.vectors.model import (
     AcceptedVector,
+    Caller,
     IssuedVector,
     Receipt,
     RequestContext,
@@ -122,6 +123,29 @@ class ConventionCell(Protocol):
         """The registry in force."""
 
 
+class LogResource(Protocol):
+    """One resource of a trace log."""
+
+    @property
+    def octets(self) -> bytes:
+        """What it holds."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text rather than octets."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it will never change."""
+
+
+class LogReading(Protocol):
+    """`operations.readlog`."""
+
+    async def read(self, log: str, resource: str, caller: Caller) -> LogResource:
+        """Return a resource of a log, if the caller may have it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operations:
     """All that the routes call."""
@@ -130,4 +154,5 @@ class Operations:
     verify: Verifying
     health: Health
     conventions: ConventionCell
+    logs: LogReading
     exposition: Callable[[], bytes]

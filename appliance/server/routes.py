@@ -18,7 +18,7 @@ from appliance.metrics import REQUEST_SECONDS, REQUESTS
 from appliance.server.admission import Admission, Arrival, check_foreign
 from appliance.server.answers import Answer, internal_error, write_head
 from appliance.server.callers import CallerDirectory
-from appliance.server.endpoints import ClientGone, Endpoints, Request
+from appliance.server.endpoints import LOG_PREFIX, ClientGone, Endpoints, Request
 from appliance.server.ports import Operations
 from appliance.server.refusals import answer_refusal
 from appliance.server.request_id import FIELD, choose_request_id
@@ -26,6 +26,8 @@ from appliance.vectors.model import RequestContext
 
 _log: Final = Log("server")
 _NO_ROUTE: Final = "none"
+_LOG_PREFIX: Final = LOG_PREFIX.encode("ascii")
+_LOG_ROUTE: Final = f"{LOG_PREFIX}{{log}}/{{resource}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def list_routes(endpoints: Endpoints) -> tuple[Route, ...]:
         Route("/v1/vectors/batch", "POST", endpoints.issue_batch),
         Route("/v1/verifications", "POST", endpoints.verify),
         Route("/v1/conventions", "GET", endpoints.list_conventions),
+        Route(_LOG_ROUTE, "GET", endpoints.read_log),
         Route("/healthz", "GET", endpoints.say_live),
         Route("/readyz", "GET", endpoints.say_ready),
         Route("/metrics", "GET", endpoints.expose_metrics),
@@ -87,7 +90,7 @@ class ApiApplication:
         scope = cast("HTTPScope", scope)  # lifespan is off and upgrades are never taken
         arrival = cast("Arrival", scope["extensions"]["appliance"]["arrival"])
         request_id = choose_request_id(arrival.fields.get(FIELD))
-        route = self._by_path.get(scope["raw_path"])
+        route = self._find(scope["raw_path"])
         try:
             answer = await self._answer(scope, route, arrival, request_id, receive)
         except ClientGone:
@@ -105,6 +108,11 @@ class ApiApplication:
         await send({"type": "http.response.body", "body": answer.body})
         label = _NO_ROUTE if route is None else route.path
         self._note(label, answer.status, self._clock.monotonic() - began, request_id)
+
+    def _find(self, path: bytes) -> Route | None:
+        if path.startswith(_LOG_PREFIX):
+            return self._by_path[_LOG_ROUTE.encode("ascii")]
+        return self._by_path.get(path)
 
     async def _answer(
         self,
@@ -126,7 +134,8 @@ class ApiApplication:
                 Reason.METHOD_NOT_ALLOWED, f"{route.path} takes {' and '.join(route.methods)} only"
             )
         context = RequestContext(request_id, caller, peer.address)
-        return await route.endpoint(Request(context, fields, scope["query_string"], receive))
+        request = Request(context, fields, scope["query_string"], receive, scope["raw_path"])
+        return await route.endpoint(request)
 
     def _note(self, label: str, status: int, seconds: float, request_id: str) -> None:
         self._seconds[label].observe(seconds)
