@@ -1,8 +1,9 @@
-"""What the trace costs: durable entries per second, and how long an answer waits for its entry.
+"""What the trace costs: durable entries per second, how long an answer waits for its entry, and how long a log takes to verify.
 
 Two closed loops tell the rate (one writer; many waiting, which share commits). Two open loops tell the wait: another process announces
 arrivals at a steady rate, whatever becomes of them, and each is timed from its announcement to its receipt. Beside them stands what
-the disk itself does: one entry written and synchronised, again and again, by a program that does nothing else.
+the disk itself does: one entry written and synchronised, again and again, by a program that does nothing else. The logs are whole: every
+second, or every 8,192 entries, what is durable moves into tiles and a checkpoint is signed (in software; a token's time is not in it).
 """
 
 import argparse
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import shutil
 import socket
 import struct
 import sys
@@ -21,17 +23,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.clock import SystemClock
+from appliance.native import LogEdge
+from appliance.trace.checkpoint import Checkpoint, read_audit_key, write_note
 from appliance.trace.disk import Disk
+from appliance.trace.names import LogName
 from appliance.trace.record import Receipt, TraceEntry, write_entry
 from appliance.trace.segments import write_frame
-from appliance.trace.spool import Spool, SpoolSettings
+from appliance.trace.shard import Shard, ShardSettings
+from appliance.trace.verify import verify_log
 
 _STAMP: Final = struct.Struct("d")
 """When an arrival was announced: seconds of the machine's monotonic clock."""
 _PATIENCE: Final = 30.0
+_NAME: Final = LogName("worker-0", "standard", 2026)
+_PORTION: Final = 16_384
 _ENTRY: Final = TraceEntry(
     event="created",
     time="2026-03-01T10:00:00.000Z",
@@ -93,6 +104,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rates", type=_read_rates, default=(1000, 5000), help="arrivals/s (default 1000,5000)"
     )
+    parser.add_argument(
+        "--verify", type=int, default=0, metavar="N", help="also verify a log of N entries"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
 
@@ -108,10 +122,19 @@ def run(arguments: argparse.Namespace) -> int:
             ),
             *(measure_open(directory, rate, arguments.seconds) for rate in arguments.rates),
         ]
+        verified = measure_verify(directory, arguments.verify) if arguments.verify else None
     if arguments.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:
         _print_table(results)
+    if verified is not None:
+        seconds, processor, octets = verified
+        print(
+            f"verified {arguments.verify:,} entries ({octets / 1e6:,.0f} MB) in {seconds:.1f} s, "
+            f"{processor:.1f} s of processor: "
+            f"{arguments.verify / seconds:,.0f} entries/s",
+            file=sys.stderr if arguments.json else sys.stdout,
+        )
     return 0
 
 
@@ -130,14 +153,14 @@ def measure_disk(directory: Path, seconds: float) -> TraceResult:
 def measure_closed(directory: Path, waiting: int, seconds: float) -> TraceResult:
     """Have `waiting` appenders each append the next entry when the last one is durable."""
 
-    async def append(spool: Spool, sample: _Sample) -> None:
+    async def append(shard: Shard, sample: _Sample) -> None:
         while sample.is_running(seconds):
             began = time.monotonic()
-            await spool.append(_ENTRY)
+            await shard.append(_ENTRY)
             sample.latencies.append(time.monotonic() - began)
 
-    async def drive(spool: Spool, sample: _Sample) -> None:
-        await asyncio.gather(*(append(spool, sample) for _ in range(waiting)))
+    async def drive(shard: Shard, sample: _Sample) -> None:
+        await asyncio.gather(*(append(shard, sample) for _ in range(waiting)))
 
     return _measure(f"{waiting:,} waiting", directory, drive)
 
@@ -145,29 +168,80 @@ def measure_closed(directory: Path, waiting: int, seconds: float) -> TraceResult
 def measure_open(directory: Path, rate: int, seconds: float) -> TraceResult:
     """Append at each arrival; arrivals do not wait for receipts."""
 
-    async def drive(spool: Spool, sample: _Sample) -> None:
+    async def drive(shard: Shard, sample: _Sample) -> None:
         with _arrivals(rate, seconds) as ours:
-            await _Arrivals(spool, sample, ours, round(rate * seconds)).run()
+            await _Arrivals(shard, sample, ours, round(rate * seconds)).run()
 
     return _measure(f"{rate:,}/s arriving", directory, drive)
 
 
 def _measure(
-    scenario: str, directory: Path, drive: Callable[[Spool, "_Sample"], Awaitable[None]]
+    scenario: str, directory: Path, drive: Callable[[Shard, "_Sample"], Awaitable[None]]
 ) -> TraceResult:
     async def measure() -> TraceResult:
-        disk = _CountingDisk()
-        log = f"log-{time.monotonic_ns()}"
-        spool = Spool.open(directory, log, SpoolSettings(), SystemClock(), disk)
-        await spool.append(_ENTRY)
+        disk, signer = _CountingDisk(), _Signer()
+        home = directory / f"home-{time.monotonic_ns()}"
+        settings = ShardSettings(
+            home / "spool", home / "log", home / "certificates", "bench/trace", (signer.key,)
+        )
+        shard = Shard.open(_NAME, settings, signer, SystemClock(), disk)
+        await shard.append(_ENTRY)
         disk.commits = 0
         sample = _Sample()
-        await drive(spool, sample)
+        await drive(shard, sample)
         result = sample.sum_up(scenario, disk)
-        await spool.aclose()
+        await shard.aclose()
+        shutil.rmtree(home)
         return result
 
     return uvloop.run(measure())
+
+
+def measure_verify(directory: Path, entries: int) -> tuple[float, float, int]:
+    """Make a log of so many entries, and verify it from its files and the public key; return seconds, processor seconds and octets."""
+    signer = _Signer()
+    log = directory / str(_NAME)
+    origin = f"bench/trace/{_NAME}"
+    edge = LogEdge(0, [], b"")
+    opening = TraceEntry(
+        event="log-opened", time=_ENTRY.time, origin=origin, audit_key=signer.key.vkey(origin)
+    )
+    octets = [write_entry(opening)]
+    size = 0
+    while edge.size < entries:
+        wanted = min(_PORTION, entries - edge.size) - len(octets)
+        # Every entry is another one, as in life: a verifier that remembers hashes gains nothing.
+        octets += [
+            write_entry(msgspec.structs.replace(_ENTRY, request_id=f"{edge.size + at:024}"))
+            for at in range(wanted)
+        ]
+        growth = edge.grow(octets)
+        for path, content in growth.files:
+            (log / path).parent.mkdir(parents=True, exist_ok=True)
+            (log / path).write_bytes(content)
+            size += len(content)
+        edge, octets = growth.edge, []
+    checkpoint = Checkpoint(origin, edge.size, edge.root)
+    signature = signer.sign(origin, edge.size, edge.root, 0, [])
+    (log / "checkpoint").write_bytes(write_note(checkpoint, signer.key, signature))
+    began, processor = time.monotonic(), time.process_time()
+    verify_log(log, [signer.key])
+    return time.monotonic() - began, time.process_time() - processor, size
+
+
+class _Signer:
+    """An audit key in software."""
+
+    def __init__(self) -> None:
+        self._private: Final = Ed25519PrivateKey.generate()
+        public = self._private.public_key()
+        self.key: Final = read_audit_key(
+            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        )
+
+    def sign(self, origin: str, size: int, root: bytes, first: int, proof: list[bytes]) -> bytes:
+        del first, proof
+        return self._private.sign(Checkpoint(origin, size, root).text.encode())
 
 
 class _CountingDisk(Disk):
@@ -207,9 +281,9 @@ class _Arrivals:
     """Appends an entry for each stamp that comes in, until as many receipts are there."""
 
     def __init__(
-        self, spool: Spool, sample: _Sample, arriving: socket.socket, expected: int
+        self, shard: Shard, sample: _Sample, arriving: socket.socket, expected: int
     ) -> None:
-        self._spool: Final = spool
+        self._shard: Final = shard
         self._sample: Final = sample
         self._arriving: Final = arriving
         self._expected: Final = expected
@@ -241,7 +315,7 @@ class _Arrivals:
             if len(self._sample.latencies) == self._expected:
                 self._all.set_result(None)
 
-        self._spool.append(_ENTRY).add_done_callback(note)
+        self._shard.append(_ENTRY).add_done_callback(note)
 
 
 @contextlib.contextmanager
