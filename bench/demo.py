@@ -19,6 +19,8 @@ import xmlsec
 from lxml import etree  # noqa: TID251 - the independent verifier's own reader
 
 from appliance.config import Home
+from appliance.trace.checkpoint import read_audit_key
+from appliance.trace.verify import verify_log
 from appliance.trace.view import LogPlace
 from bench.ceiling import Ceiling, measure_home_ceiling
 from bench.load import LoadResult, run_load
@@ -234,6 +236,10 @@ def _check_trace(home: Path, first: _Receipt) -> None:
         raise DemoFailed("the trace does not hold the vectors")
     told = ", ".join(f"{count:,} {event}" for event, count in sorted(events.items()))
     _say("trace", f"read back from disk, every entry's hash right: {told}")
+    key = read_audit_key((home / "pki" / "audit.pem").read_bytes())
+    verified = verify_log(place.logs / first["log"], [key])
+    size = verified.checkpoint.size
+    _say("", f"{size:,} entries verified against the checkpoint that the token's audit key signed")
 
 
 def _say_title(text: str) -> None:
