@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 from appliance.errors import ConfigurationError
-from bench import ceiling, demo, faults, lanes, load, native, trace
+from bench import cache, ceiling, demo, faults, lanes, load, native, trace
 from hsm.errors import HsmError
 
 _TOOLS: Final = {
@@ -18,6 +18,7 @@ _TOOLS: Final = {
         "the XML core beside lxml, python-xmlsec and signxml, on the same documents",
     ),
     "trace": (trace, "durable trace entries per second, and how long an answer waits for its own"),
+    "cache": (cache, "a vector given out again, and one that comes twice: microseconds each"),
     "demo": (demo, "the tour that `make run` gives"),
 }
 _UNUSABLE: Final = 2

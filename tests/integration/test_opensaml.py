@@ -1,8 +1,10 @@
 """Another stack on either side: OpenSAML accepts every kind of vector we emit, and we verify what OpenSAML and python-xmlsec sign."""
 
 import asyncio
+import base64
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import xmlsec
@@ -130,3 +132,28 @@ def test_we_accept_what_python_xmlsec_signs(
     accepted = judge(Question(etree.tostring(root)), registry, NOW).accepted
     assert accepted is not None
     assert (accepted.subject, accepted.vector.variant) == ("Zoé", "A")
+
+
+def test_a_strict_provider_takes_what_we_emit(pki: Pki, tmp_path: Path) -> None:
+    """What the production provider insists on (DOMAIN 7): a bare UUID, the exact audience, the level without white space, leaf first."""
+    octets = dict(zip(KINDS, issue_every_kind(tmp_path, pki), strict=True))["2.0-A-uuid"]
+    root = etree.fromstring(octets)
+    names = {
+        "s": "urn:oasis:names:tc:SAML:2.0:assertion",
+        "d": "http://www.w3.org/2000/09/xmldsig#",
+    }
+    assert str(UUID(root.get("ID"))) == root.get("ID")
+    assert root.findtext(".//s:Audience", namespaces=names) == CLIENT.audience
+    assert root.findtext(".//s:AuthnContextClassRef", namespaces=names) == CLIENT.levels[0]
+    chain = [base64.b64decode(each.text) for each in root.iterfind(".//d:X509Certificate", names)]
+    assert chain == pki.leaf.chain
+    strict = make_partner(
+        tmp_path / "strict",
+        pki,
+        id_style="uuid",
+        skew=0.0,
+        maximum_lifetime=7200.0,
+        levels=frozenset({CLIENT.levels[0]}),
+        unknown_pagms="refuse",
+    )
+    assert judge(Question(octets), strict, NOW).accepted is not None
