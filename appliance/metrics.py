@@ -132,6 +132,9 @@ SPOOL_PENDING: Final = Gauge(
     "Trace entries accepted and not yet durable.",
     multiprocess_mode="livesum",
 )
+REPLAYS: Final = Counter(
+    "appliance_replays", "Accepted vectors that had come before, by convention.", ["convention"]
+)
 CRL_SECONDS_LEFT: Final = Gauge(
     "appliance_crl_seconds_left",
     "Until the first next update among the newest CRLs of a directory; negative when it is past.",

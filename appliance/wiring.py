@@ -438,7 +438,7 @@ def _open_shared(
     password = None if table.password_file is None else read_secret(table.password_file)
     valkey = Valkey(ValkeySettings(table.address, password, table.within))
     stack.push_async_callback(valkey.aclose)
-    return SharedReplayGate(valkey), SealedVectors(valkey, seal_key)
+    return SharedReplayGate(valkey), SealedVectors(valkey, seal_key, SystemClock())
 
 
 def _cache_limits(config: Config) -> CacheLimits:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from appliance.cache.replay_guard import Received
 from appliance.cache.valkey import Valkey, ValkeyUnavailable
+from appliance.clock import Clock
 from appliance.errors import Reason, ReplayGuardUnavailable
 from appliance.log import Log
 
@@ -22,24 +23,28 @@ SEAL_KEY_OCTETS: Final = 32
 
 _LOG: Final = Log("cache")
 _NONCE: Final = 12
+_REST: Final = 1.0  # seconds
 
 
 class SealedVectors:
     """Of `cache.vector_cache`'s kind `SharedVectors`."""
 
-    def __init__(self, valkey: Valkey, seal_key: bytes) -> None:
+    def __init__(self, valkey: Valkey, seal_key: bytes, clock: Clock) -> None:
         self._valkey: Final = valkey
         self._seal: Final = AESGCM(seal_key)
-        self._is_silent = False
+        self._clock: Final = clock
+        self._rests_until: float | None = None
 
     async def find(self, key: bytes) -> bytes | None:
         """Return what an appliance kept; None when it is not there, or not what one of us sealed."""
+        if self._is_resting():
+            return None
         try:
             sealed = await self._valkey.find(b"vector:" + key)
         except ValkeyUnavailable as exc:
-            self._say_lost(exc)
+            self._rest(exc)
             return None
-        self._is_silent = False
+        self._rests_until = None
         if sealed is None:
             return None
         try:
@@ -50,20 +55,25 @@ class SealedVectors:
 
     async def keep(self, key: bytes, octets: bytes, ends: datetime) -> None:
         """Keep octets until `ends`; without the server they are not kept."""
+        if self._is_resting():
+            return
         nonce = os.urandom(_NONCE)
         sealed = nonce + self._seal.encrypt(nonce, octets, key)
         try:
             await self._valkey.set(b"vector:" + key, sealed, int(ends.timestamp() * 1000))
         except ValkeyUnavailable as exc:
-            self._say_lost(exc)
+            self._rest(exc)
 
-    def _say_lost(self, cause: Exception) -> None:
-        """Say it once, until the server answers again."""
-        if not self._is_silent:
+    def _is_resting(self) -> bool:
+        return self._rests_until is not None and self._clock.monotonic() < self._rests_until
+
+    def _rest(self, cause: Exception) -> None:
+        """Leave a server that does not answer alone for a second, so that no request waits for it; say so once."""
+        if self._rests_until is None:
             _LOG.warning(
                 "shared-vectors-lost", cause=str(cause), next="every appliance signs its own"
             )
-        self._is_silent = True
+        self._rests_until = self._clock.monotonic() + _REST
 
 
 class SharedReplayGate:

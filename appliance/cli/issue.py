@@ -42,6 +42,13 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--pagm", action="append", default=[], metavar="P", help="a profile to grant; repeatable"
     )
     issue.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="R",
+        help="a local role, for the profiles that the convention maps it to; repeatable",
+    )
+    issue.add_argument(
         "--level",
         metavar="URI",
         help="how the user was authenticated (default: the convention's first)",
@@ -58,7 +65,11 @@ def run_issue(arguments: argparse.Namespace) -> int:
     """Print the assertion's octets, or the whole answer as JSON."""
     config = load_config(arguments.home)
     request = VectorRequest(
-        arguments.convention, arguments.subject, tuple(arguments.pagm), arguments.level
+        convention=arguments.convention,
+        subject=arguments.subject,
+        pagms=tuple(arguments.pagm),
+        authn_context=arguments.level,
+        roles=tuple(arguments.role),
     )
     output = Output(as_json=arguments.json)
     answer = ask_service(

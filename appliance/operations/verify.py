@@ -31,6 +31,7 @@ from appliance.trust.ocsp import OcspWanted
 from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("verify")
+_replays: Final = cache(metrics.REPLAYS.labels)
 _counter: Final = cache(metrics.VERIFICATIONS.labels)  # by convention and fault: closed lists both
 
 
@@ -135,8 +136,8 @@ class VerifyOperation:
                 raise
             _LOG.warning("replay-not-noticed", convention=accepted.convention, detail=exc.detail)
             return judgement, False
+        _replays(accepted.convention).inc()
         if accepted.replay == "log":
-            _LOG.info("replayed", convention=accepted.convention, id=vector.assertion_id)
             return judgement, True
         refusal = VectorRefused(
             Reason.REPLAYED, "a vector of this issuer with this ID was accepted before"

@@ -179,3 +179,17 @@ def test_diff_of_a_file_and_its_like(appliance: CommandLine, home: Path, tmp_pat
     other = appliance("convention", "diff", "--home", home, "demo-client", copy)
     assert (other.code, other.stdout) == (1, b"lifetime\n  - 3600 s\n  + 7200 s\n")
     assert appliance("convention", "diff", "--home", home, "absent", copy).code == 2
+
+
+@pytest.mark.hsm
+def test_roles_from_the_command_line(appliance: CommandLine, home: Path) -> None:
+    """`issue --role` grants what the convention maps the role to, and states no role."""
+    with (home / "conventions" / "demo-client.toml").open("a") as file:
+        file.write('\n[roles]\nchef = ["PAGM_GESTION", "PAGM_CONSULTATION"]\n')
+    asking = ("issue", "--home", home, "--convention", "demo-client", "--role")
+    issued = appliance(*asking, "chef")
+    assert issued.code == 0
+    assert b">PAGM_GESTION<" in issued.stdout
+    assert b"chef" not in issued.stdout
+    refused = appliance(*asking, "directeur")
+    assert (refused.code, "role-unknown" in refused.stderr) == (1, True)

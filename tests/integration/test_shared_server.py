@@ -12,7 +12,7 @@ from appliance.cache.appliances import SealedVectors, SharedReplayGate
 from appliance.cache.replay_guard import Received
 from appliance.cache.valkey import Valkey, ValkeySettings, ValkeyUnavailable
 from appliance.cache.vector_cache import CacheLimits, VectorCache
-from appliance.clock import FixedClock
+from appliance.clock import FixedClock, SystemClock
 from appliance.config import load_config, read_secret
 from appliance.errors import ConfigurationError, ReplayGuardUnavailable
 from appliance.vectors.model import IssuedVector
@@ -88,7 +88,7 @@ def test_without_the_server_nobody_is_let_through(tmp_path: Path) -> None:
         client = Valkey(wrong)
         with pytest.raises(ReplayGuardUnavailable, match=r"\[shared\]"):
             await SharedReplayGate(client).record(received("x"), datetime.now(UTC))
-        vectors = SealedVectors(client, SEAL_KEY)
+        vectors = SealedVectors(client, SEAL_KEY, SystemClock())
         await vectors.keep(b"k" * 32, b"octets", datetime.now(UTC) + timedelta(hours=1))
         assert await vectors.find(b"k" * 32) is None
         await client.aclose()
@@ -105,7 +105,10 @@ def test_entries_are_sealed_to_their_place(server: Path) -> None:
 
     async def run() -> None:
         client = Valkey(settings(server))
-        ours, theirs = SealedVectors(client, SEAL_KEY), SealedVectors(client, bytes(32))
+        ours, theirs = (
+            SealedVectors(client, SEAL_KEY, SystemClock()),
+            SealedVectors(client, bytes(32), SystemClock()),
+        )
         first, second = os.urandom(32), os.urandom(32)
         await ours.keep(first, b"agent-0042", ends)
         assert await ours.find(first) == b"agent-0042"
@@ -145,7 +148,9 @@ def test_appliances_share_vectors(server: Path, tmp_path: Path) -> None:
 
     async def issue(directory: Path, seal_key: bytes) -> IssuedVector:
         client = Valkey(settings(server))
-        vectors = VectorCache(CacheLimits(10, 10**7), (SealedVectors(client, seal_key),))
+        vectors = VectorCache(
+            CacheLimits(10, 10**7), (SealedVectors(client, seal_key, SystemClock()),)
+        )
         # By the server's clock, which drops what has run out.
         clock = FixedClock(datetime.now(UTC))
         async with make_room(directory, HOLDERS, REUSING, vectors=vectors, clock=clock) as room:
