@@ -16,7 +16,7 @@ from cryptography import x509
 from appliance.cli.checks.audit import check_audit
 from appliance.cli.checks.certificates import check_chain
 from appliance.cli.checks.clock import check_clock
-from appliance.cli.checks.conventions import check_signing, read_conventions
+from appliance.cli.checks.conventions import check_agreement, check_signing, read_conventions
 from appliance.cli.checks.files import check_home, check_pin_source, check_run, check_spool
 from appliance.cli.checks.finding import Finding, Level, failed, passed, unreadable, warned
 from appliance.cli.checks.tokens import check_tokens
@@ -118,6 +118,7 @@ def _examine_keys(config: Config, clock: Clock) -> Iterator[Finding]:
     conventions, unread = read_conventions(home)
     yield from unread
     yield from check_signing(home, conventions, chains)
+    yield from check_agreement(home, conventions, now)
     yield from check_tokens(config, chains)
     yield from findings
     for convention in conventions:

@@ -112,6 +112,24 @@ def test_check_names_what_does_not_fit(appliance: CommandLine, home: Path) -> No
     assert b"both are for the same issuer, audience and recipient" in ended.stdout
 
 
+@pytest.mark.hsm
+def test_doctor_compares_conventions_too(appliance: CommandLine, home: Path) -> None:
+    """What does not fit, and what is not in force, is a warning of `doctor`: the service would start."""
+    edit(home / "conventions" / "demo-provider.toml", '# replay = "log"', 'replay = "refuse"')
+    edit(home / "conventions" / "demo-client.toml", "# allowed = false", "allowed = true")
+    client = home / "conventions" / "demo-client.toml"
+    client.write_text(f"valid_until = 2026-01-01T00:00:00Z\n{client.read_text()}")
+    ended = appliance("doctor", "--home", home, "--json")
+    warnings = [
+        line["found"]
+        for line in ended.lines
+        if line.get("check") == "convention" and line["level"] == "warning"
+    ]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("demo-client and demo-provider: reuse.allowed = true")
+    assert warnings[1].startswith("is not in force now")
+
+
 def test_exported_here_imported_there(appliance: CommandLine, home: Path, tmp_path: Path) -> None:
     """What one side exports the other imports as its mirror image; nothing that is only ours goes along."""
     edit(home / "conventions" / "demo-client.toml", "# attributes = []", 'attributes = ["service"]')

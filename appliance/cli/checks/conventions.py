@@ -1,6 +1,7 @@
 """Conventions: does each file load, and does the key it names exist and fit the algorithm."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from appliance.cli.checks.finding import Finding, failed, passed, unreadable, warned
 from appliance.config import Home
+from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.errors import ConfigurationError
@@ -54,6 +56,27 @@ def check_signing(
         yield from wrong
         if not wrong:
             yield passed("convention", file, f"client, signs with {', '.join(convention.keys)}")
+
+
+def check_agreement(
+    home: Home, conventions: Sequence[Convention], now: datetime
+) -> Iterator[Finding]:
+    """Look at the conventions beside each other, and at those that are not in force."""
+    for found in find_contradictions(conventions):
+        yield warned(
+            "convention",
+            home.conventions,
+            f"{found.first} and {found.second}: {found.detail}",
+            "change one of the two files",
+        )
+    for convention in conventions:
+        if not convention.period.covers(now):
+            yield warned(
+                "convention",
+                home.conventions / f"{convention.id}.toml",
+                "is not in force now: nothing is issued or accepted under it",
+                "see valid_from and valid_until; remove the file when it has served its time",
+            )
 
 
 def _check_key(
