@@ -2,7 +2,8 @@
 
 Owns the process: `python -m hsm.lane`, settings as one line of JSON on standard input, reports as lines of JSON on standard output.
 Promises to listen only after every key is proven, to say between two frames that it is alive when its parent asks, to answer the
-frame in hand before it ends on SIGTERM, and to end when standard input does, because its parent is gone. Ends with status 3 when it cannot open, 4 when its session is lost, and by SIGALRM when the
+frame in hand before it ends on SIGTERM, to end when standard input does, because its parent is gone, and never to fork. Ends with
+status 3 when it cannot open, 4 when its session is lost, and by SIGALRM when the
 module hangs: the cure for each is a new lane.
 """
 
@@ -45,6 +46,7 @@ def main() -> int:
     signal.signal(
         signal.SIGALRM, signal.SIG_DFL
     )  # the call deadline ends the process, whatever the parent ignored
+    forbid_fork()
     settings = _read_settings()
     token = OpenToken(settings)
     try:
@@ -78,6 +80,11 @@ def main() -> int:
     stop_signal.disarm()
     _report(LaneEnded(signer.counts(), _finding_of(signer.broken), signer.proofs()))
     return _close(settings, signer, inode)
+
+
+def forbid_fork() -> None:
+    """End the process rather than fork it: a child would share session, login and locks of the module (PKCS#11 2.40, 6.7.1)."""
+    os.register_at_fork(before=os.abort)
 
 
 class _CountReports:

@@ -6,6 +6,8 @@ Logins are counted where they happen: in the shim, between the lanes and SoftHSM
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -399,3 +401,10 @@ def test_without_a_certificate_the_token_is_taken_at_its_word(
         return lane
 
     assert asyncio.run(run()).pid > 0
+
+
+def test_a_lane_never_forks() -> None:
+    """Whatever would fork a lane's process ends it instead: a child would share the module's session."""
+    code = "import os; from hsm.lane import forbid_fork; forbid_fork(); os.fork()"
+    done = subprocess.run([sys.executable, "-c", code], timeout=30, check=False)
+    assert done.returncode == -signal.SIGABRT

@@ -84,15 +84,35 @@ def test_an_unfit_key_is_named(
     token: SoftHsmToken, short_path: Path, name: str, code: str, said: str
 ) -> None:
     """What could leave the token, may not sign, stands twice, is of another kind or cannot prove itself: the lane says which."""
-    pin_file = write_pin(short_path / "pin", PIN)
-    settings = LaneSettings(
-        token=token.settings("odd", PinFile(str(pin_file)), short_path),
-        keys=(KeySettings("unfit", name, name),),
-        socket=str(short_path / "lane.sock"),
-        allowed_uids=(0,),
-    )
+    settings = describe_lane(token, short_path, KeySettings("unfit", name, name))
     with pytest.raises(HsmError, match=said) as raised:
         asyncio.run(start_lane(settings))
     assert raised.value.finding.code == code
     assert raised.value.target.key == "unfit"
     assert not Path(settings.socket).exists()
+
+
+def describe_lane(token: SoftHsmToken, directory: Path, key: KeySettings) -> LaneSettings:
+    """Describe a lane with one key."""
+    pin_file = write_pin(directory / "pin", PIN)
+    return LaneSettings(
+        token=token.settings("odd", PinFile(str(pin_file)), directory),
+        keys=(key,),
+        socket=str(directory / "lane.sock"),
+        allowed_uids=(0,),
+    )
+
+
+@pytest.mark.parametrize("name", ["10", "11"])
+def test_a_demonstration_takes_a_key_that_could_leave(
+    token: SoftHsmToken, short_path: Path, name: str
+) -> None:
+    """Only where the configuration says `demo` does such a key sign."""
+    key = KeySettings("demo", name, name, may_leave=True)
+
+    async def run() -> None:
+        lane = await start_lane(describe_lane(token, short_path, key))
+        assert [each.name for each in lane.ready.keys] == ["demo"]
+        await lane.stop()
+
+    asyncio.run(run())

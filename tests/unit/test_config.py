@@ -77,6 +77,9 @@ def test_a_key_is_described_for_its_lane(tmp_path: Path) -> None:
     settings = key_settings(config, key, b"spki")
     assert (settings.name, settings.label, settings.id) == ("k", "l", "01")
     assert settings.public_key == b"spki"
+    assert not settings.may_leave
+    demo = load_config(write_home(tmp_path, "demo = true\n" + TOKEN + PIN_FILE + KEY))
+    assert key_settings(demo, demo.keys[0], None).may_leave
 
 
 @pytest.mark.parametrize(
