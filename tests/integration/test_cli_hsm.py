@@ -103,7 +103,7 @@ def test_conventions(appliance: CommandLine, demo_home: Path, tmp_path: Path) ->
     assert (shown["role"], shown["lifetime"], shown["key"]) == ("client", 3600.0, "demo-rsa")
     assert b"3600 s" in appliance("convention", "show", "demo-client", "--home", demo_home).stdout
     unknown = appliance("convention", "show", "other", "--home", demo_home)
-    assert (unknown.code, "demo-client" in unknown.stderr) == (1, True)
+    assert (unknown.code, "demo-client" in unknown.stderr) == (2, True)
     assert appliance("convention", "check", "--home", demo_home).code == 0
     home = copy_home(demo_home, tmp_path)
     edit(home / "conventions" / "demo-client.toml", "issuer =", "isuer =")
