@@ -86,7 +86,6 @@ def authorize_issue(
         reuse=choose_reuse(convention, request.reuse),
         convention_sha256=registry.fingerprint(convention) if convention.reuse else "",
         reuse_margin=convention.reuse_margin,
-        trace=convention.trace,
     )
 
 
@@ -151,5 +150,4 @@ def authorize_received(
         legacy_sha1=signing.legacy_sha1,
         skew=convention.skew,
         replay=convention.replay,
-        trace=convention.trace,
     )

@@ -63,18 +63,6 @@ class VectorRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles: tuple[str, ...] = ()
 
 
-class TracePolicy(Protocol):
-    """How much the trace says, and for how long, as the convention has it."""
-
-    @property
-    def level(self) -> Literal["full", "pseudonymous", "minimal"]:
-        """How much."""
-
-    @property
-    def retention(self) -> int:
-        """How many years."""
-
-
 @dataclass(frozen=True, slots=True)
 class AuthorizedRequest:
     """What the convention lets this caller state; resolved facts, no longer the convention.
@@ -94,7 +82,6 @@ class AuthorizedRequest:
         key_info: the signer's certificate alone, or its whole chain.
         reuse: whether a vector that states the same will do, `reuse_margin` seconds before its end at the latest.
         convention_sha256: of everything the convention says; another one, and no earlier vector will do.
-        trace: how the events of this vector are traced.
     """
 
     convention: str
@@ -120,7 +107,6 @@ class AuthorizedRequest:
     reuse: bool = False
     reuse_margin: float = 0.0
     convention_sha256: str = ""
-    trace: TracePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +198,6 @@ class AcceptedVector:
         attributes: those the convention declares.
         skew: seconds after NotOnOrAfter for which it would still be accepted.
         replay: what the convention does about a vector that comes twice.
-        trace: how the events of this vector are traced.
     """
 
     vector: VerifiedVector
@@ -223,4 +208,3 @@ class AcceptedVector:
     legacy_sha1: bool
     skew: float
     replay: Literal["off", "log", "refuse"]
-    trace: TracePolicy

@@ -84,11 +84,11 @@ def test_full_guard_refuses_where_once_is_the_rule(pki: Pki, tmp_path: Path) -> 
     messages = [make_vector(Signing(pki.leaf)) for _ in range(128)]
 
     async def run(policy: str) -> list[Verdict]:
-        prepare_guard(tmp_path / policy, 1, NOW)
+        prepare_guard(tmp_path / f"{policy}.guard", 1, NOW)
         async with make_room(tmp_path, {}, make_provider(tmp_path, replay=policy)) as room:
-            with ReplayGuard(tmp_path / policy) as guard:
+            with ReplayGuard(tmp_path / f"{policy}.guard") as guard:
                 verify = VerifyOperation(
-                    room.cell, room.spool, FixedClock(NOW), LocalReplayGate(guard)
+                    room.cell, room.trace, FixedClock(NOW), LocalReplayGate(guard)
                 )
                 return [await verify.verify(each, CONTEXT, None, None) for each in messages]
 

@@ -15,10 +15,11 @@ from appliance.cache.shared_memory import SharedMemory, prepare_shared_memory
 from appliance.cache.vector_cache import CacheLimits, VectorCache
 from appliance.conventions.registry import Registry
 from appliance.errors import ApplianceError, HsmUnavailable, Reason
+from appliance.signing.keyring import Keyring
 from appliance.vectors.model import IssuedVector, RequestContext, VectorRequest
-from tests.issuing import Room, make_room
+from tests.issuing import KeyRef, Room, make_room
 from tests.partners import CLIENT, CONTEXT
-from tests.pki import NOW, make_pki, rsa_key
+from tests.pki import NOW, make_pki, rsa_key, write_pem
 
 PKI = make_pki("partner")
 HOLDERS = {"signer": PKI.leaf, "next": PKI.certify_leaf("next", rsa_key("next"))}
@@ -69,7 +70,8 @@ def test_same_statement_same_vector(tmp_path: Path) -> None:
         assert len(room.signer.calls) == 1
         created, reused = room.entries()
         assert (reused.event, reused.request_id) == ("reused", "request-2")
-        assert (reused.creation_log, reused.creation_index) == ("tests", 0)
+        place = first.receipt.log, first.receipt.index
+        assert (reused.creation_log, reused.creation_index) == place
         assert reused.assertion_id == created.assertion_id
         assert (reused.subject, reused.issuer) == (None, None)
         return [first, second]
@@ -77,7 +79,7 @@ def test_same_statement_same_vector(tmp_path: Path) -> None:
     first, second = run(tmp_path, script)
     assert (first.reused, second.reused) == (False, True)
     assert first.vector.assertion.octets == second.vector.assertion.octets
-    assert (first.receipt.index, second.receipt.index) == (0, 1)
+    assert second.receipt.index == first.receipt.index + 1
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,20 @@ def test_changed_convention_or_key_ends_reuse(tmp_path: Path) -> None:
         return reused
 
     assert run(tmp_path, script) == [False, True, *[False] * 4]
+
+
+def test_renewed_certificate_ends_reuse(tmp_path: Path) -> None:
+    """The certificate stands in the vector: with another one for the same key, no earlier vector will do."""
+    renewed = PKI.certify_leaf("application", PKI.leaf.key)
+
+    async def script(room: Room, _clock: MovingClock) -> list[bool]:
+        found = [await room.issue.issue(REQUEST, CONTEXT) for _ in range(2)]
+        write_pem(room.directory / "signer.pem", renewed, *reversed(PKI.authorities))
+        room.keyring.adopt(Keyring.load([KeyRef("signer", room.directory / "signer.pem")]))
+        found += [await room.issue.issue(REQUEST, CONTEXT) for _ in range(2)]
+        return [each.reused for each in found]
+
+    assert run(tmp_path, script) == [False, True, False, True]
 
 
 def test_requests_that_miss_together_are_signed_once(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from appliance.conventions.model import TracePolicy
 from appliance.errors import (
     ConventionViolation,
     HsmUnavailable,
@@ -295,7 +294,6 @@ def test_an_accepted_vector_is_stated():
         legacy_sha1=False,
         skew=60.0,
         replay="log",
-        trace=TracePolicy(),
     )
     verdict = Verdict(accepted, None, checks_of(None), Receipt("w0", 41))
     verifier = ScriptedVerifier(verdict)
