@@ -1,6 +1,7 @@
 """A real Valkey or Redis server of this machine, on a unix socket, empty and for the tests alone."""
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +20,21 @@ def run_valkey(directory: Path) -> Iterator[Path]:
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         pytest.skip("neither valkey-server nor redis-server is installed (Debian has both)")
-    socket = directory / "valkey.sock"
+    address = directory / "valkey.sock"
     command = [
-        *(found, "--port", "0", "--unixsocket", str(socket), "--requirepass", PASSWORD),
+        *(found, "--port", "0", "--unixsocket", str(address), "--requirepass", PASSWORD),
         *("--save", "", "--appendonly", "no", "--dir", str(directory)),
     ]
     with (directory / "valkey.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        wait_until(socket.exists, 20, "the server's socket")
-        yield socket
+        wait_until(lambda: _answers(address), 20, "the server to answer")
+        yield address
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _answers(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(address)) == 0
