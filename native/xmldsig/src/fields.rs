@@ -157,8 +157,10 @@ impl AssertionFields {
             }
             return Ok(());
         }
-        let values = values.map(|value| document.text(value));
-        self.attributes.entry(name).or_default().extend(values);
+        let attribute = self.attributes.entry(name).or_default();
+        for value in values {
+            attribute.push(simple(document, value)?);
+        }
         Ok(())
     }
 }
@@ -201,5 +203,41 @@ mod tests {
         assert_eq!(fields(markup, "a", "a"), refused);
         assert_eq!(fields("a", markup, "a"), refused);
         assert_eq!(fields("a", "a", markup), refused);
+        // The same of any other attribute.
+        let other = "</AttributeValue></Attribute><Attribute Name=\"role\"><AttributeValue>ad<b>evil</b>min";
+        assert_eq!(fields("a", "a", other), refused);
+    }
+
+    #[test]
+    fn what_stands_twice_is_refused() {
+        let subject = Err(Error::Structure("the Subject has several NameIDs"));
+        assert_eq!(fields("a", "a</NameID><NameID>b", "a"), subject);
+        let statement = |inside: &str| {
+            let end = "</AttributeValue></Attribute></AttributeStatement>";
+            let start = "<AttributeStatement><Attribute Name=\"n\"><AttributeValue>";
+            fields("a", "a", &["1", end, inside, start].concat())
+        };
+        let level = |level: &str| format!("<AuthnContextClassRef>{level}</AuthnContextClassRef>");
+        let context = |levels: &str| format!("<AuthnContext>{levels}</AuthnContext>");
+        let authn = |contexts: &str| format!("<AuthnStatement>{contexts}</AuthnStatement>");
+        let (one, two) = (level("l"), level("m"));
+        let read = statement(&authn(&context(&one))).unwrap();
+        assert_eq!(read.authn_context.as_deref(), Some("l"));
+        for (twice, rule) in [
+            (
+                [authn(&context(&one)), authn(&context(&two))].concat(),
+                "the assertion has several AuthnStatements",
+            ),
+            (
+                authn(&[context(&one), context(&two)].concat()),
+                "the AuthnStatement has several AuthnContexts",
+            ),
+            (
+                authn(&context(&[one, two].concat())),
+                "the AuthnContext has several AuthnContextClassRefs",
+            ),
+        ] {
+            assert_eq!(statement(&twice), Err(Error::Structure(rule)));
+        }
     }
 }

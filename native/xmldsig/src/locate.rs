@@ -173,6 +173,23 @@ pub(crate) fn check_structure(document: &Document<'_>) -> Result<(), Error> {
     if only("Conditions").1 {
         return Err(Error::Structure("the assertion has several Conditions"));
     }
+    check_subject_and_level(document)
+}
+
+/// Core 2.4.1 and 2.7.2; of several `AuthnStatement` too it would not be known which one is meant.
+fn check_subject_and_level(document: &Document<'_>) -> Result<(), Error> {
+    let only = |parent: Option<ElementId>, name, rule| {
+        let mut found = parent.into_iter().flat_map(|id| document.children_named(id, SAML2, name));
+        let first = found.next();
+        if found.next().is_some() { Err(Error::Structure(rule)) } else { Ok(first) }
+    };
+    let root = Some(Document::ROOT);
+    let subject = document.child(Document::ROOT, SAML2, "Subject");
+    only(subject, "NameID", "the Subject has several NameIDs")?;
+    let statement = only(root, "AuthnStatement", "the assertion has several AuthnStatements")?;
+    let context = only(statement, "AuthnContext", "the AuthnStatement has several AuthnContexts")?;
+    let rule = "the AuthnContext has several AuthnContextClassRefs";
+    only(context, "AuthnContextClassRef", rule)?;
     Ok(())
 }
 

@@ -106,9 +106,12 @@ pub(crate) fn check_structure(document: &Document<'_>) -> Result<(), Error> {
     }
     for statement in statements {
         let mut subjects = document.children_named(statement, SAML1, "Subject");
-        match (subjects.next(), subjects.next()) {
-            (Some(subject), None) if document.children(subject).next().is_some() => {}
+        let subject = match (subjects.next(), subjects.next()) {
+            (Some(subject), None) if document.children(subject).next().is_some() => subject,
             _ => return Err(Error::Structure("a statement has not one Subject, or an empty one")),
+        };
+        if document.children_named(subject, SAML1, "NameIdentifier").nth(1).is_some() {
+            return Err(Error::Structure("a Subject has several NameIdentifiers"));
         }
     }
     Ok(())
@@ -261,6 +264,11 @@ mod tests {
             (HEAD.to_owned(), format!("{statement}{other}")),
             (HEAD.to_owned(), statement.replace(SUBJECT, "")),
             (HEAD.to_owned(), statement.replace(SUBJECT, &format!("{SUBJECT}{SUBJECT}"))),
+            (
+                HEAD.to_owned(),
+                statement
+                    .replace("<s:SubjectC", "<s:NameIdentifier>b</s:NameIdentifier><s:SubjectC"),
+            ),
             (HEAD.to_owned(), format!("<s:Conditions/><s:Conditions/>{statement}")),
             (HEAD.replace("Minor", "Miner"), statement.clone()),
             (HEAD.replace("MinorVersion='1'", "MinorVersion='0'"), statement.clone()),
