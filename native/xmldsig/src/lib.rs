@@ -68,7 +68,7 @@
 //! | refused | why |
 //! | --- | --- |
 //! | several signatures side by side; a Signature that is not one SignedInfo, one SignatureValue, at most one KeyInfo, then Objects | which of them counts? |
-//! | no Reference or several, one without URI, one that leads outside the document, `XPointer`, an ID that nobody or more than one has | what is verified must be found in one way only |
+//! | no Reference or several, one without URI, one that leads outside the document, `XPointer` and every other fragment with a character that no name has, an ID that nobody or more than one has | what is verified must be found in one way only |
 //! | a Reference to the Signature, its SignedInfo or its KeyInfo | it would cover nothing that anyone reads |
 //! | enveloped-signature on what the signature does not stand in, and its absence where it does | the digest would be of something else |
 //! | any other transform (XPath, XSLT, base64, decryption), one twice, one out of order, parameters | transforms are programs that an attacker writes |

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::algorithms::{C14N_10, C14N_EXCLUSIVE, ENVELOPED, Profile};
 use crate::c14n::{Canonicalization, Method};
-use crate::characters::is_space;
+use crate::characters::{is_name_char, is_space};
 use crate::document::{Document, ElementId, Node};
 use crate::error::Error;
 use crate::namespaces::{DS, EXC_C14N};
@@ -81,7 +81,9 @@ impl Reference {
         let uri =
             document.attribute(reference, "URI").ok_or(Error::profile("Reference has no URI"))?;
         let id = match uri.strip_prefix('#') {
-            Some(id) if !id.is_empty() => Some(id.to_owned()),
+            Some("") => return Err(Error::profile("Reference leads outside the document")),
+            Some(id) if is_id(id) => Some(id.to_owned()),
+            Some(_) => return Err(Error::profile("the fragment of a Reference is not an ID")),
             None if uri.is_empty() => None,
             _ => return Err(Error::profile("Reference leads outside the document")),
         };
@@ -205,6 +207,12 @@ pub(crate) fn leaf_text(document: &Document<'_>, leaf: ElementId) -> Result<Stri
         return Ok(document.text(leaf));
     }
     Err(Error::profile("a value of the signature holds more than text"))
+}
+
+/// Whether a fragment is an ID and not an `XPointer`, whose parentheses no name can hold. The ID of a vector may start with a
+/// digit (DOMAIN 2.2), so the first character is one like the others.
+pub(crate) fn is_id(fragment: &str) -> bool {
+    !fragment.is_empty() && fragment.chars().all(is_name_char)
 }
 
 /// Octets of base64 text with the white space of XML anywhere; None where it is not base64.

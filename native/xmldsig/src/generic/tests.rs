@@ -140,13 +140,15 @@ fn comments_are_never_signed_and_never_returned() {
 }
 
 /// A legal signature, something in it, what that is replaced by, and why it is refused then.
-const FORBIDDEN: [(&str, &str, &str); 21] = [
+const FORBIDDEN: [(&str, &str, &str); 23] = [
     ("URI='#i'", "URI='http://example.com/'", "leads outside the document"),
     ("URI='#i'", "URI='other.xml#i'", "leads outside the document"),
     ("URI='#i'", "URI='#'", "leads outside the document"),
     ("URI='#i'", "", "has no URI"),
-    ("URI='#i'", "URI='#xpointer(/)'", "no element has the ID"),
-    ("URI='#i'", "URI=\"#xpointer(id('i'))\"", "no element has the ID"),
+    ("URI='#i'", "URI='#xpointer(/)'", "is not an ID"),
+    ("URI='#i'", "URI=\"#xpointer(id('i'))\"", "is not an ID"),
+    ("URI='#i'", "URI='#element(i)'", "is not an ID"),
+    ("URI='#i'", "URI='#xpointer%28/%29'", "is not an ID"),
     ("URI='#i'", "URI='#nobody'", "no element has the ID"),
     ("URI='#i'", "URI='#s'", "is for what the signature stands in"),
     ("<c/>", "<c Id='i'/>", "an ID stands twice"),
@@ -187,6 +189,20 @@ fn every_other_shape_is_refused_by_name() {
         let (fault, detail) = refusal(&completed(&document, ""));
         assert_eq!(fault, SignatureFault::SignatureProfile, "{found} {replacement}: {detail}");
         assert!(detail.contains(wanted), "{found} {replacement}: {detail}");
+    }
+}
+
+#[test]
+fn an_xpointer_is_none_though_an_element_has_it_as_its_id() {
+    for (id, accepted) in [("xpointer(/)", false), ("element(i)", false), ("8c1f-é", true)] {
+        let covered = format!("<a Id=\"{id}\"></a>");
+        let document =
+            signed(&format!("<a Id='{id}'>$S</a>"), &format!("#{id}"), ENVELOPED, &covered);
+        if accepted {
+            assert_eq!(verify(&document), Ok(covered));
+        } else {
+            assert_eq!(refusal(&document).1, "the fragment of a Reference is not an ID");
+        }
     }
 }
 

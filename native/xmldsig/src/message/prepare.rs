@@ -10,7 +10,6 @@ use super::envelope::Envelope;
 use super::header::{SecurityHeader, TokenReference};
 use super::insert::{Plan, SecuredMessage, check_encoding};
 use super::references::{MessageSignedInfo, Part, Places, Reference, Transform, only};
-use crate::characters::is_name_char;
 use crate::digest::{PublicKeyVerifier, digest};
 use crate::document::Document;
 use crate::error::{Error, MessageFault};
@@ -18,7 +17,7 @@ use crate::limits::Limits;
 use crate::namespaces::{DS, WSSE, WSU};
 use crate::prepare::SignatureProfile;
 use crate::reader::read;
-use crate::signed_info::write_base64;
+use crate::signed_info::{is_id, write_base64};
 
 /// A message with its header, parts of it digested, waiting for one signature.
 #[derive(Debug)]
@@ -124,7 +123,7 @@ impl SecurityHeader<'_> {
             plan.add_id(document, envelope.body, &id);
             return Ok(id);
         };
-        if id.is_empty() || !id.chars().all(is_name_char) {
+        if !is_id(&id) {
             let detail = "the wsu:Id of the Body is not a name";
             return Err(Error::message(MessageFault::IdUnusable, detail));
         }

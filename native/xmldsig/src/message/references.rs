@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::namespaces::{DS, EXC_C14N, WSSE, WSU};
 use crate::signature::canonical;
 use crate::signed_info::{
-    algorithm, check_empty, ds_children, element_content, leaf_text, read_canonicalization,
+    algorithm, check_empty, ds_children, element_content, is_id, leaf_text, read_canonicalization,
 };
 use crate::template::Methods;
 use crate::text::trimmed;
@@ -141,7 +141,7 @@ impl ReadReference {
             "Reference is not Transforms, DigestMethod and DigestValue",
         )?;
         let uri = document.attribute(reference, "URI").unwrap_or_default();
-        let Some(id) = uri.strip_prefix('#').filter(|id| !id.is_empty()) else {
+        let Some(id) = uri.strip_prefix('#').filter(|id| is_id(id)) else {
             return Err(Error::profile("a Reference is not to an element of the message"));
         };
         let rule = "a part is not transformed exactly once";

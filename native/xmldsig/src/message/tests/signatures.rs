@@ -89,6 +89,7 @@ fn a_changed_part_is_refused() {
         ("12:05", "12:06", SignatureFault::DigestMismatch),
         (">agent<", ">root<", SignatureFault::DigestMismatch),
         ("#TS-a1\"", "#TS-a2\"", SignatureFault::SignatureProfile),
+        ("#TS-a1\"", "#element(TS-a1)\"", SignatureFault::SignatureProfile),
         ("<ds:SignatureValue>", "<ds:SignatureValue>AAAA", SignatureFault::SignatureInvalid),
         ("<ds:SignatureValue>", "<ds:SignatureValue>!", SignatureFault::SignatureInvalid),
         ("#rsa-sha256", "#rsa-sha1", SignatureFault::AlgorithmNotAllowed),
