@@ -353,7 +353,7 @@ class MessageSignatureClaim:
     def verify(
         self, trust: Callable[[list[bytes]], bytes], *, allow_sha1: bool = False
     ) -> VerifiedMessage:
-        """Check algorithms, ask `trust` for the signer's key, check the digests, then the signature.
+        """Check algorithms, ask `trust` for the signer's key, check the signature, then the digests.
 
         Raises:
             SignatureRefused: as `SignatureClaim.verify`.
@@ -462,7 +462,7 @@ class SignatureClaim:
         allow_sha1: bool = False,
         allow_variant_b: bool = False,
     ) -> VerifiedOctets:
-        """Check algorithms, ask `trust` for the signer's key, check the digest, then the signature.
+        """Check algorithms, ask `trust` for the signer's key, check the signature, then the digest.
 
         Args:
             trust: receives the certificates, returns a DER SubjectPublicKeyInfo or raises; it never decides the signature.
@@ -471,7 +471,7 @@ class SignatureClaim:
 
         Raises:
             SignatureRefused: `algorithm-not-allowed`, `signature-profile` (variant B), `certificate-invalid`,
-                `digest-mismatch` or `signature-invalid`.
+                `signature-invalid` or `digest-mismatch`.
             Exception: whatever `trust` raises passes through unchanged.
         """
 
@@ -564,7 +564,7 @@ def verify_signature(
     Raises:
         XmlRefused: the octets cannot be read.
         SignatureRefused: `signature-missing`, `several-signatures`, `signature-profile`, `algorithm-not-allowed`,
-            `certificate-invalid` (the key), `digest-mismatch` or `signature-invalid`.
+            `certificate-invalid` (the key), `signature-invalid` or `digest-mismatch`.
     """
 
 class TreeRefused(Exception):

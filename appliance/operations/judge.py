@@ -247,7 +247,7 @@ class SignerInquiry:
         """Verify the signature with the key of a trusted signer; the issuer is a hint that chooses whom to ask.
 
         Raises:
-            VectorRefused: the first check that fails, from `signature-profile` to `signature-value`.
+            VectorRefused: the first check that fails, from `signature-profile` to `digest`.
         """
         groups = self._choose_groups(self._candidates.of_issuer(claimed_issuer))
         try:

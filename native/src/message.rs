@@ -201,7 +201,7 @@ impl MessageSignatureClaim {
         self.0.parts().map(name).collect()
     }
 
-    /// Check algorithms, ask `trust` for the signer's key, check the digests, then the signature.
+    /// Check algorithms, ask `trust` for the signer's key, check the signature, then the digests.
     #[pyo3(signature = (trust, *, allow_sha1 = false))]
     fn verify(
         &self,

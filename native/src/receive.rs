@@ -132,7 +132,7 @@ impl SignatureClaim {
         if self.0.variant() == Variant::A { "A" } else { "B" }
     }
 
-    /// Check algorithms, ask `trust` for the signer's key, check the digest, then the signature.
+    /// Check algorithms, ask `trust` for the signer's key, check the signature, then the digest.
     #[pyo3(signature = (trust, *, allow_sha1 = false, allow_variant_b = false))]
     fn verify(
         &self,

@@ -78,15 +78,12 @@ def test_ecdsa_values_are_r_and_s_of_full_width(corpora: Path, cases: list[dict]
 
 
 def test_one_changed_bit_is_refused(corpora: Path, cases: list[dict]) -> None:
-    """Whoever does the arithmetic of an algorithm, a signature or a digest with one bit changed is refused as such."""
+    """Whoever does the arithmetic of an algorithm, one changed bit of a signature or of a digest it covers is refused as such."""
     for case in cases:
         if case["expected"] != "accept":
             continue
         octets = (corpora / case["file"]).read_bytes()
-        for value, reason in (
-            (b"SignatureValue", "signature-invalid"),
-            (b"DigestValue", "digest-mismatch"),
-        ):
+        for value in (b"SignatureValue", b"DigestValue"):
             start, text, end = re.split(rb"(<(?:\w+:)?%b[^>]*>[^<]*)" % value, octets, maxsplit=1)
             tag, _, encoded = text.rpartition(b">")
             changed = bytearray(base64.b64decode(encoded))
@@ -94,4 +91,4 @@ def test_one_changed_bit_is_refused(corpora: Path, cases: list[dict]) -> None:
             document = start + tag + b">" + base64.b64encode(changed) + end
             found = {refusal(document, key) for key in case["keys"]}
             assert None not in found, case["file"]
-            assert reason in found, (case["file"], value)
+            assert "signature-invalid" in found, (case["file"], value)

@@ -188,6 +188,11 @@ impl Element {
 }
 
 impl Document<'_> {
+    /// The same on octets of its own. Cost: a copy of them.
+    pub(crate) fn into_owned(self) -> Document<'static> {
+        Document { source: Cow::Owned(self.source.into_owned()), ..self }
+    }
+
     pub(crate) const ROOT: ElementId = ElementId(NonZeroU32::MIN);
 
     pub(crate) fn element(&self, id: ElementId) -> &Element {

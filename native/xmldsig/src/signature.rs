@@ -1,8 +1,9 @@
 //! What both profiles share: the parts of a `Signature`, and the checks of its digest and its value.
 //!
 //! A profile decides which element the Reference may name and which transforms it may have; from there on there is one way:
-//! canonicalize that subset, compare the digest, canonicalize `SignedInfo`, verify the value. The octets that were digested are
-//! what comes back.
+//! canonicalize `SignedInfo`, verify the value, canonicalize that subset, compare the digest. The octets that were digested are
+//! what comes back. In that order (XML Signature Best Practices, 1): until the value has proven who wrote `SignedInfo`, what
+//! it makes us do is what anybody wants us to.
 
 use std::collections::HashSet;
 
@@ -17,7 +18,7 @@ use crate::signed_info::{SignedInfo, element_content, leaf_text, read_base64};
 /// The parts of a Signature.
 pub(crate) struct Parts {
     pub(crate) signed_info: ElementId,
-    signature_value: ElementId,
+    pub(crate) signature_value: ElementId,
     pub(crate) key_info: Option<ElementId>,
     /// What the Signature envelops.
     pub(crate) objects: Vec<ElementId>,
@@ -26,10 +27,17 @@ pub(crate) struct Parts {
 /// A signature of legal shape over a known subset of its document, not yet verified.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
-    signed_info_place: ElementId,
     pub(crate) signed_info: SignedInfo,
-    signature_value: String,
+    value: SignatureValue,
     subset: Subset,
+}
+
+/// A `SignatureValue` and the `SignedInfo` it is over.
+#[derive(Debug, Clone)]
+pub(crate) struct SignatureValue {
+    signed_info: ElementId,
+    canonicalization: Canonicalization,
+    base64: String,
 }
 
 /// Algorithms that a policy admits.
@@ -76,12 +84,9 @@ impl Shape {
         signed_info: SignedInfo,
         subset: Subset,
     ) -> Result<Self, Error> {
-        Ok(Self {
-            signed_info_place: parts.signed_info,
-            signed_info,
-            signature_value: leaf_text(document, parts.signature_value)?,
-            subset,
-        })
+        let form = signed_info.canonicalization.clone();
+        let value = SignatureValue::read(document, parts.signed_info, form, parts.signature_value)?;
+        Ok(Self { signed_info, value, subset })
     }
 
     /// Apply the algorithm policy.
@@ -95,7 +100,7 @@ impl Shape {
         })
     }
 
-    /// Check the digest, then the signature; the octets that were digested.
+    /// Check the signature, then the digest; the octets that were digested.
     pub(crate) fn verify<K: PublicKeyVerifier>(
         &self,
         document: &Document<'_>,
@@ -103,50 +108,58 @@ impl Shape {
         spki: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let key = K::from_spki(spki, admitted.signature, admitted.profile)?;
-        let octets = self.digested(document, admitted.digest)?;
-        self.check_signature(document, admitted.signature.hash, &key)?;
-        Ok(octets)
-    }
-
-    /// The canonical subset, whose digest is the one that was signed.
-    fn digested(&self, document: &Document<'_>, hash: Hash) -> Result<Vec<u8>, Error> {
+        self.value.check(document, admitted.signature.hash, &key)?;
         let reference = &self.signed_info.reference;
-        let octets = canonical(document, &reference.canonicalization, self.subset)?;
-        let wanted = read_base64(&reference.digest_value);
-        if wanted.is_none_or(|wanted| wanted != digest(hash, &octets)) {
-            let detail = "what was signed was changed after it was signed";
-            return Err(Error::signature(SignatureFault::DigestMismatch, detail));
-        }
-        Ok(octets)
+        let octets = document.canonicalize_subset(&reference.canonicalization, self.subset);
+        digested(octets, admitted.digest, &reference.digest_value)
+    }
+}
+
+impl SignatureValue {
+    pub(crate) fn read(
+        document: &Document<'_>,
+        signed_info: ElementId,
+        canonicalization: Canonicalization,
+        value: ElementId,
+    ) -> Result<Self, Error> {
+        Ok(Self { signed_info, canonicalization, base64: leaf_text(document, value)? })
     }
 
-    fn check_signature<K: PublicKeyVerifier>(
+    pub(crate) fn check<K: PublicKeyVerifier>(
         &self,
         document: &Document<'_>,
         hash: Hash,
         key: &K,
     ) -> Result<(), Error> {
         let invalid = |detail| Error::signature(SignatureFault::SignatureInvalid, detail);
-        let signature = read_base64(&self.signature_value)
-            .ok_or_else(|| invalid("SignatureValue is not base64"))?;
-        let subset = Subset::Element(self.signed_info_place);
-        let signed_info = canonical(document, &self.signed_info.canonicalization, subset)?;
-        key.verify(&digest(hash, &signed_info), &signature)
+        let signature =
+            read_base64(&self.base64).ok_or_else(|| invalid("SignatureValue is not base64"))?;
+        let subset = Subset::Element(self.signed_info);
+        let signed_info = document.canonicalize_subset(&self.canonicalization, subset);
+        key.verify(&digest(hash, &signed_info.map_err(|error| no_form(&error))?), &signature)
             .map_err(|_| invalid("the signature does not verify with the signer's key"))
     }
 }
 
-/// What has no canonical form was signed by nobody: a refusal of the signature, and never octets of some other kind.
-pub(crate) fn canonical(
-    document: &Document<'_>,
-    canonicalization: &Canonicalization,
-    subset: Subset,
+/// The canonical octets that a Reference leads to, where their digest is its DigestValue.
+pub(crate) fn digested(
+    canonical: Result<Vec<u8>, Error>,
+    hash: Hash,
+    digest_value: &str,
 ) -> Result<Vec<u8>, Error> {
-    document.canonicalize_subset(canonicalization, subset).map_err(|error| {
-        Error::profile(match error {
-            Error::Limit { .. } => "the canonical form of what is signed is over the limit",
-            _ => "a relative namespace URI leaves what is signed without a canonical form",
-        })
+    let octets = canonical.map_err(|error| no_form(&error))?;
+    if read_base64(digest_value).is_some_and(|wanted| wanted == digest(hash, &octets)) {
+        return Ok(octets);
+    }
+    let detail = "what was signed was changed after it was signed";
+    Err(Error::signature(SignatureFault::DigestMismatch, detail))
+}
+
+/// What has no canonical form was signed by nobody: a refusal of the signature, and never octets of some other kind.
+fn no_form(error: &Error) -> Error {
+    Error::profile(match error {
+        Error::Limit { .. } => "the canonical form of what is signed is over the limit",
+        _ => "a relative namespace URI leaves what is signed without a canonical form",
     })
 }
 

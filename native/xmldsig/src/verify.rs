@@ -1,8 +1,8 @@
 //! Verification of the one signature over an isolated assertion: the profile the appliance calls, and the only one.
 //!
 //! In three steps, so that trust can be decided outside: [`ReceivedAssertion::signature_claim`] accepts only the legal
-//! shape, [`SignatureClaim::admit`] applies the algorithm policy, and [`AdmittedSignature::verify`] does digest and
-//! signature with the key that trust returned. What comes back is the octets that were digested, and nothing else.
+//! shape, [`SignatureClaim::admit`] applies the algorithm policy, and [`AdmittedSignature::verify`] does signature
+//! and digest with the key that trust returned. What comes back is the octets that were digested, and nothing else.
 
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ impl SignatureClaim {
 }
 
 impl AdmittedSignature<'_> {
-    /// Check the digest, then the signature, with the signer's key as trust returned it.
+    /// Check the signature, then the digest, with the signer's key as trust returned it.
     ///
     /// # Errors
     /// [`Error::Signature`]: the key is unusable, the digest or the signature is wrong.

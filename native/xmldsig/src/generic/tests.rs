@@ -76,6 +76,9 @@ fn an_enveloped_signature_covers_the_element_it_names() {
         assert_eq!(verify(&document), Ok(covered));
         let changed = document.replace(">1<", ">2<");
         assert_eq!(refusal(&changed).0, SignatureFault::DigestMismatch);
+        // Nobody is known to have asked for this digest, so nothing is digested.
+        let unsigned = changed.replace("<SignatureValue>", "<SignatureValue>AAAA");
+        assert_eq!(refusal(&unsigned).0, SignatureFault::SignatureInvalid);
         assert_eq!(verify(&document.replace(">0<", ">3<")), verify(&document));
     }
 }

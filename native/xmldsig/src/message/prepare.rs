@@ -155,8 +155,9 @@ impl SecurityHeader<'_> {
         only(&document, &self.id_of("X509")).map_err(unusable)?;
         let mut digested = Vec::with_capacity(references.len());
         for reference in references {
-            let (_, part) = reference.resolve(&document, &places).map_err(unusable)?;
-            digested.push((reference, digest(profile.digest, &part)));
+            let part = reference.resolve(&document, &places).map_err(unusable)?;
+            let octets = part.octets(&document)?;
+            digested.push((reference, digest(profile.digest, &octets)));
         }
         Ok(MessageSignedInfo::write(&profile.methods, &digested))
     }

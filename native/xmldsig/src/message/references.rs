@@ -14,7 +14,6 @@ use crate::c14n::{Canonicalization, Method, Subset};
 use crate::document::{Document, ElementId};
 use crate::error::Error;
 use crate::namespaces::{DS, EXC_C14N, WSSE, WSU};
-use crate::signature::canonical;
 use crate::signed_info::{
     algorithm, check_empty, ds_children, element_content, is_id, leaf_text, read_canonicalization,
 };
@@ -57,6 +56,14 @@ pub(super) enum Transform {
     TokenReference,
 }
 
+/// A part that a Reference leads to, not yet canonicalized.
+#[derive(Debug, Clone)]
+pub(super) struct PartPlace {
+    pub(super) part: Part,
+    element: ElementId,
+    canonicalization: Canonicalization,
+}
+
 /// A Reference as it was read.
 #[derive(Debug, Clone)]
 pub(super) struct ReadReference {
@@ -75,21 +82,24 @@ impl Places {
 }
 
 impl Reference {
-    /// The part a Reference leads to, and its octets.
+    /// The part a Reference leads to.
     ///
     /// # Errors
-    /// [`Error::Signature`]: the ID is not that of exactly one element, or the element is not a part. What has no canonical
-    /// form is [`Error::Malformed`] or [`Error::Limit`].
+    /// [`Error::Signature`]: the ID is not that of exactly one element, or the element is not a part.
     pub(super) fn resolve(
         &self,
         document: &Document<'_>,
         places: &Places,
-    ) -> Result<(Part, Vec<u8>), Error> {
+    ) -> Result<PartPlace, Error> {
         let element = only(document, &self.id)?;
+        let form = Canonicalization::new(Method::Exclusive, false);
         let prefixes = match &self.transform {
             Transform::TokenReference => {
                 check_token_reference(document, places, element)?;
-                return Ok((Part::Assertion, dereferenced(document, places.assertion)?));
+                // WSS 1.1, 8.3: the default namespace is always said.
+                let canonicalization = form.with_inclusive_prefixes(std::iter::once("#default"));
+                let element = places.assertion;
+                return Ok(PartPlace { part: Part::Assertion, element, canonicalization });
             }
             Transform::Exclusive(prefixes) => prefixes,
         };
@@ -101,10 +111,8 @@ impl Reference {
         } else {
             return Err(Error::profile("a Reference is to a part outside the profile"));
         };
-        let prefixes = prefixes.iter().map(String::as_str);
-        let form = Canonicalization::new(Method::Exclusive, false);
-        let form = form.with_inclusive_prefixes(prefixes);
-        Ok((part, document.canonicalize_subset(&form, Subset::Element(element))?))
+        let canonicalization = form.with_inclusive_prefixes(prefixes.iter().map(String::as_str));
+        Ok(PartPlace { part, element, canonicalization })
     }
 
     fn write(&self, methods: &Methods, digest: &[u8], octets: &mut Vec<u8>) {
@@ -129,6 +137,21 @@ impl Reference {
              Algorithm=\"{method}\"></ds:DigestMethod><ds:DigestValue>{value}</ds:DigestValue></ds:Reference>"
         );
         octets.extend_from_slice(element.as_bytes());
+    }
+}
+
+impl PartPlace {
+    /// Its canonical octets.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] or [`Error::Limit`]: there are none.
+    pub(super) fn octets(&self, document: &Document<'_>) -> Result<Vec<u8>, Error> {
+        let subset = Subset::Element(self.element);
+        let octets = document.canonicalize_subset(&self.canonicalization, subset)?;
+        Ok(match self.part {
+            Part::Assertion => dereferenced(document, self.element, octets),
+            Part::Body | Part::Timestamp => octets,
+        })
     }
 }
 
@@ -185,10 +208,9 @@ impl Transform {
 /// What a message's `SignedInfo` says; algorithms are URIs, not yet admitted.
 #[derive(Debug, Clone)]
 pub(super) struct MessageSignedInfo {
+    pub(super) canonicalization: Canonicalization,
     pub(super) signature_method: String,
     pub(super) references: Vec<ReadReference>,
-    /// What is signed.
-    pub(super) octets: Vec<u8>,
 }
 
 impl MessageSignedInfo {
@@ -233,12 +255,11 @@ impl MessageSignedInfo {
             return Err(Error::profile("SignedInfo is canonicalized in a way outside the profile"));
         }
         check_empty(document, *method)?;
-        let form = read_canonicalization(document, *canonicalization, C14N_EXCLUSIVE)?;
         let references = references.iter().map(|&id| ReadReference::read(document, id));
         Ok(Self {
+            canonicalization: read_canonicalization(document, *canonicalization, C14N_EXCLUSIVE)?,
             signature_method: algorithm(document, *method)?,
             references: references.collect::<Result<_, _>>()?,
-            octets: canonical(document, &form, Subset::Element(signed_info))?,
         })
     }
 }
@@ -278,11 +299,8 @@ fn check_token_reference(
     if only(document, trimmed(&id))? == places.assertion { Ok(()) } else { refused }
 }
 
-/// WSS 1.1, 8.3: the token canonicalized in place of the reference, with the default namespace always said.
-fn dereferenced(document: &Document<'_>, assertion: ElementId) -> Result<Vec<u8>, Error> {
-    let form = Canonicalization::new(Method::Exclusive, false);
-    let form = form.with_inclusive_prefixes(std::iter::once("#default"));
-    let mut octets = document.canonicalize_subset(&form, Subset::Element(assertion))?;
+/// WSS 1.1, 8.3: the canonical form of the token in place of the reference, where no default namespace is one that is said.
+fn dereferenced(document: &Document<'_>, assertion: ElementId, mut octets: Vec<u8>) -> Vec<u8> {
     let scope = document.in_scope(assertion);
     let default = scope.iter().find(|&&id| document.prefix(id).is_empty());
     if default.is_none_or(|&id| document.uri(id).is_empty()) {
@@ -290,5 +308,5 @@ fn dereferenced(document: &Document<'_>, assertion: ElementId) -> Result<Vec<u8>
         let at = 1 + usize::from(document.element(assertion).name.len);
         octets.splice(at..at, *b" xmlns=\"\"");
     }
-    Ok(octets)
+    octets
 }

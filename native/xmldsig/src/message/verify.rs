@@ -1,34 +1,37 @@
 //! Verification of a message signature of the kind this crate makes.
 //!
 //! In the steps of a vector's: [`MessageSignatureClaim::read`] accepts only the legal shape, [`MessageSignatureClaim::admit`]
-//! applies the algorithm policy, [`AdmittedMessageSignature::verify`] does digests and signature with the key that trust
-//! returned. What comes back is the octets of each part that was digested. A part is where the message has it: the
-//! Body of the Envelope, the Timestamp and the vector of the one security header; wrapped copies are none.
+//! applies the algorithm policy, [`AdmittedMessageSignature::verify`] does signature and digests with the key that trust
+//! returned; no part is canonicalized before the signature holds. What comes back is the octets of each part that was
+//! digested. A part is where the message has it: the Body of the Envelope, the Timestamp and the vector of the one security
+//! header; wrapped copies are none.
 
 use std::sync::Arc;
 
 use super::envelope::Envelope;
-use super::references::{MessageSignedInfo, Part, Places, only};
+use super::references::{MessageSignedInfo, Part, PartPlace, Places, only};
 use super::{BASE64, X509V3};
 use crate::algorithms::{Hash, Policy, Profile, SignatureAlgorithm};
-use crate::digest::{PublicKeyVerifier, digest};
+use crate::digest::PublicKeyVerifier;
 use crate::document::{Document, ElementId};
 use crate::error::{Error, SignatureFault};
 use crate::limits::Limits;
 use crate::namespaces::{DS, WSSE, WSU};
 use crate::reader::read;
+use crate::signature::{SignatureValue, digested};
 use crate::signed_info::{ds_children, element_content, leaf_text, read_base64};
 
 /// A part and its canonical octets.
-type PartOctets = (Part, Arc<Vec<u8>>);
+type PartOctets = (Part, Vec<u8>);
 
 /// A message signature of legal shape, not yet verified.
 #[derive(Debug, Clone)]
 pub struct MessageSignatureClaim {
+    document: Arc<Document<'static>>,
     signed_info: MessageSignedInfo,
     /// In the order of the References.
-    parts: Vec<PartOctets>,
-    signature_value: String,
+    parts: Vec<PartPlace>,
+    value: SignatureValue,
     certificates: Vec<Vec<u8>>,
 }
 
@@ -64,7 +67,7 @@ impl MessageSignatureClaim {
     /// As [`read`], [`Error::Message`] for what is no SOAP message, [`Error::Signature`]: missing, several, outside the
     /// profile, or without a readable certificate.
     pub fn read(octets: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let document = read(octets, limits)?;
+        let document = Arc::new(read(octets, limits)?.into_owned());
         let places = Places::of(&document, &Envelope::of(&document)?)
             .ok_or(Error::profile("the message holds no single vector beside a signature"))?;
         let mut signatures = document.children_named(places.security, DS, "Signature");
@@ -82,11 +85,15 @@ impl MessageSignatureClaim {
             ["SignedInfo", "SignatureValue", "KeyInfo"],
             "Signature is not SignedInfo, SignatureValue and KeyInfo",
         )?;
-        let signed_info = MessageSignedInfo::read(&document, signed_info)?;
+        let place = signed_info;
+        let signed_info = MessageSignedInfo::read(&document, place)?;
+        let form = signed_info.canonicalization.clone();
+        let value = SignatureValue::read(&document, place, form, value)?;
         Ok(Self {
-            parts: read_parts(&document, &places, &signed_info)?,
+            document: Arc::clone(&document),
+            parts: find_parts(&document, &places, &signed_info)?,
             signed_info,
-            signature_value: leaf_text(&document, value)?,
+            value,
             certificates: vec![read_certificate(&document, &places, key_info)?],
         })
     }
@@ -105,7 +112,7 @@ impl MessageSignatureClaim {
 
     /// The parts it claims to cover, in the order of its References.
     pub fn parts(&self) -> impl Iterator<Item = Part> + '_ {
-        self.parts.iter().map(|&(part, _)| part)
+        self.parts.iter().map(|place| place.part)
     }
 
     /// Apply the algorithm policy, to every Reference.
@@ -126,34 +133,27 @@ impl MessageSignatureClaim {
 }
 
 impl AdmittedMessageSignature<'_> {
-    /// Check the digests, then the signature, with the signer's key as trust returned it.
+    /// Check the signature, then the digests, with the signer's key as trust returned it.
     ///
     /// # Errors
     /// [`Error::Signature`]: the key is unusable, a digest or the signature is wrong.
     pub fn verify<K: PublicKeyVerifier>(&self, spki: &[u8]) -> Result<VerifiedMessage, Error> {
         let key = K::from_spki(spki, self.algorithm, self.profile)?;
-        let claim = self.claim;
-        let references = claim.signed_info.references.iter().zip(&self.digests);
-        for ((reference, &hash), (_, part)) in references.zip(&claim.parts) {
-            let wanted = read_base64(&reference.digest_value);
-            if wanted.is_none_or(|wanted| wanted != digest(hash, part)) {
-                let detail = "a part of the message was changed after it was signed";
-                return Err(Error::signature(SignatureFault::DigestMismatch, detail));
-            }
-        }
-        let invalid = |detail| Error::signature(SignatureFault::SignatureInvalid, detail);
-        let signature =
-            read_base64(&claim.signature_value).ok_or(invalid("SignatureValue is not base64"))?;
-        key.verify(&digest(self.algorithm.hash, &claim.signed_info.octets), &signature)
-            .map_err(|_| invalid("the signature does not verify with the signer's key"))?;
-        Ok(VerifiedMessage { parts: claim.parts.clone() })
+        let MessageSignatureClaim { document, signed_info, parts, value, .. } = self.claim;
+        value.check(document, self.algorithm.hash, &key)?;
+        let references = signed_info.references.iter().zip(&self.digests);
+        let verified = references.zip(parts).map(|((reference, &hash), place)| {
+            let octets = digested(place.octets(document), hash, &reference.digest_value)?;
+            Ok((place.part, octets))
+        });
+        Ok(VerifiedMessage { parts: verified.collect::<Result<_, Error>>()? })
     }
 }
 
 impl VerifiedMessage {
     #[cfg(test)]
     pub(super) fn of_timestamp(octets: Vec<u8>) -> Self {
-        Self { parts: vec![(Part::Timestamp, Arc::new(octets))] }
+        Self { parts: vec![(Part::Timestamp, octets)] }
     }
 
     /// The octets of a part that were digested; None where the signature does not cover it.
@@ -196,22 +196,18 @@ impl VerifiedMessage {
 }
 
 /// What every Reference leads to; no part twice.
-fn read_parts(
+fn find_parts(
     document: &Document<'_>,
     places: &Places,
     signed_info: &MessageSignedInfo,
-) -> Result<Vec<PartOctets>, Error> {
-    let mut parts: Vec<PartOctets> = Vec::new();
+) -> Result<Vec<PartPlace>, Error> {
+    let mut parts: Vec<PartPlace> = Vec::new();
     for read in &signed_info.references {
-        let (part, octets) =
-            read.reference.resolve(document, places).map_err(|error| match error {
-                Error::Signature { .. } => error,
-                _ => Error::profile("a part of the message has no canonical form"),
-            })?;
-        if parts.iter().any(|&(covered, _)| covered == part) {
+        let found = read.reference.resolve(document, places)?;
+        if parts.iter().any(|other| other.part == found.part) {
             return Err(Error::profile("two References are to the same part"));
         }
-        parts.push((part, Arc::new(octets)));
+        parts.push(found);
     }
     Ok(parts)
 }

@@ -108,6 +108,15 @@ fn a_changed_part_is_refused() {
 }
 
 #[test]
+fn no_part_is_digested_for_a_signature_that_does_not_hold() {
+    let message = sign(&body(""), &ALL).unwrap().replace("<a/>", "<b/>");
+    assert_eq!(refusal(&message), Some(SignatureFault::DigestMismatch));
+    let at = message.rfind("<ds:SignatureValue>").unwrap() + "<ds:SignatureValue>".len();
+    let unsigned = [&message[..at], "AAAA", &message[at..]].concat();
+    assert_eq!(refusal(&unsigned), Some(SignatureFault::SignatureInvalid));
+}
+
+#[test]
 fn what_has_no_canonical_form_is_neither_signed_nor_verified() {
     let message = sign(&body(""), &ALL).unwrap().replace("<a/>", "<a xmlns:r='relative'/>");
     assert_eq!(refusal(&message), Some(SignatureFault::SignatureProfile));
