@@ -4,8 +4,7 @@
 ///
 /// Whatever the shape of the input, reading holds at most 26 octets for each octet of it, beside itself; a canonical form
 /// while it grows, at most three for each octet of its own and of the input. Time is linear in the input, and that of
-/// canonicalization in what it writes, with `namespaces` as the only factor, and `depth` where Canonical XML 1.1 joins as
-/// many `xml:base`.
+/// canonicalization in what it writes, with `namespaces` as the only factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -24,7 +24,9 @@ const MOST_FOR_NOTHING: usize = 16 * 1024;
 fn memory_is_bounded_by_the_input() {
     let octets = 1 << 16;
     let shapes = shapes::SHAPES.iter().map(|shape| (shape.name, shape.document(octets)));
-    for (name, document) in shapes.chain(shapes::at_the_bounds(octets)) {
+    let whole = shapes.chain(shapes::at_the_bounds(octets)).map(|shape| (shape, None));
+    let by_id = shapes::by_id(octets).into_iter().map(|shape| (shape, Some("i")));
+    for ((name, document), id) in whole.chain(by_id) {
         let len = document.len();
         let (read, most) = most_held(|| read(document.as_bytes(), &Limits::default()));
         let bound = MOST_PER_OCTET * len + MOST_FOR_NOTHING;
@@ -32,7 +34,7 @@ fn memory_is_bounded_by_the_input() {
         let read = read.unwrap_or_else(|error| panic!("{name}: {error}"));
         for method in [Method::Exclusive, Method::Inclusive, Method::Inclusive11] {
             let form = Canonicalization::new(method, true);
-            let (canonical, most) = most_held(|| read.canonicalize(&form, None));
+            let (canonical, most) = most_held(|| read.canonicalize(&form, id));
             let written = match canonical {
                 Ok(canonical) => canonical.len(),
                 Err(Error::Limit { limit: Limit::Growth, bound, .. }) => bound,

@@ -23,6 +23,8 @@ fn time_is_linear_in_the_input() {
         .collect();
     let bounds = shapes::at_the_bounds(SMALL).into_iter().zip(shapes::at_the_bounds(large));
     pairs.extend(bounds.map(|((name, small), (_, large))| (name, small, large)));
+    let by_id = shapes::by_id(SMALL).into_iter().zip(shapes::by_id(large));
+    pairs.extend(by_id.map(|((name, small), (_, large))| (name, small, large)));
     let mut wrong = Vec::new();
     for (name, small, large) in &pairs {
         let (one, other) = (cost(small), cost(large));
@@ -48,7 +50,9 @@ fn work(document: &[u8]) {
     let limits = Limits::default();
     if let Ok(read) = read(document, &limits) {
         for method in [Method::Exclusive, Method::Inclusive, Method::Inclusive11] {
-            black_box(read.canonicalize(&Canonicalization::new(method, true), None)).ok();
+            let form = Canonicalization::new(method, true);
+            black_box(read.canonicalize(&form, None)).ok();
+            black_box(read.canonicalize(&form, Some("i"))).ok();
         }
     }
     black_box(locate(document, &limits)).ok();

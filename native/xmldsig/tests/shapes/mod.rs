@@ -84,6 +84,34 @@ pub fn at_the_bounds(octets: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Documents whose element with the ID `i` takes much over from those around it.
+pub fn by_id(octets: usize) -> Vec<(&'static str, String)> {
+    let around = |start: &str, levels: usize, own: &str| {
+        [&start.repeat(levels), "<z ID='i'", own, "/>", &"</a>".repeat(levels)].concat()
+    };
+    let base = |value: &str| format!("<a xml:base='{value}'>");
+    let segments = |octets: usize| base(&"a/".repeat(octets / 2));
+    let names = joined(255, |n| format!(" xml:a{n}=''"));
+    let levels = octets / names.len() + 1;
+    let start_tags =
+        joined(levels, |level| format!("<a{}>", names.replace(":a", &format!(":a{level}-"))));
+    let own = " xml:base='q'";
+    let own_base = format!(" xml:base='{}'", "a/".repeat(octets / 2));
+    vec![
+        ("one long xml:base", around(&segments(octets), 1, own)),
+        ("one long xml:base, of the element", around(&base("q"), 1, &own_base)),
+        ("xml:base in xml:base", around(&segments(octets / 99), 99, own)),
+        ("xml:base in empty xml:base", around(&base(""), 98, &own_base)),
+        ("xml:base that leads up", around(&base(&"../".repeat(octets / 297)), 99, own)),
+        ("xml:base with references", around(&base(&"&#97;/".repeat(octets / 594)), 99, own)),
+        (
+            "xml:base that is absolute",
+            around(&base(&format!("x://{}", "a/".repeat(octets / 198))), 99, own),
+        ),
+        ("xml: attributes", format!("{start_tags}<z ID='i'/>{}", "</a>".repeat(levels))),
+    ]
+}
+
 fn joined(times: usize, piece: impl Fn(usize) -> String) -> String {
     (0..times).map(piece).collect::<Vec<_>>().concat()
 }
