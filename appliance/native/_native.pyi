@@ -329,7 +329,7 @@ def prepare_message(
         signed: of `assertion`, `body`, `timestamp`, each once; the order of the References.
 
     Raises:
-        XmlRefused: as `insert_header`.
+        XmlRefused: as `insert_header`, or a namespace of the message is a relative URI.
         MessageRefused: as `insert_header`.
         ValueError: a part that the header does not have, or no part; the assertion needs the standard reference.
     """

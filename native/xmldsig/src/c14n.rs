@@ -95,9 +95,11 @@ impl Document<'_> {
             None => Subset::Document,
             Some(id) => Subset::Element(self.element_by_id(id)?),
         };
-        self.canonicalize_subset(canonicalization, subset)
+        let form = self.canonicalize_subset(canonicalization, subset);
+        form.map_err(|error| self.encoding.located(&self.source, error))
     }
 
+    /// As [`Self::canonicalize`], but for offsets: they count in `source`.
     pub(crate) fn canonicalize_subset(
         &self,
         canonicalization: &Canonicalization,
@@ -135,7 +137,7 @@ impl Document<'_> {
 
     /// Canonical XML 1.0, 1.3: a document with relative namespace URIs has no canonical form, and neither has a part of it.
     /// What a document inherited from where it was cut out counts where it is written.
-    fn check_namespaces(&self) -> Result<(), Error> {
+    pub(crate) fn check_namespaces(&self) -> Result<(), Error> {
         let own = self.inherited..narrow(self.declarations.len());
         own.map(DeclarationId).try_for_each(|id| self.check_absolute(id))
     }

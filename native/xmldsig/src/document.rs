@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
+use crate::encoding::Encoding;
 use crate::error::Error;
 use crate::namespaces::WSU;
 use crate::text;
@@ -106,7 +107,9 @@ pub(crate) struct Declaration {
 /// A well-formed, namespace-well-formed document.
 #[derive(Debug)]
 pub struct Document<'a> {
+    /// UTF-8, whatever the encoding was.
     pub(crate) source: Cow<'a, [u8]>,
+    pub(crate) encoding: Encoding,
     pub(crate) side: Vec<u8>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) elements: Vec<Element>,

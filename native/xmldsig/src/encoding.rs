@@ -15,7 +15,7 @@ const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// How the octets were encoded, known from their first three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
+pub(crate) enum Encoding {
     Utf8,
     Utf8Marked,
     Utf16 { big_endian: bool },
@@ -28,7 +28,7 @@ pub(crate) struct Decoded<'a> {
     pub(crate) octets: Cow<'a, [u8]>,
     /// Where the document starts behind the mark.
     pub(crate) start: usize,
-    encoding: Encoding,
+    pub(crate) encoding: Encoding,
 }
 
 impl<'a> Decoded<'a> {
@@ -67,14 +67,7 @@ impl<'a> Decoded<'a> {
 
     /// The refusal with its offset counted in the octets as received.
     pub(crate) fn located(&self, error: Error) -> Error {
-        match self.encoding {
-            Encoding::Utf8 | Encoding::Utf8Marked => error,
-            Encoding::Utf16 { .. } => error.relocated(|offset| {
-                let before = self.octets.get(..offset).unwrap_or(&self.octets);
-                let before = String::from_utf8_lossy(before);
-                2 + 2 * before.chars().map(char::len_utf16).sum::<usize>()
-            }),
-        }
+        self.encoding.located(&self.octets, error)
     }
 
     fn check_characters(&self) -> Result<(), Error> {
@@ -97,6 +90,18 @@ impl Encoding {
             Self::Utf8Marked
         } else {
             Self::Utf8
+        }
+    }
+
+    /// A refusal whose offset counts in `decoded`, with the offset in the octets as received.
+    pub(crate) fn located(self, decoded: &[u8], error: Error) -> Error {
+        match self {
+            Self::Utf8 | Self::Utf8Marked => error,
+            Self::Utf16 { .. } => error.relocated(|offset| {
+                let before = decoded.get(..offset).unwrap_or(decoded);
+                let before = String::from_utf8_lossy(before);
+                2 + 2 * before.chars().map(char::len_utf16).sum::<usize>()
+            }),
         }
     }
 }

@@ -270,3 +270,30 @@ fn equal_namespaces_are_known_wherever_they_were_declared() {
          <b><p:c xmlns:p=\"z:\"></p:c></b><b><p:c xmlns:p=\"z:\"></p:c></b></p:a>"
     );
 }
+
+#[test]
+fn offsets_count_in_the_octets_as_received() {
+    for (text, growth, place) in [
+        ("<é><b xmlns='rel'/></é>", 32, "xmlns"),
+        (
+            "<é xmlns:a='x:0123456789012345678901234567890123456789'><b/><a:c/><a:c/></é>",
+            1,
+            "<a:c/></",
+        ),
+    ] {
+        let marked = format!("\u{FEFF}{text}");
+        let utf16: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let limits = Limits { growth, ..Limits::default() };
+        let place = text.find(place).unwrap();
+        let place16 = 2 + 2 * text[..place].encode_utf16().count();
+        for (octets, place) in [(text.as_bytes(), place), (&utf16, place16)] {
+            let form = Canonicalization::new(Method::Exclusive, false);
+            match read(octets, &limits).unwrap().canonicalize(&form, None) {
+                Err(Error::Malformed { offset, .. } | Error::Limit { offset, .. }) => {
+                    assert_eq!(offset, place, "{text}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+}

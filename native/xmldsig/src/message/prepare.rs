@@ -50,6 +50,8 @@ impl SecurityHeader<'_> {
         check_encoding(message)?;
         let document = read(message, limits)?;
         let envelope = Envelope::of(&document)?;
+        // What is digested is the outcome, but what is wrong with it stands in the message.
+        document.check_namespaces()?;
         let parts = self.write(Some(&profile.certificate));
         let mut plan = Plan::new(&document, &envelope, self, &parts)?;
         let references = self.references(signed, &document, &envelope, &mut plan)?;

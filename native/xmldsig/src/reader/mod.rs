@@ -17,7 +17,7 @@ use self::cursor::Cursor;
 use crate::document::{
     Attribute, Declaration, DeclarationId, Document, Element, ElementId, Node, Piece, Span, narrow,
 };
-use crate::encoding::Decoded;
+use crate::encoding::{Decoded, Encoding};
 use crate::error::{Error, Refusal};
 use crate::limits::Limits;
 use crate::namespaces::{Scope, XML};
@@ -32,7 +32,7 @@ pub(crate) type Inherited = (Vec<u8>, Vec<u8>);
 pub fn read<'a>(octets: &'a [u8], limits: &Limits) -> Result<Document<'a>, Error> {
     let decoded = Decoded::new(octets, limits)?;
     let tape = tape(&decoded, &[], limits)?;
-    Ok(tape.document(decoded.octets, limits))
+    Ok(tape.document(decoded.octets, decoded.encoding, limits))
 }
 
 /// Read octets cut out of a document, in a scope where `inherited` was bound, outermost first.
@@ -42,7 +42,7 @@ pub(crate) fn read_cut(
     limits: &Limits,
 ) -> Result<Document<'static>, Error> {
     let tape = tape(&Decoded::new(&octets, limits)?, inherited, limits)?;
-    Ok(tape.document(Cow::Owned(octets), limits))
+    Ok(tape.document(Cow::Owned(octets), Encoding::Utf8, limits))
 }
 
 fn tape(decoded: &Decoded<'_>, inherited: &[Inherited], limits: &Limits) -> Result<Tape, Error> {
@@ -85,11 +85,17 @@ struct Open {
 }
 
 impl Tape {
-    fn document<'s>(self, source: Cow<'s, [u8]>, limits: &Limits) -> Document<'s> {
+    fn document<'s>(
+        self,
+        source: Cow<'s, [u8]>,
+        encoding: Encoding,
+        limits: &Limits,
+    ) -> Document<'s> {
         let Self { side, nodes, elements, attributes, declarations, inherited } = self;
         let longest_form = limits.growth.saturating_mul(source.len() + side.len());
         Document {
             source,
+            encoding,
             side,
             nodes,
             elements,
