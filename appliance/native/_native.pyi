@@ -418,7 +418,7 @@ class ReceivedAssertion:
 
     @property
     def sha256(self) -> bytes:
-        """SHA-256 of the assertion's octets as received, for the trace."""
+        """SHA-256 of the assertion's octets as received, for the trace; what came in UTF-16 is hashed as UTF-8."""
 
     def check_structure(self) -> None:
         """Check Version, ID, IssueInstant, Issuer and that some content is there (DOMAIN 7, check 3).

@@ -88,7 +88,7 @@ class Judgement:
     """What came of it: exactly one of `accepted` and `refusal`, and what is known for the record.
 
     Attributes:
-        assertion_sha256: hexadecimal, of the assertion as received; None when none was found.
+        assertion_sha256: hexadecimal, of the assertion as received, in UTF-8; None when none was found.
         signed: present once the signature was found good, whatever came after.
         is_alone: whether the assertion came without an envelope around it.
     """

@@ -88,7 +88,7 @@ impl ReceivedAssertion {
         self.0.claimed_issuer()
     }
 
-    /// SHA-256 of the assertion's octets as received, for the trace.
+    /// SHA-256 of the assertion's octets as received (of UTF-16, as UTF-8), for the trace.
     #[getter]
     fn sha256<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.0.sha256())

@@ -115,7 +115,7 @@ impl ReceivedAssertion {
         Some(trimmed(&self.document.text(issuer)).to_owned())
     }
 
-    /// SHA-256 of the assertion's octets as received.
+    /// SHA-256 of the assertion's octets as received; of those of UTF-16, as UTF-8.
     #[must_use]
     pub const fn sha256(&self) -> &[u8; 32] {
         &self.sha256
@@ -274,6 +274,16 @@ mod tests {
         for method in [Method::Exclusive, Method::Inclusive] {
             let form = Canonicalization::new(method, false);
             assert_eq!(document.canonicalize(&form, None).unwrap(), alone.as_bytes());
+        }
+    }
+    #[test]
+    fn the_fingerprint_of_utf16_is_that_of_utf8() {
+        let alone = format!("<Assertion xmlns=\"{SAML2}\">é</Assertion>");
+        let marked = format!("\u{FEFF}{alone}");
+        let utf16: Vec<u8> = marked.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for octets in [alone.as_bytes(), &utf16] {
+            let located = locate(octets, &Limits::default()).unwrap();
+            assert_eq!(located.assertion().unwrap().sha256(), &sha256(alone.as_bytes()));
         }
     }
 }
