@@ -23,11 +23,20 @@ from appliance.native import (
     XmlRefused,
     c14n,
     locate,
+    verify_signature,
 )
 from tests import libxml2
 from tests.documents import PREFIXES, URIS, Generated, damage
-from tests.messages import Signing, make_vector
+from tests.messages import DS, EXCLUSIVE, MORE, Signing, make_vector
 from tests.pki import Holder, certify, ec_key, rsa_key
+from tests.templates import (
+    ENVELOPED,
+    RSA_SHA256,
+    Template,
+    private_key,
+    write_reference,
+    write_transform,
+)
 from tests.wrapping import issue
 
 RELATIVE_URIS: Final = ("x", "./y", "../urn:a", "//host/z")
@@ -193,6 +202,93 @@ def our_verdict(octets: bytes, signer: Holder) -> bytes | str:
         return exc.reason
 
 
+def sign_somewhere(seed: int, number: int) -> tuple[Holder, bytes, random.Random] | None:
+    """Have libxmlsec sign a generated document, or an element of it, from anywhere in it; None where it has no form to sign.
+
+    Returns:
+        The signer, the document, and what further choices about it are made with.
+    """
+    octets, ids, chance = make_document(seed, number)
+    signer, method, key = chance.choice(signers())
+    document = etree.fromstring(octets)
+    named = chance.choice((None, *ids))
+    (target,) = [document] if named is None else document.xpath(f"//*[@ID='{named}']")
+    home = chance.choice([each for each in document.iter() if isinstance(each.tag, str)])
+    steps = [write_transform(ENVELOPED)] if target in (home, *home.iterancestors()) else []
+    if chance.random() < 0.8:
+        steps.append(write_transform(*choose_form(chance)))
+    algorithm, inside = choose_form(chance)
+    template = Template(
+        write_reference("" if named is None else f"#{named}", steps),
+        f'<ds:CanonicalizationMethod Algorithm="{algorithm}">{inside}</ds:CanonicalizationMethod>',
+        method,
+        key_info="<ds:KeyName/>",
+    )
+    home.insert(chance.randrange(len(home) + 1), etree.fromstring(template.write(signer)))
+    document = etree.fromstring(etree.tostring(document.getroottree(), encoding="utf-8"))
+    xmlsec.tree.add_ids(document, ["ID"])
+    context = xmlsec.SignatureContext()
+    context.key = key
+    try:
+        context.sign(document.find(f".//{{{DS}}}Signature"))
+    except xmlsec.Error:
+        return None
+    return signer, etree.tostring(document.getroottree(), encoding="utf-8"), chance
+
+
+@cache
+def signers() -> list[tuple[Holder, str, xmlsec.Key]]:
+    """Who signs, how, and with what."""
+    methods = {
+        RSA_SHA256: certify("rsa", rsa_key("differential"), None),
+        f"{MORE}ecdsa-sha256": certify("ec", ec_key("x"), None),
+    }
+    return [(signer, method, private_key(signer)) for method, signer in methods.items()]
+
+
+def choose_form(chance: random.Random) -> tuple[str, str]:
+    """A canonicalization, and what stands inside it."""
+    algorithm = chance.choice(list(libxml2.ALGORITHMS))
+    prefixes = " ".join(chance.choice(PREFIX_LISTS))
+    if not prefixes or not algorithm.startswith(EXCLUSIVE):
+        return algorithm, ""
+    parameter = f'<ec:InclusiveNamespaces xmlns:ec="{EXCLUSIVE}" PrefixList="{prefixes}"/>'
+    return algorithm, parameter
+
+
+def check_generic_verdict(seed: int, number: int) -> str:
+    """Compare the verdicts on a signature anywhere in a generated document, damaged or not.
+
+    Returns:
+        `genuine`, `both` or `neither`, why we alone refuse it, or `no form`.
+    """
+    signed = sign_somewhere(seed, number)
+    if signed is None:
+        return "no form"
+    signer, genuine, chance = signed
+    octets = genuine if chance.random() < 0.5 else damage(genuine, chance)
+    ours, theirs = our_generic_verdict(octets, signer), libxmlsec_accepts(octets, signer)
+    what = explain(seed, number, octets, "signed or not", ours, theirs)
+    if isinstance(ours, bytes):
+        assert theirs, what
+        assert ours == our_generic_verdict(genuine, signer), what
+        return "genuine" if octets == genuine else "both"
+    assert octets != genuine, what
+    if theirs and ours == "malformed-xml":
+        assert libxml2_refusal(octets) or our_refusal(octets) in STRICTER, what
+    else:
+        assert not theirs or ours in OUR_PROFILE, what
+    return ours if theirs else "neither"
+
+
+def our_generic_verdict(octets: bytes, signer: Holder) -> bytes | str:
+    """What we find signed with the signer's key, or why we refuse it."""
+    try:
+        return verify_signature(octets, signer.public_key)
+    except (SignatureRefused, XmlRefused) as exc:
+        return exc.reason
+
+
 def libxmlsec_accepts(octets: bytes, signer: Holder) -> bool:
     """Whether libxmlsec finds the first Signature good."""
     try:
@@ -227,6 +323,7 @@ def main(seconds: float, seed: int) -> None:
         counts["canonical forms"] += check_canonical_forms(seed, number)
         counts[f"well-formed: {check_well_formedness(seed, number)}"] += 1
         counts[f"signed: {check_verdict(seed, number)}"] += 1
+        counts[f"signed anywhere: {check_generic_verdict(seed, number)}"] += 1
         number += 1
     print(f"differential: {number} documents, {dict(counts)}, no difference")  # noqa: T201 - a command's result
 
