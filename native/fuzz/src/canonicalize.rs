@@ -1,9 +1,15 @@
-//! Canonicalization: a canonical form is its own canonical form, and each form can be had from a larger one.
+//! Canonicalization: a canonical form is its own canonical form, each form can be had from a larger one, and none takes more
+//! memory than is stated.
 
 use xmldsig::{Canonicalization, Document, Error, Limits, Method, read};
 
+use crate::memory::most_held;
 use crate::reader::is_relative_namespace;
 
+/// What `xmldsig::Limits` states: octets held for each octet of the form and of the document.
+const MOST_PER_OCTET: usize = 3;
+/// What a form of no size costs.
+const MOST_FOR_NOTHING: usize = 16 * 1024;
 /// IDs that the seeds and the dictionary use.
 const IDS: [&str; 3] = ["i", "j", "k"];
 /// The PrefixList; the seeds and the dictionary use these prefixes.
@@ -12,11 +18,29 @@ const PREFIXES: [&str; 3] = ["#default", "a", "b"];
 /// The forms of one thing: Canonical XML 1.0, exclusive, exclusive with a PrefixList, and Canonical XML 1.1.
 type Forms = [Vec<u8>; 4];
 
+/// A document, and the most octets it may have in UTF-8.
+struct Measured<'d> {
+    document: Document<'d>,
+    octets: usize,
+}
+
+impl Measured<'_> {
+    fn canonicalize(&self, form: &Canonicalization, id: Option<&str>) -> Result<Vec<u8>, Error> {
+        let (canonical, most) = most_held(|| self.document.canonicalize(form, id));
+        let written = canonical.as_ref().map_or(0, Vec::len);
+        let bound = MOST_PER_OCTET * (written + self.octets) + MOST_FOR_NOTHING;
+        assert!(canonical.is_err() || most <= bound, "{most} octets were held for {written}");
+        canonical
+    }
+}
+
 /// Check one input.
 pub fn check(octets: &[u8]) {
     let Ok(document) = read(octets, &limits()) else {
         return;
     };
+    // No character has more octets in UTF-8 than it has in UTF-16 and half as many again.
+    let document = Measured { document, octets: octets.len() + octets.len() / 2 };
     let (commented, plain) = (forms(&document, true, None), forms(&document, false, None));
     let (Some(commented), Some(plain)) = (&commented, &plain) else {
         return assert_eq!(commented, plain, "a form exists with or without comments only");
@@ -47,7 +71,7 @@ fn check_forms(canonical: &[u8], commented: [&Vec<u8>; 4], plain: [&Vec<u8>; 4])
 }
 
 /// An element has the same forms in a document as in that document's canonical form, and each is canonical.
-fn check_element(document: &Document<'_>, canonical: &Document<'_>, id: &str) {
+fn check_element(document: &Measured<'_>, canonical: &Measured<'_>, id: &str) {
     for comments in [true, false] {
         let found = forms(document, comments, Some(id));
         assert_eq!(found, forms(canonical, comments, Some(id)), "another element has this ID");
@@ -58,7 +82,7 @@ fn check_element(document: &Document<'_>, canonical: &Document<'_>, id: &str) {
     }
 }
 
-fn forms(document: &Document<'_>, comments: bool, id: Option<&str>) -> Option<Forms> {
+fn forms(document: &Measured<'_>, comments: bool, id: Option<&str>) -> Option<Forms> {
     let exclusive = Canonicalization::new(Method::Exclusive, comments);
     let forms = [
         Canonicalization::new(Method::Inclusive, comments),
@@ -81,8 +105,9 @@ fn forms(document: &Document<'_>, comments: bool, id: Option<&str>) -> Option<Fo
     }
 }
 
-fn reread(canonical: &[u8]) -> Document<'_> {
-    read(canonical, &limits()).expect("a canonical form is a document")
+fn reread(canonical: &[u8]) -> Measured<'_> {
+    let document = read(canonical, &limits()).expect("a canonical form is a document");
+    Measured { document, octets: canonical.len() }
 }
 
 /// Without the bound on a form's length, which one form of a document may pass and another not.

@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use xmldsig_fuzz::{canonicalize, edits};
+use xmldsig_fuzz::{canonicalize, edits, memory::Counting};
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
 
 fuzz_target!(|octets: &[u8]| canonicalize::check(octets));
 fuzz_mutator!(|octets: &mut [u8], size: usize, most: usize, seed: u32| {
