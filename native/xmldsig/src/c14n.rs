@@ -113,24 +113,24 @@ impl Document<'_> {
             Subset::Without(signature) => (Self::ROOT, Some(signature)),
         };
         let whole = matches!(subset, Subset::Document | Subset::Without(_));
+        let root = self.element(apex);
         let mut canonicalizer = Canonicalizer {
             document: self,
             canonicalization,
             apex,
-            output: Output::new(&self.source),
+            output: Output::new(&self.source, root.whole().of(&self.source).len()),
             rendered: Vec::new(),
             marks: Vec::new(),
             fresh: Vec::new(),
             value: Vec::new(),
         };
-        let root = self.element(apex);
         let (first, last) = (root.first_node, root.last_node);
         if whole {
-            canonicalizer.around(0, first, false)?;
+            canonicalizer.around(0, first, false);
         }
         canonicalizer.inside(first, last, skipped)?;
         if whole {
-            canonicalizer.around(last + 1, narrow(self.nodes.len()), true)?;
+            canonicalizer.around(last + 1, narrow(self.nodes.len()), true);
         }
         Ok(canonicalizer.output.finish())
     }
@@ -168,7 +168,7 @@ struct Canonicalizer<'d> {
 
 impl Canonicalizer<'_> {
     /// Comments and instructions beside the root, each on its line.
-    fn around(&mut self, from: u32, to: u32, after: bool) -> Result<(), Error> {
+    fn around(&mut self, from: u32, to: u32, after: bool) {
         for index in from..to {
             let Some(&node) = self.document.nodes.get(wide(index)) else {
                 break;
@@ -179,38 +179,40 @@ impl Canonicalizer<'_> {
             if after {
                 self.output.write(b"\n");
             }
-            self.node(node)?;
+            self.rewrite(node);
             if !after {
                 self.output.write(b"\n");
             }
         }
-        Ok(())
     }
 
     fn inside(&mut self, first: u32, last: u32, skipped: Option<ElementId>) -> Result<(), Error> {
-        let mut index = first;
-        while index <= last {
-            let Some(&node) = self.document.nodes.get(wide(index)) else {
-                break;
-            };
-            index += 1;
+        let Some(skipped) = skipped.map(|id| self.document.element(id)) else {
+            return self.nodes(first, last + 1);
+        };
+        self.nodes(first, skipped.first_node)?;
+        self.nodes(skipped.last_node + 1, last + 1)
+    }
+
+    fn nodes(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        let document = self.document;
+        for &node in document.nodes.get(wide(from)..wide(to)).unwrap_or_default() {
             match node {
-                Node::Start(id) if Some(id) == skipped => {
-                    index = self.document.element(id).last_node + 1;
-                }
-                _ => self.node(node)?,
+                Node::Start(id) => self.start(id)?,
+                Node::End(id) => self.end(id),
+                Node::Text { span, plain: true } => self.output.copy(span),
+                _ => self.rewrite(node),
             }
         }
         Ok(())
     }
 
-    fn node(&mut self, node: Node) -> Result<(), Error> {
+    /// A node that is no tag, where its octets may not be its canonical form.
+    fn rewrite(&mut self, node: Node) {
         let source = &self.document.source;
         match node {
-            Node::Start(id) => return self.start(id),
-            Node::End(id) => self.end(id),
-            Node::Text { span, plain: true } => self.output.copy(span),
-            Node::Text { span, plain: false } => {
+            Node::Start(_) | Node::End(_) => {}
+            Node::Text { span, .. } => {
                 self.value.clear();
                 text::read_text(span.of(source), &mut self.value);
                 text::write_text(&self.value, self.output.buffer());
@@ -229,12 +231,20 @@ impl Canonicalizer<'_> {
             }
             Node::Instruction(span) => self.instruction(span.of(source)),
         }
-        Ok(())
     }
 
+    #[inline]
     fn start(&mut self, id: ElementId) -> Result<(), Error> {
         let element = self.document.element(id);
         self.marks.push(self.rendered.len());
+        if element.verbatim && id != self.apex && self.adds_nothing(element) {
+            self.output.copy(element.tag());
+            return Ok(());
+        }
+        self.start_with_declarations(id, element)
+    }
+
+    fn start_with_declarations(&mut self, id: ElementId, element: &Element) -> Result<(), Error> {
         self.fresh.clear();
         self.collect(id, element)?;
         let inherited = if id == self.apex {
@@ -263,6 +273,7 @@ impl Canonicalizer<'_> {
         Err(Error::Limit { limit: Limit::Growth, bound, offset: wide(element.tag().start) })
     }
 
+    #[inline]
     fn end(&mut self, id: ElementId) {
         if let Some(mark) = self.marks.pop() {
             self.rendered.truncate(mark);

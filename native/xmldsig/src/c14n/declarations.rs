@@ -53,24 +53,38 @@ impl Canonicalizer<'_> {
         self.want(id)
     }
 
+    /// Whether exclusive canonicalization writes no declaration in this tag, as in most: none stands here, and those that its names
+    /// use are written already.
+    pub(super) fn adds_nothing(&self, element: &Element) -> bool {
+        let said = |name: Name| name.binding <= DeclarationId::XML || self.is_rendered(name.binding);
+        element.declaration_count == 0
+            && self.canonicalization.is_exclusive()
+            && said(element.name)
+            && self.document.attributes(element).iter().all(|attribute| said(attribute.name))
+    }
+
+    /// Whether a declaration in scope is written around. No nearer one then speaks for its prefix: that would hide this one.
+    fn is_rendered(&self, id: DeclarationId) -> bool {
+        self.rendered.iter().rev().any(|&written| written == id)
+    }
+
     /// Add a declaration unless the nearest one written for its prefix says the same.
     fn want(&mut self, id: DeclarationId) -> Result<(), Error> {
         let document = self.document;
-        if self.rendered.last() == Some(&id) || self.fresh.contains(&id) {
+        if self.is_rendered(id) || self.fresh.contains(&id) {
             return Ok(());
         }
         let prefix = document.prefix(id);
-        let nearest = self
-            .rendered
-            .iter()
-            .rev()
-            .find(|&&written| written == id || document.prefix(written) == prefix);
+        let nearest =
+            self.rendered.iter().rev().find(|&&written| document.prefix(written) == prefix);
         let said =
             nearest.map_or(DeclarationId::NONE, |&written| document.declaration(written).same);
         if said == document.declaration(id).same {
             return Ok(());
         }
-        document.check_absolute(id)?;
+        if id.0 < document.inherited {
+            document.check_absolute(id)?;
+        }
         self.fresh.push(id);
         Ok(())
     }

@@ -10,8 +10,9 @@ pub(super) struct Output<'d> {
 }
 
 impl<'d> Output<'d> {
-    pub(super) fn new(source: &'d [u8]) -> Self {
-        Self { source, octets: Vec::new(), run: Span::EMPTY }
+    /// `expected` octets are reserved: a form is about as long as what it is of.
+    pub(super) fn new(source: &'d [u8], expected: usize) -> Self {
+        Self { source, octets: Vec::with_capacity(expected), run: Span::EMPTY }
     }
 
     #[inline]
@@ -37,6 +38,7 @@ impl<'d> Output<'d> {
         &mut self.octets
     }
 
+    #[inline(never)]
     fn flush(&mut self) {
         self.octets.extend_from_slice(self.run.of(self.source));
         self.run.start = self.run.end;
