@@ -1,6 +1,8 @@
 //! The character classes of XML 1.0, fifth edition, and the check that octets hold nothing else.
 
-use memchr::memmem;
+use memchr::{memchr3, memmem};
+
+use crate::document::wide;
 
 /// May stand in an `NCName`, a name without its colon.
 const NAME: u8 = 1;
@@ -10,6 +12,11 @@ const NAME_START: u8 = 2;
 const VALUE_STOP: u8 = 4;
 /// Unreserved or a sub-delimiter in a URI (RFC 3986, 2.2 and 2.3).
 const URI: u8 = 8;
+
+/// Octets looked at in one step of the scans below.
+const WORD: usize = 8;
+/// One in every octet of a word.
+const ONES: u64 = u64::MAX / 0xFF;
 
 /// What each octet may be, in one look.
 static CLASSES: [u8; 256] = classes();
@@ -67,7 +74,7 @@ pub(crate) const fn is_name_char(character: char) -> bool {
 /// Length of the `NCName` at the start of `octets` (valid UTF-8); 0 where none starts.
 #[inline]
 pub(crate) fn ncname_len(octets: &[u8]) -> usize {
-    let len = octets.iter().position(|&octet| class(octet) & NAME == 0).unwrap_or(octets.len());
+    let len = first(octets, |octet| class(octet) & NAME == 0);
     match (octets.first(), octets.get(len)) {
         (_, Some(0x80..)) => beyond_ascii(octets),
         (Some(&first), _) if class(first) & NAME_START != 0 => len,
@@ -78,7 +85,32 @@ pub(crate) fn ncname_len(octets: &[u8]) -> usize {
 /// Length of the attribute value's start that needs no second look.
 #[inline]
 pub(crate) fn ordinary_len(octets: &[u8]) -> usize {
-    octets.iter().position(|&octet| class(octet) & VALUE_STOP != 0).unwrap_or(octets.len())
+    let mut len = 0;
+    while let Some(word) = word_at(octets, len) {
+        let quotes = equal(word, b'"') | equal(word | ONES, b'\''); // the latter & too
+        let stops = quotes | equal(word, b'<') | below_space(word);
+        if stops != 0 {
+            return len + place(stops);
+        }
+        len += WORD;
+    }
+    let rest = octets.get(len..).unwrap_or_default();
+    len + first(rest, |octet| class(octet) & VALUE_STOP != 0)
+}
+
+/// Place of the first `<`, `&` or `>`. Most character data ends within a few words; what is longer is worth a call of `memchr3`.
+#[inline]
+pub(crate) fn markup_place(octets: &[u8]) -> Option<usize> {
+    let mut len = 0;
+    while len < 4 * WORD {
+        let Some(word) = word_at(octets, len) else { break };
+        let stops = equal(word | (ONES << 1), b'>') | equal(word, b'&'); // the former < too
+        if stops != 0 {
+            return Some(len + place(stops));
+        }
+        len += WORD;
+    }
+    memchr3(b'<', b'&', b'>', octets.get(len..)?).map(|place| len + place)
 }
 
 /// Length of the start that is unreserved characters and sub-delimiters of a URI.
@@ -104,7 +136,10 @@ pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
     let octets = text.as_bytes();
     // Branch-free inside a block, so that the compiler vectorizes it.
     for (block, chunk) in octets.chunks(64).enumerate() {
-        let control = chunk.iter().fold(false, |found, &octet| found | is_control(octet));
+        let control = match chunk.first_chunk::<64>() {
+            Some(whole) => whole.iter().fold(false, |found, &octet| found | is_control(octet)),
+            None => chunk.iter().any(|&octet| is_control(octet)),
+        };
         if control {
             let place = chunk.iter().position(|&octet| is_control(octet));
             return place.map(|place| block * 64 + place);
@@ -118,6 +153,55 @@ pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
 #[expect(clippy::needless_bitwise_bool, reason = "no branch: the loop over it is vectorized")]
 const fn is_control(octet: u8) -> bool {
     (octet < 0x20) & (octet != b'\t') & (octet != b'\n') & (octet != b'\r')
+}
+
+/// Place of the first octet that stops, or the end. Eight at a time, so that the loop around them costs little.
+#[inline]
+fn first(octets: &[u8], stops: impl Fn(u8) -> bool) -> usize {
+    let mut len = 0;
+    while let Some(chunk) = octets.get(len..).and_then(|rest| rest.first_chunk::<WORD>()) {
+        for (place, &octet) in chunk.iter().enumerate() {
+            if stops(octet) {
+                return len + place;
+            }
+        }
+        len += WORD;
+    }
+    let rest = octets.get(len..).unwrap_or_default();
+    len + rest.iter().position(|&octet| stops(octet)).unwrap_or(rest.len())
+}
+
+/// Eight octets, the first one lowest.
+#[inline]
+fn word_at(octets: &[u8], start: usize) -> Option<u64> {
+    octets.get(start..).and_then(|rest| rest.first_chunk()).map(|&chunk| u64::from_le_bytes(chunk))
+}
+
+/// The high bit of every octet of `word` that is `octet`; above the lowest one found there may be more.
+#[inline]
+const fn equal(word: u64, octet: u8) -> u64 {
+    let zeros = word ^ (ONES * octet_wide(octet));
+    zeros.wrapping_sub(ONES) & !zeros & (ONES << 7)
+}
+
+/// The high bit of every octet of `word` that is a control character, likewise.
+#[inline]
+const fn below_space(word: u64) -> u64 {
+    word.wrapping_sub(ONES * octet_wide(b' ')) & !word & (ONES << 7)
+}
+
+/// The lowest octet of those found.
+#[inline]
+fn place(found: u64) -> usize {
+    wide(found.trailing_zeros() / 8)
+}
+
+#[inline]
+const fn octet_wide(octet: u8) -> u64 {
+    #[expect(clippy::as_conversions, reason = "a const fn cannot call From")]
+    {
+        octet as u64
+    }
 }
 
 #[inline]
@@ -150,6 +234,24 @@ mod tests {
         assert_eq!(ncname_len(b"-a"), 0);
         assert_eq!(ncname_len("\u{D7}".as_bytes()), 0);
         assert_eq!(ncname_len(b""), 0);
+    }
+
+    #[test]
+    fn every_octet_stops_a_scan_or_does_not_at_every_place() {
+        for octet in 0..=u8::MAX {
+            for place in 0..40 {
+                let mut octets = [b'a'; 41];
+                octets[place] = octet;
+                let stops =
+                    |known: &[u8], len: usize| if known.contains(&octet) { place } else { len };
+                let markup = markup_place(&octets).unwrap_or(octets.len());
+                assert_eq!(markup, stops(b"<&>", 41), "{octet} at {place}");
+                let value = if octet < b' ' { place } else { stops(b"\"'&<", 41) };
+                assert_eq!(ordinary_len(&octets), value, "{octet} at {place}");
+                let name = if class(octet) & NAME == 0 { place } else { 41 };
+                assert_eq!(first(&octets, |octet| class(octet) & NAME == 0), name);
+            }
+        }
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Canonicalizer<'_> {
     /// Whether exclusive canonicalization writes no declaration in this tag, as in most: none stands here, and those that its names
     /// use are written already.
     pub(super) fn adds_nothing(&self, element: &Element) -> bool {
-        let said = |name: Name| name.binding <= DeclarationId::XML || self.is_rendered(name.binding);
+        let said =
+            |name: Name| name.binding <= DeclarationId::XML || self.is_rendered(name.binding);
         element.declaration_count == 0
             && self.canonicalization.is_exclusive()
             && said(element.name)

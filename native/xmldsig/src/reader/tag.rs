@@ -66,7 +66,7 @@ impl Reader<'_> {
             verbatim_end: false,
         });
         self.tape.nodes.push(Node::Start(id));
-        self.open.push(Open { element: id, scope });
+        self.open.push(Open { element: id, name: name.span(), scope });
         if empty {
             self.close(false);
         }
@@ -76,8 +76,8 @@ impl Reader<'_> {
     /// Production [42]; the name must be that of the innermost open element.
     pub(super) fn end_tag(&mut self) -> Result<(), Refusal> {
         self.cursor.at += b"</".len();
-        let open = self.open.last().and_then(|open| self.tape.elements.get(open.element.index()));
-        let name = open.map_or(Span::EMPTY, |element| element.name.span()).of(self.cursor.octets);
+        let open = self.open.last().map_or(Span::EMPTY, |open| open.name);
+        let name = open.of(self.cursor.octets);
         match self.cursor.rest().strip_prefix(name) {
             Some([b'>', ..]) => {
                 self.cursor.at += name.len() + 1;
@@ -224,6 +224,13 @@ impl Reader<'_> {
         let octets = self.cursor.octets;
         let own = self.tape.attributes.get_mut(first..).unwrap_or_default();
         if let [] | [Attribute { name: Name { prefix_len: 0, .. }, .. }] = own {
+            return Ok(true);
+        }
+        // No prefix is rank 0, so that the names alone decide.
+        let local = |attribute: &Attribute| attribute.name.local(octets);
+        if own.iter().all(|attribute| attribute.name.prefix_len == 0)
+            && own.is_sorted_by(|one, other| local(one) < local(other))
+        {
             return Ok(true);
         }
         self.ranked.clear();
