@@ -13,6 +13,8 @@ const VALUE_STOP: u8 = 4;
 /// Unreserved or a sub-delimiter in a URI (RFC 3986, 2.2 and 2.3).
 const URI: u8 = 8;
 
+/// Octets checked in one step for what no character may be.
+const BLOCK: usize = 256;
 /// Octets looked at in one step of the scans below.
 const WORD: usize = 8;
 /// One in every octet of a word.
@@ -135,14 +137,14 @@ fn beyond_ascii(octets: &[u8]) -> usize {
 pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
     let octets = text.as_bytes();
     // Branch-free inside a block, so that the compiler vectorizes it.
-    for (block, chunk) in octets.chunks(64).enumerate() {
-        let control = match chunk.first_chunk::<64>() {
+    for (block, chunk) in octets.chunks(BLOCK).enumerate() {
+        let control = match chunk.first_chunk::<BLOCK>() {
             Some(whole) => whole.iter().fold(false, |found, &octet| found | is_control(octet)),
             None => chunk.iter().any(|&octet| is_control(octet)),
         };
         if control {
             let place = chunk.iter().position(|&octet| is_control(octet));
-            return place.map(|place| block * 64 + place);
+            return place.map(|place| block * BLOCK + place);
         }
     }
     // U+FFFE and U+FFFF, the only other characters UTF-8 can carry and XML cannot.
@@ -258,6 +260,8 @@ mod tests {
     fn forbidden_characters_are_found_in_any_block() {
         assert_eq!(first_forbidden("a\tb\r\n"), None);
         assert_eq!(first_forbidden(&format!("{}\u{1}", "x".repeat(100))), Some(100));
+        assert_eq!(first_forbidden(&format!("{}\u{1}y", "x".repeat(BLOCK + 70))), Some(BLOCK + 70));
+        assert_eq!(first_forbidden(&format!("{}\u{1}{0}", "x".repeat(70))), Some(70));
         assert_eq!(first_forbidden("\u{FFFD}\u{FFFE}"), Some(3));
         assert_eq!(first_forbidden("\u{FFFF}"), Some(0));
         assert_eq!(first_forbidden("\u{7F}\u{85}\u{10FFFF}"), None);

@@ -47,6 +47,18 @@ impl<'d> Cursor<'d> {
         self.at - start
     }
 
+    /// `skip_space`, quick where one space stands before something else, as mostly between attributes.
+    #[inline]
+    pub(super) fn separator(&mut self) -> usize {
+        match self.rest() {
+            &[b' ', next, ..] if !is_space(next) => {
+                self.at += 1;
+                1
+            }
+            _ => self.skip_space(),
+        }
+    }
+
     pub(super) fn expect(&mut self, wanted: &[u8], rule: &'static str) -> Result<(), Refusal> {
         if !self.rest().starts_with(wanted) {
             return Err(self.malformed(rule));
@@ -94,6 +106,10 @@ impl<'d> Cursor<'d> {
     /// Production [25].
     #[inline]
     pub(super) fn equals(&mut self) -> Result<(), Refusal> {
+        if let [b'=', b'"', ..] = self.rest() {
+            self.at += 1;
+            return Ok(());
+        }
         self.skip_space();
         if self.peek() != Some(b'=') {
             return Err(self.malformed("an attribute has a value"));

@@ -125,11 +125,11 @@ impl Expected {
         {
             let (mut tag, mut end, mut attribute) = (0_u8, 0_u8, 0_u8);
             for (&octet, &next) in block.iter().zip(next) {
-                let opens = octet == b'<';
-                tag = tag.wrapping_add(u8::from(opens));
-                end = end.wrapping_add(u8::from(opens & (next == b'/')));
-                let quoted = (octet == b'=') & ((next == b'"') | (next == b'\''));
-                attribute = attribute.wrapping_add(u8::from(quoted));
+                let is = |wanted: u8| u8::from(octet == wanted);
+                let is_next = |wanted: u8| u8::from(next == wanted);
+                tag = tag.wrapping_add(is(b'<'));
+                end = end.wrapping_add(is(b'<') & is_next(b'/'));
+                attribute = attribute.wrapping_add(is(b'=') & (is_next(b'"') | is_next(b'\'')));
             }
             tags += usize::from(tag);
             ends += usize::from(end);

@@ -116,7 +116,7 @@ impl Reader<'_> {
         let bound = self.limits.attributes.min(Limits::OWN.attributes);
         loop {
             let before = self.cursor.peek();
-            let width = self.cursor.skip_space();
+            let width = self.cursor.separator();
             match self.cursor.rest() {
                 [b'>', ..] => {
                     self.cursor.at += 1;
