@@ -4,9 +4,9 @@
 //! form costs a copy; everything else is rebuilt piece by piece. A namespace that is a relative URI cannot be
 //! canonicalized (Canonical XML 1.0, 1.3) and is refused.
 
-mod base;
 mod declarations;
 mod inherit;
+mod join;
 mod output;
 mod tag;
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Method;
-use super::base::Joined;
+use super::join::Joined;
 use crate::document::{Attribute, DeclarationId, Document, Element};
 
 /// What the start tag of the apex writes beyond its own attributes.
