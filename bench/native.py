@@ -47,7 +47,7 @@ class Measured:
         least: of one operation, in the best round.
         spread: half of what lies between the quartiles, as a part of `seconds`.
         rate: octets of the document per second.
-        ahead: how many times as fast as each other tool at the same work, by the medians.
+        ahead: how many times as fast as each other tool at the same work, by the medians; without what noise made less than nothing.
     """
 
     work: str
@@ -326,7 +326,11 @@ def _rank(work: str, octets: int, samples: Mapping[str, list[float]]) -> list[Me
             least=min(samples[tool]),
             spread=_spread(samples[tool]) / seconds,
             rate=octets / seconds,
-            ahead={other: its / seconds for other, its in medians.items() if other != tool},
+            ahead={
+                other: its / seconds
+                for other, its in medians.items()
+                if other != tool and min(its, seconds) > 0
+            },
         )
         for tool, seconds in medians.items()
     ]
