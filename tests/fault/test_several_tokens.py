@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -170,7 +171,12 @@ def test_service_starts_without_one_of_its_tokens(pair: Pair, tmp_path: Path) ->
     environment = "".join(f'{name} = "{value}"\n' for name, value in absent.environment.items())
     pin_file = absent.pin.path
     file.write_text(
-        file.read_text().replace('token = "demo"', 'token = ["absent", "demo"]')
+        re.sub(
+            r'^(\[\[key\]\]\n(?:\w.*\n)*?)token = "demo"$',
+            r'\1token = ["absent", "demo"]',
+            file.read_text(),
+            flags=re.MULTILINE,
+        )
         + f'\n[[token]]\nname = "absent"\nmodule = "{MODULE}"\nlabel = "absent"\n'
         + f'pin_file = "{pin_file}"\n[token.environment]\n{environment}'
     )
