@@ -74,7 +74,7 @@ def main() -> int:
     counts = _CountReports(signer)
     server.after_round = counts.say_when_due
     stop_signal = _StopSignal(server)
-    _watch_parent(server)
+    _watch_parent(server, counts)
     _report(LaneReady(token.serial, signer.facts(), os.getpid()))
     server.run()
     stop_signal.disarm()
@@ -103,9 +103,15 @@ class _CountReports:
         now = time.monotonic()
         if now < self._due:
             return self._due - now
-        _report(LaneCounted(counts, self._signer.proofs()))
-        self._said, self._due = counts, now + _COUNT_SECONDS
+        self.say()
         return None
+
+    def say(self) -> None:
+        """Report what has changed, now."""
+        counts = self._signer.counts()
+        if counts != self._said:
+            _report(LaneCounted(counts, self._signer.proofs()))
+            self._said, self._due = counts, time.monotonic() + _COUNT_SECONDS
 
 
 def _read_settings() -> LaneSettings:
@@ -157,9 +163,17 @@ class _StopSignal:
         self._woken.recv(1024)
 
 
-def _watch_parent(server: FrameServer) -> None:
+def _watch_parent(server: FrameServer, counts: _CountReports) -> None:
     """Stop when standard input ends; answer what else comes there, which is how the parent knows that the loop turns."""
-    server.watch(_STDIN, lambda: _report(LaneAlive()) if os.read(_STDIN, 1024) else server.stop())
+
+    def hear() -> None:
+        if os.read(_STDIN, 1024):
+            counts.say()
+            _report(LaneAlive())
+        else:
+            server.stop()
+
+    server.watch(_STDIN, hear)
 
 
 def _finding_of(broken: HsmError | None) -> Finding | None:

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from hsm.errors import Finding, HsmError, Target
-from hsm.report import LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
+from hsm.report import LaneAlive, LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
 from hsm.settings import LaneSettings
 
 HUNG: Final = -signal.SIGALRM
@@ -47,6 +47,7 @@ class LaneProcess:
         proven = {key.name: key.signatures for key in ready.keys}
         self.counted: LaneCounted | LaneEnded = LaneCounted(proven, proven)
         self._process: Final = process
+        self._asking: Final = asyncio.Lock()
         self._heard: Final = asyncio.Event()
         self._exit: Final = asyncio.create_task(process.wait())
         self._listening: Final = asyncio.create_task(self._listen())
@@ -71,6 +72,10 @@ class LaneProcess:
         await asyncio.wait([self._listening], timeout=_KILL_GRACE)
         return self.counted if isinstance(self.counted, LaneEnded) else None
 
+    async def ask_count(self, within: float) -> None:
+        """Have it say what it has signed by now; after so many seconds without an answer `counted` is what it said before."""
+        await self._answers(within)
+
     def kill(self) -> None:
         """End the lane at once."""
         if self._process.returncode is None:
@@ -92,17 +97,19 @@ class LaneProcess:
         return bool(done)
 
     async def _answers(self, within: float) -> bool:
-        stdin = self._process.stdin
-        self._heard.clear()
-        if stdin is None or stdin.is_closing() or self._listening.done():
-            return True  # it is ending
-        stdin.write(b"\n")
-        try:
-            async with asyncio.timeout(within):
-                await self._heard.wait()
-        except TimeoutError:
-            return False
-        return True
+        """Ask for a sign of life and wait for the answer; one question at a time, so that each has its own."""
+        async with self._asking:
+            stdin = self._process.stdin
+            self._heard.clear()
+            if stdin is None or stdin.is_closing() or self._listening.done():
+                return True  # it is ending
+            stdin.write(b"\n")
+            try:
+                async with asyncio.timeout(within):
+                    await self._heard.wait()
+            except TimeoutError:
+                return False
+            return True
 
     async def _listen(self) -> None:
         """Read the reports up to the end of the lane's standard output."""
@@ -110,7 +117,8 @@ class LaneProcess:
             report = _read_report(line)
             if isinstance(report, LaneCounted | LaneEnded):
                 self.counted = report
-            self._heard.set()
+            elif isinstance(report, LaneAlive):
+                self._heard.set()
         self._heard.set()
 
 

@@ -22,7 +22,7 @@ class LaneFailed(msgspec.Struct, frozen=True, tag_field="lane", tag="failed"):
 
 
 class LaneAlive(msgspec.Struct, frozen=True, tag_field="lane", tag="alive"):
-    """The loop turns: the answer to each line that comes on standard input after the settings."""
+    """The loop turns: the answer to each line that comes on standard input after the settings; a count that has changed comes first."""
 
 
 class LaneCounted(msgspec.Struct, frozen=True, tag_field="lane", tag="counted"):
@@ -30,7 +30,7 @@ class LaneCounted(msgspec.Struct, frozen=True, tag_field="lane", tag="counted"):
 
     Attributes:
         signatures: per key, proofs included.
-        proofs: per key, those of them with which the lane has proven the key.
+        proofs: per key, those of them with which the lane, or a readiness probe, has proven the key.
     """
 
     signatures: dict[str, int]
@@ -43,7 +43,7 @@ class LaneEnded(msgspec.Struct, frozen=True, tag_field="lane", tag="ended"):
     Attributes:
         signatures: how many it has made, per key, proofs included.
         finding: why it can sign no longer; None when it was told to stop.
-        proofs: per key, those of them with which the lane has proven the key.
+        proofs: per key, those of them with which the lane, or a readiness probe, has proven the key.
     """
 
     signatures: dict[str, int]

@@ -17,7 +17,15 @@ from hsm.errors import HsmError
 from hsm.keys import SigningKey
 from hsm.mechanism import sign_digest
 from hsm.opened import OpenToken
-from hsm.wire import KeyFacts, KeyUse, SignedFrame, SignFailure, SignFrame, SignJob
+from hsm.wire import (
+    KeyFacts,
+    KeyUse,
+    SignedFrame,
+    SignFailure,
+    SignFrame,
+    SignJob,
+    is_readiness_probe,
+)
 
 _TOLERANCE: Final = 0.1
 """Share of the call deadline by which it may be late: the timer is not set anew for calls that follow that closely."""
@@ -36,6 +44,7 @@ class FrameSigner:
         self._token: Final = token
         self.call_timeout: Final = call_timeout
         self._signatures: Final[Counter[str]] = Counter()
+        self._probes: Final[Counter[str]] = Counter()
         self._lost: SignFailure | None = None
         self._armed_at = 0.0
         self.broken: HsmError | None = None
@@ -60,8 +69,8 @@ class FrameSigner:
         return {name: proofs[name] + self._signatures[name] for name in proofs}
 
     def proofs(self) -> dict[str, int]:
-        """How many of them have proven the key."""
-        return dict(self._token.proofs)
+        """How many of them have proven the key: to the lane itself, or to a worker that looks whether it is ready."""
+        return {name: count + self._probes[name] for name, count in self._token.proofs.items()}
 
     def sign(self, frame: SignFrame) -> SignedFrame:
         """Sign every job of the frame that can be signed."""
@@ -115,6 +124,8 @@ class FrameSigner:
                 return second
             signature = second
         made[name] += 1
+        if job.octets and is_readiness_probe(job):
+            self._probes[name] += 1
         seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
         return signature
 

@@ -5,6 +5,7 @@ does no input or output itself. The lane speaks first (`Hello`, or `Refused` and
 in order, each `CheckpointFrame` one `CheckpointSigned` or `CheckpointRefused`, and a `Prove` has no answer. A lane that can sign no longer says why in a last `Refused`.
 """
 
+import hashlib
 from typing import Final, Literal
 
 import msgspec
@@ -20,6 +21,12 @@ JOB_LIMIT: Final = 1024
 FailureKind = Kind | Literal["expired"]
 """Who has to act (`hsm.errors`), or that the job's deadline had passed."""
 
+READINESS_PROBE: Final = b"InterOPS appliance readiness probe\0"
+"""What the octets of a readiness probe begin with; no vector does, nor any other XML."""
+
+NONCE_OCTETS: Final = 16
+"""What follows it in a readiness probe."""
+
 _HEADER: Final = 4
 
 
@@ -28,7 +35,7 @@ class SignJob(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Attributes:
         deadline: instant of the machine's monotonic clock, shared by its processes, after which no HSM time may be spent.
-        octets: what the digest is of; only for keys whose token hashes itself.
+        octets: what the digest is of; only for keys whose token hashes itself, and of readiness probes.
     """
 
     key: str
@@ -221,3 +228,13 @@ def read_reply(payload: bytes) -> Reply:
         msgspec.DecodeError: it is none of the replies.
     """
     return _reply_decoder.decode(payload)
+
+
+def is_readiness_probe(job: SignJob) -> bool:
+    """Tell whether what is to be signed is a readiness probe and can be nothing else, whoever asks for it."""
+    octets = job.octets
+    return (
+        len(octets) == len(READINESS_PROBE) + NONCE_OCTETS
+        and octets.startswith(READINESS_PROBE)
+        and hashlib.new(job.hash_name, octets).digest() == job.digest
+    )

@@ -1,7 +1,7 @@
 """Whether requests would be served now: every key really signs, the trace can be written, there are conventions.
 
-A probe is a real signature over a fresh digest, verified with the certified key, made only when nobody else has had one with that key
-in the last second; readers that come together share one look.
+A probe is a real signature over octets that only a probe has, so that lanes count it apart; it is verified with the certified key, and
+made only when nobody else has had one with that key in the last second; readers that come together share one look.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from appliance.clock import Clock
 from appliance.conventions.registry import RegistryCell
 from appliance.errors import ApplianceError
 from appliance.native import SignatureProfile, SignatureRefused, verify_digest
+from appliance.signing.job import write_probe
 
 _FRESH: Final = 1.0  # seconds; CONTRACT 3, `/readyz`
 _PROBE_WITHIN: Final = 1.5
@@ -112,7 +113,7 @@ class ReadyProbe:
             return None
         try:
             profile = self._keys.profile(key, signature_algorithm)
-            octets = self._new_uuid().bytes
+            octets = write_probe(self._new_uuid())
             digest = hashlib.new(profile.hash_name, octets).digest()
             signature = await self._signer.sign(
                 key, profile.hash_name, digest, now + _PROBE_WITHIN, octets

@@ -6,14 +6,20 @@ Owns the promise that each job is answered exactly once: a late answer to a job 
 import asyncio
 from collections.abc import Sequence
 from typing import Final, TypeAlias
+from uuid import UUID
 
 from appliance.errors import ApplianceError
-from hsm.wire import SignJob
+from hsm.wire import READINESS_PROBE, SignJob
 
 SigningJob: TypeAlias = SignJob
 """One signature wanted: KeyRef, hash name, digest, deadline (monotonic). It goes over the wire as it is."""
 
 SigningResult: TypeAlias = bytes | ApplianceError
+
+
+def write_probe(nonce: UUID) -> bytes:
+    """Write what a readiness probe signs: lanes count it apart from what could be a vector."""
+    return READINESS_PROBE + nonce.bytes
 
 
 class SigningOrder:

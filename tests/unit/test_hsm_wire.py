@@ -1,9 +1,13 @@
+import hashlib
+
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from hsm.wire import (
     FRAME_LIMIT,
+    NONCE_OCTETS,
+    READINESS_PROBE,
     FrameReader,
     FrameTooLarge,
     Hello,
@@ -14,6 +18,7 @@ from hsm.wire import (
     SignFailure,
     SignFrame,
     SignJob,
+    is_readiness_probe,
     read_reply,
     read_request,
     write_frame,
@@ -74,3 +79,15 @@ def test_request_is_not_read_as_a_reply() -> None:
         read_reply(payload_of(write_frame(REQUEST)))
     with pytest.raises(msgspec.DecodeError):
         read_request(payload_of(write_frame(REPLIES[0])))
+
+
+def test_only_a_readiness_probe_passes_for_one() -> None:
+    """The digest has to be that of the octets, and the octets a probe from their first to their last."""
+    octets = READINESS_PROBE + bytes(range(NONCE_OCTETS))
+    digest = hashlib.sha256(octets).digest()
+    assert is_readiness_probe(SignJob("k", "sha256", digest, 0.0, octets))
+    for other in (b"", octets + b"<", octets[1:], b"<" + octets[1:]):
+        fitting = hashlib.sha256(other).digest()
+        assert not is_readiness_probe(SignJob("k", "sha256", digest, 0.0, other))
+        assert not is_readiness_probe(SignJob("k", "sha256", fitting, 0.0, other))
+    assert not is_readiness_probe(SignJob("k", "sha256", bytes(32), 0.0, octets))
