@@ -26,6 +26,7 @@ _LAST_PAUSE: Final[dict[Kind, float]] = {"capacity": 10.0, "human": 5.0}
 """Longest pause between two attempts at a token, where it is not `_PROBE_PAUSE`."""
 
 _PROBE_PAUSE: Final = 1.0
+_COUNT_TIMEOUT: Final = 2.0
 NoteEnd = Callable[[str, int], None]
 """Told which child has ended unasked, and with which status."""
 
@@ -188,8 +189,10 @@ class KeptLanes:
         for lane in lanes:
             self._count_last(lane)
 
-    def count(self) -> None:
-        """Tell the ledger what the lanes have signed by now."""
+    async def count(self) -> None:
+        """Have the lanes say what they have signed by now, and tell the ledger."""
+        asked = [lane.ask_count(_COUNT_TIMEOUT) for lane in self._lanes if lane is not None]
+        await asyncio.gather(*asked)
         for lane in self._lanes:
             if lane is not None:
                 self._usage.note(self.token, lane)

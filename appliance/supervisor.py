@@ -3,8 +3,8 @@
 It opens lanes one after the other (several at once break SoftHSM's file store), then starts workers on sockets it holds itself,
 so that a worker may die without a connection being refused; it has both started again when they end (`keeper`); on SIGTERM it drains
 (workers finish what they accepted, then lanes end); on SIGHUP it validates the conventions and has every worker take them, or none.
-It writes the log `system` (start, stop, reload, keys, conventions, refused logins, ended children) and closes logs that nobody writes
-any more. It never loads a PKCS#11 module, never sees a PIN, and never parses the network.
+It writes the log `system` (start, stop, reload, keys and how often they signed, conventions, refused logins, ended children) and closes
+logs that nobody writes any more. It never loads a PKCS#11 module, never sees a PIN, and never parses the network.
 """
 
 import asyncio
@@ -120,6 +120,7 @@ class _Supervisor:
             self._system = await stack.enter_async_context(
                 open_system_log(self._config, registry, self._clock)
             )
+            stack.push_async_callback(self._count, whole=True)
             stack.push_async_callback(self._stop_workers)
             self._sockets = self._open_sockets()
             _give(self._config.home.api_socket, worker_user(self._config))
@@ -192,6 +193,8 @@ class _Supervisor:
     async def _start_lanes(self) -> None:
         """Open the lanes of every token; one that cannot be opened is left to its keeper if others hold all of its keys.
 
+        States where the counts of their keys stand before anybody can have them sign.
+
         Raises:
             HsmUnavailable: a key cannot be signed with.
         """
@@ -206,6 +209,7 @@ class _Supervisor:
                 raise hsm_unavailable(errors[key.tokens[0]])
         for token, failure in errors.items():
             _LOG.error("token-not-opened", token=token, detail=str(failure))
+        await self._count(whole=True)
 
     def _lane_opener(self, token: TokenTable) -> Callable[[int], Awaitable[LaneProcess]]:
         async def opened(index: int) -> LaneProcess:
@@ -282,13 +286,19 @@ class _Supervisor:
             if self._system is not None:
                 self._system.record_keys(traced_keys(self._config))
                 self._system.record_conventions(self._config.home.conventions)
+            await self._count(whole=True)
 
     async def _count_signatures(self) -> None:
         while True:
             await asyncio.sleep(_COUNT_EVERY)
-            for lanes in self._lanes:
-                lanes.count()
-            self._usage.keep()
+            await self._count(whole=False)
+
+    async def _count(self, *, whole: bool) -> None:
+        """Ask the lanes what they have signed, keep it, and state it: all of it, or what has changed."""
+        await asyncio.gather(*(lanes.count() for lanes in self._lanes))
+        self._usage.keep()
+        if self._system is not None:
+            self._system.record_usage(self._usage.totals(), whole=whole)
 
     async def _watch_certificates(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """How often each key has signed, by the lanes' own count, since the home was made.
 
-Owns `run/key-usage.json` and the lines `key-usage` of the log. A worker cannot make it smaller: lanes count what they sign, and what the
-trace does not account for is what somebody had signed without a vector leaving. Promises to lose a second's worth at most when a lane
+Owns `run/key-usage.json` and the lines `key-usage` of the log; the supervisor states the same counts in the trace, where
+`appliance.trace.accounts` compares them with the vectors created. A worker cannot make them smaller. Promises to lose a second's worth at most when a lane
 is killed, and never to count twice.
 """
 
@@ -22,7 +22,7 @@ class KeyUsage(msgspec.Struct):
 
     Attributes:
         signatures: all of them, proofs included.
-        proofs: those with which lanes have proven the key, over octets of their own making.
+        proofs: those over octets that can be no vector: with which lanes have proven the key, and readiness probes.
     """
 
     signatures: int = 0
@@ -38,9 +38,9 @@ class UsageLedger:
         # what each lane, by process id, has been counted for
         self._seen: Final[dict[int, tuple[Mapping[str, int], Mapping[str, int]]]] = {}
 
-    def totals(self) -> Mapping[str, KeyUsage]:
-        """`token/key` → its count."""
-        return self._totals
+    def totals(self) -> Mapping[str, tuple[int, int]]:
+        """`token/key` → signatures and proofs, as the trace states them."""
+        return {name: (each.signatures, each.proofs) for name, each in self._totals.items()}
 
     def note(self, token: str, lane: LaneProcess) -> None:
         """Take over what the lane says it has signed since it was last asked."""
@@ -73,20 +73,3 @@ def read_usage(file: Path) -> dict[str, KeyUsage]:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, KeyUsage])
     except FileNotFoundError:
         return {}
-
-
-def unaccounted(usage: Mapping[str, KeyUsage], created: Mapping[str, int]) -> dict[str, int]:
-    """Say of each key how many signatures no entry of the trace accounts for, if any.
-
-    Readiness probes, and vectors signed for a caller that had been refused by then, are among them: a few are usual.
-
-    Args:
-        usage: `token/key` → count, of one home.
-        created: KeyRef → entries of vectors created with it, in all logs of that home.
-    """
-    made: dict[str, int] = {}
-    for name, each in usage.items():
-        key = name.partition("/")[2]
-        made[key] = made.get(key, 0) + each.signatures - each.proofs
-    surplus = {key: count - created.get(key, 0) for key, count in made.items()}
-    return {key: count for key, count in surplus.items() if count > 0}

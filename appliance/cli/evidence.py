@@ -24,6 +24,7 @@ from appliance.cli.selection import (
     read_selection,
     select,
 )
+from appliance.cli.signatures import show_accounts
 from appliance.clock import SystemClock
 from appliance.config import Home, load_config
 from appliance.errors import ConfigurationError, Reason, ResourceUnknown
@@ -93,7 +94,8 @@ def _add_verify(actions: Actions) -> argparse.ArgumentParser:
         "verify",
         help="verify whole logs",
         description=(
-            "Verify log directories with the audit key, or every log of a home. "
+            "Verify log directories with the audit key, or every log of a home; of a home, say also how often each key has "
+            "signed and which of its signatures no entry accounts for (a warning: the exit code speaks of the logs). "
             "Example: appliance trace verify --key audit.pem log/worker-0.6y.2026"
         ),
     )
@@ -254,6 +256,9 @@ def run_verify(arguments: argparse.Namespace) -> int:
     for origin in missing:
         detail = f"the witness has seen {origin}, which is not among the logs verified"
         output.show({"log": origin, "ok": False, "detail": detail}, f"wrong  {detail}")
+    if arguments.home is not None and ended is Exit.DONE:
+        home = Home(arguments.home.resolve())
+        show_accounts(output, LogPlace(home.logs, home.spool))
     return Exit.REFUSED if missing else ended
 
 

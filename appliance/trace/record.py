@@ -32,6 +32,7 @@ Event = Literal[
     "key-in-service",
     "convention-in-force",
     "convention-withdrawn",
+    "key-usage",
     "login-failed",
     "lane-ended",
     "worker-ended",
@@ -83,6 +84,8 @@ class TraceEntry(
             covers the entry until the next of its kind, and the checkpoint that stood when the log was opened, if one did.
         log, minimum_index: of `entries-purged`: entries below the index are no longer kept.
         count, since: of `refusals-summarised`: how many refusals from then on stand in no entry of their own.
+        signatures, proofs: of `key-usage`: how often `key` has signed in the token `component` since the home was made, by the lanes'
+            own count, and how many of those only proved the key.
         component, sha256, detail: of the appliance's own events: what they are about, the digest of a file, a sentence.
     """
 
@@ -131,6 +134,8 @@ class TraceEntry(
     replayed: bool = False
     creation_log: str | None = None
     creation_index: Annotated[int, Meta(ge=0)] | None = None
+    signatures: Annotated[int, Meta(ge=0)] | None = None
+    proofs: Annotated[int, Meta(ge=0)] | None = None
 
 
 REQUIRED: Final[Mapping[Event, tuple[str, ...]]] = {
@@ -153,6 +158,7 @@ REQUIRED: Final[Mapping[Event, tuple[str, ...]]] = {
     "key-in-service": ("key", "certificate_sha256"),
     "convention-in-force": ("convention", "sha256"),
     "convention-withdrawn": ("convention",),
+    "key-usage": ("component", "key", "signatures", "proofs"),
     "login-failed": ("component", "reason"),
     "lane-ended": ("component",),
     "worker-ended": ("component",),

@@ -1,4 +1,4 @@
-"""The supervisor's own events, in the log `system`: start, stop, reload, keys, conventions, failed logins, ended processes.
+"""The supervisor's own events, in the log `system`: start, stop, reload, keys, their use, conventions, failed logins, ended processes.
 
 Promises that stating an event never waits and never raises: what cannot be traced is said in the diagnostic log.
 """
@@ -28,8 +28,9 @@ class SystemLog:
         self._clock: Final = clock
         self._conventions: Mapping[str, str] = {}
         self._keys: Mapping[str, tuple[str, str]] = {}
+        self._usage: Mapping[str, tuple[int, int]] = {}
 
-    def record(self, event: Event, **facts: str | None) -> None:
+    def record(self, event: Event, **facts: str | int | None) -> None:
         """State an event with fields of `TraceEntry`."""
         blank = TraceEntry(event=event, time=format_instant(self._clock.now()))
         try:
@@ -44,6 +45,21 @@ class SystemLog:
                 facts = {"certificate_sha256": certificate, "key_sha256": public_key}
                 self.record("key-in-service", key=key, **facts)
         self._keys = keys
+
+    def record_usage(self, usage: Mapping[str, tuple[int, int]], *, whole: bool) -> None:
+        """State how often keys have signed: `token/key` → signatures, and the proofs among them.
+
+        Args:
+            usage: the counts.
+            whole: state those too that have not changed since.
+        """
+        now = format_instant(self._clock.now())
+        for name, (signatures, proofs) in usage.items():
+            if whole or self._usage.get(name) != (signatures, proofs):
+                token, _, key = name.partition("/")
+                counts = {"signatures": signatures, "proofs": proofs}
+                self.record("key-usage", time=now, component=f"token {token}", key=key, **counts)
+        self._usage = dict(usage)
 
     def record_conventions(self, directory: Path) -> None:
         """State each convention file that is new, other than before, or gone, by its digest."""

@@ -1,17 +1,16 @@
-"""Signatures are counted by the lanes, kept by the supervisor, and compared with the trace."""
+"""Signatures are counted by the lanes, stated in the trace by the supervisor, and compared with the vectors there."""
 
-from collections import Counter
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from appliance.trace.reader import log_names, read_log
-from appliance.usage import KeyUsage, read_usage, unaccounted
-from hsm.wire import Hello
+from appliance.usage import KeyUsage, read_usage
+from hsm.wire import NONCE_OCTETS, READINESS_PROBE, Hello, SignedFrame
 from tests.homes import CommandLine
 from tests.lane_peer import Peer, make_job
-from tests.service import make_demo_home, serve
+from tests.service import RunningService, make_demo_home, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -21,40 +20,121 @@ def usage_of(home: Path) -> dict[str, KeyUsage]:
     return read_usage(home / "run" / "key-usage.json")
 
 
-def created_in(home: Path) -> Mapping[str, int]:
-    """How many vectors the trace says were made; the demo has one signing key."""
-    logs = [home / "spool" / name for name in log_names(home / "spool")]
-    created = [
-        stored for log in logs for stored in read_log(log) if stored.entry.event == "created"
-    ]
-    return Counter({"demo-rsa": len(created)})
+Accounts = Callable[[], dict[str, dict]]
 
 
-def test_signatures_no_entry_accounts_for(
-    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A demo home that nobody has served yet."""
+    return make_demo_home(tmp_path)
+
+
+@pytest.fixture
+def accounts(home: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> Accounts:
+    """What `appliance trace verify --home` says of each key; it ends with 0 whatever that is."""
+    appliance = CommandLine(capsysbinary)
+
+    def read() -> dict[str, dict]:
+        ended = appliance("trace", "verify", "--home", home, "--json")
+        assert ended.code == 0, ended.stderr
+        return {each["signing_key"]: each for each in ended.lines if "signing_key" in each}
+
+    return read
+
+
+def sign_behind_the_back(home: Path, count: int, key: str = "demo-rsa") -> None:
+    """Have a lane sign digests that nobody traces, as a worker taken over could, and pass them off as probes, which they are not."""
+    lane = Peer(home / "run" / "lane-demo-0.sock")
+    assert isinstance(lane.receive(), Hello)
+    lane.send(*[make_job(key, octets=READINESS_PROBE + bytes(NONCE_OCTETS))] * count)
+    signed = lane.receive()
+    assert isinstance(signed, SignedFrame)
+    assert all(isinstance(each, bytes) for each in signed.results)
+    lane.channel.close()
+
+
+def counts_of(home: Path) -> list[int]:
+    """How often its keys have signed, as the lane says to whoever connects."""
+    lane = Peer(home / "run" / "lane-demo-0.sock")
+    hello = lane.receive()
+    lane.channel.close()
+    assert isinstance(hello, Hello)
+    return [key.signatures for key in hello.keys]
+
+
+def probe(running: RunningService, home: Path) -> None:
+    """Ask whether the service is ready until a lane has been made to sign for it."""
+    before = counts_of(home)
+
+    def has_signed() -> bool:
+        assert running.request("GET", "/readyz").status == 200
+        return counts_of(home) != before
+
+    wait_until(has_signed, 30, "a readiness probe that signs")
+
+
+def test_honest_service_leaves_nothing_over(
+    home: Path, accounts: Accounts, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """Every vector accounts for one signature, across restarts; what somebody else has signed is left over."""
-    home = make_demo_home(tmp_path)
+    """Every vector accounts for one signature, a readiness probe for itself, across restarts; `hsm list` shows them all."""
     with serve(home) as running:
         assert [running.issue().status for _ in range(5)] == [200] * 5
-    first = usage_of(home)["demo/demo-rsa"]
-    assert first.proofs == 2
-    probes = unaccounted(usage_of(home), created_in(home)).get("demo-rsa", 0)  # readiness signs too
-    assert first.signatures - first.proofs == 5 + probes
+        probe(running, home)
+    with serve(home) as running:
+        probe(running, home)
+        assert running.issue().status == 200
+    said = accounts()["demo-rsa"]
+    assert (said["ok"], said["signatures"], said["created"], said["unaccounted"]) == (True, 6, 6, 0)
+    assert said["periods"] == said["steps_back"] == []
+    assert accounts()["demo-ec"]["signatures"] == 0
+    kept = usage_of(home)["demo/demo-rsa"]
+    assert kept.signatures - kept.proofs == 6
+    [token] = CommandLine(capsysbinary)("hsm", "list", "--home", home, "--json").lines
+    assert {key["label"]: key["signatures"] for key in token["keys"]} == {
+        "demo-rsa": kept.signatures,
+        "demo-ec": usage_of(home)["demo/demo-ec"].signatures,
+        "demo-audit": None,
+    }
+
+
+def test_signatures_nobody_asked_for_are_left_over(home: Path, accounts: Accounts) -> None:
+    """Seven digests signed for a peer that traces nothing are seven signatures of that key, in that run, not accounted for."""
+    with serve(home) as running:
+        assert [running.issue().status for _ in range(3)] == [200] * 3
+        sign_behind_the_back(home, 7)
     with serve(home) as running:
         assert running.issue().status == 200
-        lane = Peer(home / "run" / "lane-demo-0.sock")
-        assert isinstance(lane.receive(), Hello)
-        lane.sign(*[make_job("demo-rsa")] * 3, make_job("demo-ec"))
-        lane.channel.close()
-    second = usage_of(home)["demo/demo-rsa"]
-    surplus = unaccounted(usage_of(home), created_in(home))
-    assert surplus["demo-rsa"] == second.signatures - second.proofs - 6
-    assert surplus["demo-rsa"] >= probes + 3
-    assert surplus["demo-ec"] == 1
-    appliance = CommandLine(capsysbinary)
-    [token] = appliance("hsm", "list", "--home", home, "--json").lines
-    assert {key["label"]: key["signatures"] for key in token["keys"]} == {
-        "demo-rsa": second.signatures,
-        "demo-ec": usage_of(home)["demo/demo-ec"].signatures,
-    }
+    said = accounts()
+    assert not said["demo-rsa"]["ok"]
+    assert (said["demo-rsa"]["signatures"], said["demo-rsa"]["created"]) == (11, 4)
+    [period] = said["demo-rsa"]["periods"]
+    assert period["unaccounted"] == said["demo-rsa"]["unaccounted"] == 7
+    assert (
+        said["demo-rsa"]["since"] == period["since"] < period["until"] < said["demo-rsa"]["until"]
+    )
+    assert said["demo-ec"]["ok"]
+
+
+def test_running_service_states_its_counts_on_reload(home: Path, accounts: Accounts) -> None:
+    """Beside a running service the comparison reaches up to what it stated last, and SIGHUP has it state its counts."""
+    with serve(home) as running:
+        sign_behind_the_back(home, 7, "demo-ec")
+        assert running.issue().status == 200
+        assert accounts()["demo-ec"]["unaccounted"] == 0
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: accounts()["demo-ec"]["unaccounted"] == 7, 30, "the count of the rogue")
+        assert accounts()["demo-rsa"]["unaccounted"] == 0
+
+
+def test_count_that_steps_back_is_named(home: Path, accounts: Accounts) -> None:
+    """Whoever deletes the file of counts does not make the check forget: the trace remembers the larger count."""
+    with serve(home) as running:
+        assert [running.issue().status for _ in range(3)] == [200] * 3
+    (home / "run" / "key-usage.json").unlink()
+    with serve(home):
+        pass
+    said = accounts()["demo-rsa"]
+    [step] = said["steps_back"]
+    assert (step["component"], step["before"], step["after"]) == ("token demo", 3, 0)
+    assert not said["ok"]
+    assert said["unaccounted"] == 0

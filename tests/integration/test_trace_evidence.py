@@ -68,10 +68,14 @@ def test_stopped_home_is_covered_whole(appliance: CommandLine, traced: Path, log
 
 
 def test_system_log_tells_what_served(traced: Path) -> None:
-    """Start, keys, conventions, stop: each an entry of the log `system`."""
+    """Start, keys, conventions, what keys have signed, stop: each an entry of the log `system`."""
     events = [s.entry.event for s in entries_of_home(traced) if s.log.startswith("system")]
     start = ["service-started", *["key-in-service"] * 2, *["convention-in-force"] * 2]
-    assert events == [*start, "service-stopped", *start, "service-stopped"]
+    served = [event for event in events if event != "key-usage"]
+    assert served == [*start, "service-stopped", *start, "service-stopped"]
+    for at, event in enumerate(events):
+        if event == "service-stopped":
+            assert events[at - 2 : at] == ["key-usage"] * 2
 
 
 def test_proof_stands_alone(appliance: CommandLine, traced: Path, tmp_path: Path) -> None:
@@ -220,7 +224,9 @@ def test_purge_drops_whole_old_bundles(appliance: CommandLine, tmp_path: Path) -
     assert not (directory / "tile/entries/000").exists()
     verified = appliance("trace", "verify", "--home", home, "--json")
     assert verified.code == 0
-    assert {line["log"]: line["first"] for line in verified.lines}[log] == 256
+    assert {line["log"]: line["first"] for line in verified.lines if "log" in line}[log] == 256
+    accounts = [line for line in verified.lines if "signing_key" in line]
+    assert [(each["signatures"], each["unaccounted"]) for each in accounts] == [(0, 0)] * 2
     key = home / "pki" / "audit.pem"
     proof = (tmp_path / f"{log}-280.tlog-proof", "--entry", tmp_path / f"{log}-280.json")
     assert appliance("trace", "verify-proof", "--key", key, *proof).code == 0

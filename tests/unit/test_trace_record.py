@@ -86,6 +86,8 @@ COMPLETE = {
     "detail": "a sentence",
     "component": "token demo",
     "sha256": "0" * 64,
+    "signatures": 9,
+    "proofs": 2,
 }
 
 
