@@ -1,9 +1,10 @@
 """Certificates of the signers that traces speak of, kept beside the logs by fingerprint, so that a proof can be handed over complete.
 
 Only signers whose signature was found good, under a path that a convention trusts, get here: their number is the partners'. A
-certificate is durable before the entry that names it.
+certificate is durable before the entry that names it. The workers share the directory, and may keep the same certificate at once.
 """
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -15,10 +16,12 @@ SUFFIX: Final = ".der"
 
 
 class CertificateShelf:
-    """The certificates kept so far."""
+    """The certificates kept so far, as one writer adds to them."""
 
-    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
+    def __init__(self, directory: Path, writer: str, disk: Disk | None = None) -> None:
+        """Take the shelf for a writer, whose name nobody else has at the same time."""
         self._directory: Final = directory
+        self._writer: Final = writer
         self._disk: Final = disk or Disk()
         self._kept: set[str] | None = None
 
@@ -31,14 +34,17 @@ class CertificateShelf:
         fingerprint = hashlib.sha256(certificate).hexdigest()
         if self._kept is None:
             if not self._directory.is_dir():
-                self._disk.make_directory(self._directory)
+                with contextlib.suppress(FileExistsError):  # another worker was first
+                    self._disk.make_directory(self._directory)
             self._kept = {file.stem for file in self._directory.glob(f"*{SUFFIX}")}
+            self._disk.fsync_directory(self._directory)  # what others have just renamed counts too
         if fingerprint not in self._kept:
-            self._write(self._directory / f"{fingerprint}{SUFFIX}", certificate)
+            self._write(fingerprint, certificate)
             self._kept.add(fingerprint)
 
-    def _write(self, file: Path, octets: bytes) -> None:
-        beside = file.with_suffix(".new")
+    def _write(self, fingerprint: str, octets: bytes) -> None:
+        """Write a file of our own, then give it the name that all writers agree on."""
+        beside = self._directory / f"{fingerprint}.{self._writer}.new"
         descriptor = self._disk.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             rest = memoryview(octets)
@@ -47,5 +53,5 @@ class CertificateShelf:
             self._disk.fdatasync(descriptor)
         finally:
             self._disk.close(descriptor)
-        self._disk.rename(beside, file)
+        self._disk.rename(beside, self._directory / f"{fingerprint}{SUFFIX}")
         self._disk.fsync_directory(self._directory)

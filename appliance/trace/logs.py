@@ -59,7 +59,7 @@ class TraceLogs:
         self._limiter: Final = RefusalLimiter(refusals, clock)
         self._closing: Final[set[asyncio.Task[None]]] = set()
         self._summary: asyncio.TimerHandle | None = None
-        self._shelf: Final = CertificateShelf(settings.certificates)
+        self._shelf: Final = CertificateShelf(settings.certificates, writer)
         self._space: Final = FreeSpace(settings.logs.parent)
         self._look: asyncio.TimerHandle | None = None
         self._is_closed = False

@@ -4,6 +4,7 @@ Promises that `checkpoint` always states a tree whose tiles and bundles are on t
 A growth that was interrupted leaves files no checkpoint speaks of; they are written again, the same octets, by the next.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -157,7 +158,8 @@ class LogStore:
         if directory.is_dir():
             return
         self._make_directories(directory.parent)
-        self._disk.make_directory(directory)
+        with contextlib.suppress(FileExistsError):  # the directory of all logs: another was first
+            self._disk.make_directory(directory)
         self._disk.fsync_directory(directory.parent)
 
     def _write_file(self, file: Path, octets: bytes) -> None:
