@@ -59,8 +59,8 @@ def load_client(file: Path) -> ClientConvention:
         id_style=checks.choose("id_style", read.id_style, _WRITTEN_STYLES),
         name_id_format=read.name_id_format,
         no_user=read.no_user,
-        lifetime=read.lifetime,
-        back_dating=read.back_dating,
+        lifetime=float(read.lifetime),
+        back_dating=float(read.back_dating),
         key=read.key,
         signature_algorithm=checks.choose(
             "signature.algorithm", signature.algorithm, SIGNATURE_ALGORITHMS
@@ -79,7 +79,7 @@ def load_client(file: Path) -> ClientConvention:
         rollover=_read_rollover(checks, read),
         callers=tuple(_read_caller(checks, read, at) for at in range(len(read.caller))),
         reuse=read.reuse.allowed,
-        reuse_margin=read.reuse.margin,
+        reuse_margin=float(read.reuse.margin),
         replay=_read_replay(checks, read),
         trace=read_trace(checks, read.trace),
     )

@@ -119,3 +119,17 @@ def test_crl_published_while_serving(tmp_path: Path) -> None:
         _publish(crl, make_crl(pki.issuing, **_period(now)))
         wait_until(lambda: reason() == "accepted", 20, "the current CRL to count")
         assert "crl-runs-out" in running.errors.read_text()
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_vectors_are_given_again_as_the_file_says(tmp_path: Path) -> None:
+    """`reuse.allowed` in a convention file: the second request for the same statement gets the same octets."""
+    home = make_demo_home(tmp_path)
+    edit(home / "conventions" / "demo-client.toml", "# allowed = false", "allowed = true")
+    with serve(home) as running:
+        answers = [running.issue() for _ in range(2)]
+        assert [each.status for each in answers] == [200, 200]
+        first, second = [each.json for each in answers]
+    assert (first["reused"], second["reused"]) == (False, True)
+    assert first["assertion"] == second["assertion"]
