@@ -335,7 +335,7 @@ class _Control:
             self._queue.serve_keys(_tokens_of_keys(config, self._tokens))
             self._keyring.adopt(keyring)
             self._cell.current, self._served.application.callers = registry, callers
-            self._served.vectors.clear()
+            self._served.vectors.clear(SystemClock().now())
             self._loaded = None
             return f"committed {generation}"
         self._loaded = None
@@ -413,7 +413,7 @@ def _open_memory(config: Config, stack: contextlib.AsyncExitStack) -> Memory:
     several = _open_shared(config, stack)
     if several is not None:
         gate, shared = several[0], (*shared, several[1])
-    return Memory(guard, gate, VectorCache(_cache_limits(config), shared))
+    return Memory(guard, gate, VectorCache(_cache_limits(config), shared, SystemClock().now()))
 
 
 def _open_shared(

@@ -1,7 +1,7 @@
 """Vectors that may be given out again: in this process's memory, and behind it in what workers or appliances share.
 
-Promises that a vector is found only under the digest of everything it states (`reuse_key`), only within its life less the margin, and
-that memory holds no more vectors and no more octets than it may. Of requests that miss together one signs (single flight); the others
+Promises that a vector is found only under the digest of everything it states (`reuse_key`), only within its life less the margin, only
+if it was made under the conventions in force (`clear`), and that memory holds no more vectors and no more octets than it may. Of requests that miss together one signs (single flight); the others
 wait for it. The hot path is one look into a dictionary of this process: no lock, no other process. Not thread-safe: one event loop.
 """
 
@@ -9,7 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -28,6 +28,8 @@ from appliance.vectors.model import AuthorizedRequest, SignedVector, UnsignedVec
 _OVERHEAD: Final = 2048
 """Octets that an entry takes beside its assertion, as measured: strings, objects, its place in the dictionary."""
 
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
+
 
 class Creation(msgspec.Struct, frozen=True):
     """Where the creation of a vector stands in the trace."""
@@ -42,6 +44,7 @@ class CachedVector:
 
     vector: SignedVector
     creation: Creation
+    issued: datetime
     begins: datetime
     ends: datetime
 
@@ -52,6 +55,7 @@ class CachedVector:
         return cls(
             vector,
             creation,
+            read_instant(unsigned.issue_instant),
             read_instant(unsigned.not_before),
             read_instant(unsigned.not_on_or_after),
         )
@@ -147,9 +151,16 @@ class CacheLimits:
 class VectorCache:
     """The cache of one process; bounded, the vectors used last stay."""
 
-    def __init__(self, limits: CacheLimits, shared: tuple[SharedVectors, ...] = ()) -> None:
+    def __init__(
+        self,
+        limits: CacheLimits,
+        shared: tuple[SharedVectors, ...] = (),
+        since: datetime = _EVER,
+    ) -> None:
+        """Give out nothing that was made before `since`, whoever kept it."""
         self._limits: Final = limits
         self._shared: Final = shared
+        self._since = since
         self._held: OrderedDict[bytes, CachedVector] = OrderedDict()
         self._octets = 0
         self._flights: dict[bytes, asyncio.Future[CachedVector]] = {}
@@ -170,12 +181,16 @@ class VectorCache:
         cached = self._held.get(key)
         if cached is None:
             return None
-        if not cached.serves(now, margin):
+        if not self.may_give(cached, now, margin):
             if cached.ends <= now:
                 self._drop(key)
             return None
         self._held.move_to_end(key)
         return cached
+
+    def may_give(self, cached: CachedVector, now: datetime, margin: float) -> bool:
+        """Tell whether a vector may be given out now: in its life, and made under the conventions in force."""
+        return cached.issued >= self._since and cached.serves(now, margin)
 
     def flight(self, key: bytes) -> "asyncio.Future[CachedVector] | None":
         """Return what others wait for; None for the first, who then must `land` or `crash`."""
@@ -213,10 +228,14 @@ class VectorCache:
             flight.set_exception(cause)
             flight.exception()  # nobody may be waiting: that is no error of ours
 
-    def clear(self) -> None:
-        """Forget everything held; after a reload, what the conventions before allowed is gone."""
+    def clear(self, since: datetime) -> None:
+        """Forget everything held; after a reload, what the conventions before allowed is gone.
+
+        What others keep is out of reach, and what is under way will still land: neither is given out if made before `since`.
+        """
         self._held.clear()
         self._octets = 0
+        self._since = since
 
     def _keep(self, key: bytes, cached: CachedVector) -> None:
         if cached.octets > self._limits.octets:

@@ -239,7 +239,9 @@ class IssueOperation:
         cached = await self._vectors.find_shared(
             step.key, lambda octets: read_cached(octets, request, step.profile)
         )
-        if cached is None or not cached.serves(self._clock.now(), request.reuse_margin):
+        if cached is None or not self._vectors.may_give(
+            cached, self._clock.now(), request.reuse_margin
+        ):
             return step
         await self._vectors.land(step.key, cached, is_new=False)
         return self._give_again(cached, context)

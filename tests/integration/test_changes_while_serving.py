@@ -133,3 +133,23 @@ def test_vectors_are_given_again_as_the_file_says(tmp_path: Path) -> None:
         first, second = [each.json for each in answers]
     assert (first["reused"], second["reused"]) == (False, True)
     assert first["assertion"] == second["assertion"]
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_no_vector_outlives_its_convention(tmp_path: Path) -> None:
+    """A file that is changed and changed back: a vector from before is not given out again, by any worker."""
+    home = make_demo_home(tmp_path)
+    edit(home / "appliance.toml", "# workers = 1", "workers = 2")
+    client = home / "conventions" / "demo-client.toml"
+    edit(client, "# allowed = false", "allowed = true")
+    with serve(home) as running:
+        before = {running.issue().json["assertion"] for _ in range(10)}
+        assert len(before) == 1
+        edit(client, '"PAGM_CONSULTATION", ', "")
+        _wait_for_all(running, "PAGM_CONSULTATION", 403)
+        edit(client, '"PAGM_GESTION"', '"PAGM_CONSULTATION", "PAGM_GESTION"')
+        _wait_for_all(running, "PAGM_CONSULTATION", 200)
+        after = [running.issue().json for _ in range(10)]
+        assert all(each["reused"] for each in after)
+        assert not before & {each["assertion"] for each in after}

@@ -318,3 +318,19 @@ def test_no_vector_crosses_a_boundary(
             assert clock.instant < ends - timedelta(seconds=60)
 
     run(tmp_path, script)
+
+
+def test_nothing_made_before_a_reload_is_given_out(tmp_path: Path) -> None:
+    """A convention that is changed and changed back: what this process, others, or a request under way hold from before is past."""
+    prepare_shared_memory(tmp_path / "shared", 1024**2)
+
+    async def script(room: Room, clock: MovingClock) -> list[bool]:
+        found = [await room.issue.issue(REQUEST, CONTEXT) for _ in range(2)]
+        clock.instant += timedelta(seconds=1)
+        vectors.clear(clock.instant)
+        found += [await room.issue.issue(REQUEST, CONTEXT) for _ in range(2)]
+        return [each.reused for each in found]
+
+    with SharedMemory(tmp_path / "shared") as shared:
+        vectors = VectorCache(CacheLimits(10, 10**7), (shared,))
+        assert run(tmp_path / "room", script, vectors=vectors) == [False, True, False, True]
