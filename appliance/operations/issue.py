@@ -112,10 +112,12 @@ class _Draft:
 
 @dataclass(frozen=True, slots=True)
 class _Follower:
-    """A request that waits for the vector another request has asked for."""
+    """A request that waits for the vector another request has asked for; it takes one no nearer its end than `margin`."""
 
     flight: asyncio.Future[CachedVector]
+    request: VectorRequest
     context: RequestContext
+    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ class IssueOperation:
             return self._refuse(request, context, refusal)
         flight = None if key is None else self._vectors.flight(key)
         if flight is not None:
-            return _Follower(flight, context)
+            return _Follower(flight, request, context, authorized.reuse_margin)
         profile = self._keys.profile(
             authorized.key,
             authorized.signature_algorithm,
@@ -293,7 +295,18 @@ class IssueOperation:
             return exc
         except TimeoutError:
             return _left_alone()
-        return self._give_again(cached, step.context)
+        if self._vectors.may_give(cached, self._clock.now(), step.margin):
+            return self._give_again(cached, step.context)
+        return await self._sign_alone(step)
+
+    async def _sign_alone(self, step: _Follower) -> _Decided | ApplianceError:
+        """Make a vector for one who waited too long for that of another: its own, for nobody else."""
+        request = msgspec.structs.replace(step.request, reuse=False)
+        own = self._draft(self._registry.current, request, step.context)
+        if isinstance(own, _Draft):
+            [signed] = await self._sign([own])
+            return signed
+        return own if isinstance(own, _Decided) else _left_alone()
 
     async def _sign(self, drafts: Sequence[_Draft]) -> list[_Decided | ApplianceError]:
         """Sign drafts, or say of each why it could not be signed."""

@@ -334,3 +334,31 @@ def test_nothing_made_before_a_reload_is_given_out(tmp_path: Path) -> None:
     with SharedMemory(tmp_path / "shared") as shared:
         vectors = VectorCache(CacheLimits(10, 10**7), (shared,))
         assert run(tmp_path / "room", script, vectors=vectors) == [False, True, False, True]
+
+
+@pytest.mark.parametrize("reloads", [False, True])
+def test_those_who_waited_too_long_get_their_own(tmp_path: Path, *, reloads: bool) -> None:
+    """A vector that came within its margin, or before a reload, while others waited for it is for the first alone."""
+
+    async def script(room: Room, clock: MovingClock) -> None:
+        gate = asyncio.Event()
+        sign_many = room.signer.sign_many
+
+        async def slow(jobs):
+            await gate.wait()
+            return await sign_many(jobs)
+
+        room.signer.sign_many = slow
+        waiting = [asyncio.create_task(room.issue.issue(REQUEST, CONTEXT)) for _ in range(3)]
+        await asyncio.sleep(0)
+        clock.instant += timedelta(seconds=1 if reloads else 3540)
+        if reloads:
+            vectors.clear(clock.instant)
+        gate.set()
+        found = await asyncio.gather(*waiting)
+        assert [each.reused for each in found] == [False] * 3
+        assert len({each.vector.unsigned.assertion_id for each in found}) == 3
+        assert len(room.entries()) == 3
+
+    vectors = VectorCache(CacheLimits(10, 10**7))
+    run(tmp_path, script, vectors=vectors)
