@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final, Protocol
 
@@ -31,6 +31,7 @@ from appliance.trust.ocsp import OcspWanted
 from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("verify")
+_DATES_END: Final = datetime.max.replace(tzinfo=UTC)
 _replays: Final = cache(metrics.REPLAYS.labels)
 _counter: Final = cache(metrics.VERIFICATIONS.labels)  # by convention and fault: closed lists both
 
@@ -125,8 +126,7 @@ class VerifyOperation:
         if accepted is None or accepted.replay == "off":
             return judgement, False
         vector = accepted.vector
-        # One millisecond past the last instant at which the rules would take it.
-        expires = vector.not_on_or_after + timedelta(seconds=accepted.skew, milliseconds=1)
+        expires = _last_use(vector.not_on_or_after, accepted.skew)
         received = Received(vector.issuer, vector.assertion_id, expires)
         try:
             if await self._replay.record(received, now):
@@ -143,6 +143,12 @@ class VerifyOperation:
             Reason.REPLAYED, "a vector of this issuer with this ID was accepted before"
         )
         return replace(judgement, accepted=None, refusal=refusal), True
+
+
+def _last_use(end: datetime, skew: float) -> datetime:
+    """Name one millisecond past the last instant at which the rules would take a vector; where dates end, their end."""
+    tolerated = timedelta(seconds=skew, milliseconds=1)
+    return end + tolerated if end < _DATES_END - tolerated else _DATES_END
 
 
 def verdict_of(judgement: Judgement) -> Verdict:

@@ -158,3 +158,21 @@ def test_judgement_knows_the_policy(pki: Pki, tmp_path: Path) -> None:
     ).accepted
     assert accepted is not None
     assert (accepted.replay, accepted.skew) == ("refuse", 5.0)
+
+
+@pytest.mark.parametrize("policy", ["off", "log", "refuse"])
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59.999Z", "9999-12-31T23:59:00Z"])
+def test_vector_that_ends_with_the_calendar(
+    pki: Pki, tmp_path: Path, policy: str, end: str
+) -> None:
+    """A vector that ends in the last minute there is, with the tolerance of the clocks beyond it, is decided on and traced like any other."""
+    pki.write(tmp_path)
+    message = make_vector(Signing(pki.leaf), not_on_or_after=end)
+
+    async def run() -> tuple[list[str], int]:
+        async with make_room(tmp_path, {}, make_provider(tmp_path, replay=policy)) as room:
+            codes = [code(each) for each in await present(room, message, message)]
+            return codes, len(room.entries())
+
+    second = "replayed" if policy == "refuse" else "accepted"
+    assert asyncio.run(run()) == (["accepted", second], 2)
