@@ -1,7 +1,7 @@
 """Whether a token can be reached: a circuit per token, so that callers are refused at once while it cannot.
 
-Owns the verdict. Open (no current flows) means that no lane is up and that the last one said why, or that none came back within the
-time that replacing one takes. Closed again when a lane has proven its keys; the supervisor's probing lane is the one that finds out.
+Owns the verdict. Open (no current flows) means that no lane is up and that it is known why (one said so, or its call never returned), or
+that none came back within the time that replacing one takes. Closed again when a lane has proven its keys; the supervisor's probing lane is the one that finds out.
 """
 
 import math
@@ -55,7 +55,7 @@ class Circuit:
         self._set(is_open=False)
 
     def lane_lost(self, cause: Refused | None, now: float) -> None:
-        """A lane is gone; `cause` is what it said last."""
+        """A lane is gone; `cause` is what it said last, or what its silence said."""
         self._lanes_up -= 1
         if cause is not None and cause.kind in _SPEAKING:
             self._cause = cause
@@ -63,10 +63,14 @@ class Circuit:
             self._silent_until = now + OUTAGE_GRACE
             self._set(is_open=self._cause is not None)
 
-    def look(self, now: float) -> None:
-        """Open when no lane has come within the grace."""
-        if not self._lanes_up and now >= self._silent_until:
-            self._set(is_open=True)
+    def look(self, now: float) -> float:
+        """Open when no lane has come within the grace; returns the instant at which to look again, infinity when nothing is awaited."""
+        if self._lanes_up or self._is_open:
+            return math.inf
+        if now < self._silent_until:
+            return self._silent_until
+        self._set(is_open=True)
+        return math.inf
 
     def refusal(self) -> HsmUnavailable:
         """What callers are told."""

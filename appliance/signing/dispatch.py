@@ -108,8 +108,10 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin to connect."""
+        now = self._clock.monotonic()
         for circuit in self.circuits.values():
-            circuit.start(self._clock.monotonic())
+            circuit.start(now)
+            self._expiry.at(circuit.look(now))
         for lane in self._lanes:
             lane.start()
 
@@ -168,17 +170,16 @@ class Dispatcher:
         if not self._is_closing:
             jobs = sum(len(batch.tickets) for batch in batches)
             _LOG.warning("lane-down", lane=lane.name, jobs=jobs)
+        now = self._clock.monotonic()
         circuit = self.circuits[lane.token]
-        circuit.lane_lost(cause, self._clock.monotonic())
+        circuit.lane_lost(cause, now)
+        self._expiry.at(circuit.look(now))
         metrics.LANES_UP.labels(lane.token).set(circuit.lanes_up)
         for batch in reversed(batches):
             self._travelling -= len(batch.tickets)
             for ticket in reversed(batch.tickets):
                 self._retry(batch.line, ticket, 1, "the lane ended")
-        for line in self.lines:
-            closed = line.closed_by()
-            if closed is not None:
-                line.refuse(closed.refusal())
+        self._refuse_closed()
         self._wake()
 
     def batch_signed(self, lane: LaneClient, batch: SigningBatch, signed: SignedFrame) -> None:
@@ -321,11 +322,12 @@ class Dispatcher:
     # Deadlines.
 
     def _expire(self, now: float) -> float:
-        """Refuse every ticket past its time; should one come back signed after all, that changes nothing.
+        """Refuse every ticket past its time, and those of tokens for whose lanes there was no longer to wait.
 
-        Returns the next instant at which there may be one.
+        Should one come back signed after all, that changes nothing. Returns the next instant at which there may be one.
         """
-        following = math.inf
+        following = min((each.look(now) for each in self.circuits.values()), default=math.inf)
+        self._refuse_closed()
         for line, ticket, end in self._ends():
             if now >= end:
                 ticket.settle(self._too_late(line))
@@ -335,6 +337,13 @@ class Dispatcher:
             line.drop_settled()
         self._wake()
         return following
+
+    def _refuse_closed(self) -> None:
+        """Refuse what waits for tokens of which none can be reached."""
+        for line in self.lines:
+            closed = line.closed_by()
+            if closed is not None:
+                line.refuse(closed.refusal())
 
     def _ends(self) -> list[tuple[Line, Ticket, float]]:
         """Every outstanding ticket and the instant at which it must have been answered."""

@@ -42,6 +42,10 @@ _DOUBT_AT_MOST_EVERY: Final = 1.0
 _ANSWER_GRACE: Final = 1.0
 """Seconds an answer may be late beyond the lane's call timeout and what signing is expected to take."""
 
+_HUNG_SHARE: Final = 0.9
+"""Share of the call timeout after which the end of a lane that owes an answer is taken for that of a hung call: the lane's clock for it
+starts when its call does, ours when we hear of the answer before."""
+
 
 class LaneListener(Protocol):
     """Who is told what becomes of a lane and of the batches sent to it."""
@@ -55,7 +59,7 @@ class LaneListener(Protocol):
     def lane_lost(
         self, lane: "LaneClient", batches: list[SigningBatch], cause: Refused | None
     ) -> None:
-        """The lane is gone, for the reason it gave if it gave one; these batches have no answer and will get none."""
+        """The lane is gone, for the reason it gave or its silence gives, if there is one; these batches will get no answer."""
 
 
 class LaneClient:
@@ -155,9 +159,10 @@ class LaneClient:
 
     def abandon(self) -> None:
         """Let go of the connection, because the lane behind it no longer signs; batches on it are reported lost."""
-        if self._connection is not None:
-            self._connection.close()
-            self._lose()
+        connection = self._connection
+        if connection is not None:
+            connection.close()
+            self._lose(connection)
 
     # What the connection reports.
 
@@ -189,15 +194,26 @@ class LaneClient:
     def disconnect(self, connection: "_LaneConnection") -> None:
         """Take note that the connection has ended."""
         if connection is self._connection:
-            self._lose()
+            self._lose(connection)
 
-    def _lose(self) -> None:
-        self._connection = None
+    def _lose(self, connection: "_LaneConnection") -> None:
+        cause = self._cause or self._hung(connection)
+        self._connection, self._cause = None, None
         batches = list(self._sent)
         self._sent.clear()
         self._load = 0.0
-        cause, self._cause = self._cause, None
         self._listener.lane_lost(self, batches, cause)
+
+    def _hung(self, connection: "_LaneConnection") -> Refused | None:
+        """What a lane whose call never returned cannot say itself: it owed an answer for longer than a call may take."""
+        owed = asyncio.get_running_loop().time() - self._heard_at
+        if not self._sent or owed < connection.call_timeout * _HUNG_SHARE:
+            return None
+        detail = (
+            f"CALL_TIMEOUT at token `{self.token}`: a call into its module did not return within {connection.call_timeout:g} s; "
+            "check the module with its vendor's tool"
+        )
+        return Refused("CALL_TIMEOUT", detail, "device")
 
     def _await_answer(self, connection: "_LaneConnection") -> None:
         """Look after the lane from here on; one timer serves all of its frames, however many there are in a second."""

@@ -1,11 +1,13 @@
 """A running service whose token is lost, hangs, drops its sessions or is swapped: refused at once, nothing wrong signed, back by itself."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,73 @@ def test_hung_call_costs_a_lane_and_no_request(running: RunningService, shim: Sh
     assert {answer.status for answer in clients.stop()} == {200}
     metrics = running.request("GET", "/metrics").body.decode()
     assert re.search(r'appliance_lanes_stuck_total\{lane="demo/[01]"\} [1-9]', metrics)
+
+
+@pytest.fixture(scope="module")
+def patient_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose jobs may wait for a minute, so that one which waits for its deadline is told from one that is refused."""
+    home = make_demo_home(tmp_path_factory.mktemp("patient"))
+    file = home / "appliance.toml"
+    file.write_text(file.read_text().replace('# age = "2s"', 'age = "60s"'))
+    return home
+
+
+@pytest.fixture(scope="module")
+def patient_shim(patient_home: Path) -> Shim:
+    """The shim before its token."""
+    return put_behind_shim(patient_home)
+
+
+@pytest.fixture(scope="module")
+def patient(patient_home: Path, patient_shim: Shim) -> Iterator[RunningService]:
+    """The service of that home."""
+    with serve(patient_home) as running:
+        yield running
+        patient_shim.clear()
+
+
+def check_refused_until(
+    running: RunningService, hang: Callable[[], None], let_go: Callable[[], None]
+) -> None:
+    """Have every lane stop answering under load, and see that all who wait and all who come are refused by cause until it ends."""
+    wait_until(lambda: lanes_up(running) == 2, 20, "both lanes")
+    clients = Clients(running)
+    clients.await_more(20)
+    hang()
+    wait_until(lambda: {answer.status for answer in clients.answers[-4:]} == {503}, 20, "refusals")
+    for _ in range(20):
+        refused = running.issue()
+        assert refused.status == 503
+        assert refused.json["error"]["reason"] == "hsm-unavailable"
+        assert "CALL_TIMEOUT" in refused.json["error"]["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+    assert lanes_up(running) == 0
+    let_go()
+    wait_until(lambda: running.issue().status == 200, 40, "the circuit to close")
+    answers = clients.stop()
+    assert {answer.status for answer in answers} == {200, 503}
+    refusals = [answer.json["error"] for answer in answers if answer.status == 503]
+    assert {error["reason"] for error in refusals} == {"hsm-unavailable"}
+
+
+def test_token_of_which_no_call_returns_is_refused_by_cause(
+    patient: RunningService, patient_shim: Shim
+) -> None:
+    """Every lane killed at its call deadline opens the circuit: no request waits for its own, and the refusal names the cause."""
+    check_refused_until(patient, lambda: patient_shim.hang("C_Sign"), patient_shim.clear)
+
+
+def test_token_whose_lanes_are_frozen_is_refused_by_cause(patient: RunningService) -> None:
+    """Lanes that neither answer nor end are let go of, and the last of them opens the circuit; once replaced they sign again."""
+    wait_until(lambda: lanes_up(patient) == 2, 20, "both lanes")
+    lanes = patient.children("hsm.lane")
+
+    def freeze() -> None:
+        for lane in lanes:
+            os.kill(lane, signal.SIGSTOP)
+
+    check_refused_until(patient, freeze, lambda: None)
+    assert not set(lanes) & set(patient.children("hsm.lane"))
 
 
 def test_full_token_sheds_load(running: RunningService, shim: Shim) -> None:

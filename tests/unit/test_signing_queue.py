@@ -441,6 +441,43 @@ def test_without_lanes_jobs_are_refused_at_once(short_path: Path) -> None:
     run(short_path, scene)
 
 
+def test_a_job_that_waits_is_refused_when_no_lane_comes(short_path: Path) -> None:
+    """Once no lane has come for longer than a replacement takes, what already waits is refused too, however old it may grow."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.lanes[0].die()
+        await bench.wait_for_lanes(0)
+        async with asyncio.timeout(FOREVER / 2):
+            with pytest.raises(HsmUnavailable, match="no lane of token `main` is up"):
+                await bench.sign(make_job())
+
+    run(short_path, scene, age=FOREVER)
+
+
+def test_a_lane_that_dies_owing_an_answer_has_hung(short_path: Path) -> None:
+    """The end of the only lane after its call timeout opens the circuit with that cause; nothing waits for a replacement."""
+
+    async def scene(bench: Bench) -> None:
+        [lane] = bench.lanes
+        lane.call_timeout = 0.05
+        await lane.die()
+        await bench.wait_for_lanes(0)
+        await lane.start()
+        await bench.wait_for_lanes(1)
+        await bench.check_signs()
+        lane.gate.clear()
+        travelling = bench.submit(make_job())
+        await lane.receive(1)
+        await asyncio.sleep(lane.call_timeout)
+        await lane.die()
+        with pytest.raises(HsmUnavailable, match="CALL_TIMEOUT at token `main`"):
+            await travelling
+        with pytest.raises(HsmUnavailable, match="CALL_TIMEOUT at token `main`"):
+            await bench.sign(make_job())
+
+    run(short_path, scene, age=FOREVER)
+
+
 def test_without_lanes_a_waiting_job_ends_by_its_age(short_path: Path) -> None:
     """A job that came just before is refused as unavailable, not as a full queue: waiting would not help."""
 
