@@ -32,9 +32,10 @@ from appliance.config import Config, KeyTable, TokenTable, key_settings, load_co
 from appliance.errors import ConfigurationError
 from appliance.trust.certificates import load_certificates
 from appliance.wiring import build_registry
+from hsm.errors import HsmError
 from hsm.inventory import read_inventory
 from hsm.provision.csr import sign_request
-from hsm.provision.keygen import KeyPlan, KeyProfile, generate_keys
+from hsm.provision.keygen import KEY_EXISTS, KeyPlan, KeyProfile, generate_keys
 from hsm.settings import KeySettings
 
 _ID_OCTETS: Final = 8
@@ -61,12 +62,22 @@ class MadeKey(msgspec.Struct, frozen=True):
 
 
 def run_keygen(arguments: argparse.Namespace) -> int:
-    """Make a key in the token and print what names it."""
+    """Make a key in the token and print what names it.
+
+    Raises:
+        ConfigurationError: the id is taken.
+    """
     config = load_config(arguments.home)
     token = _token_of(config, arguments.token)
     identity = arguments.id or secrets.token_hex(_ID_OCTETS)
     plan = KeyPlan(arguments.label, identity, arguments.type)
-    [made] = generate_keys(token_settings(config, token), [plan])
+    try:
+        [made] = generate_keys(token_settings(config, token), [plan])
+    except HsmError as exc:
+        if exc.finding.code != KEY_EXISTS:
+            raise
+        found = f"{KEY_EXISTS}: {exc.finding.cause}"
+        raise ConfigurationError("--id", "", f"one that is free in {token.name}, {found}") from exc
     pem = load_der_public_key(made.public_key).public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     )

@@ -26,6 +26,10 @@ _MODULUS_BITS: Final = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
 _CURVES: Final = {"p-256": "secp256r1", "p-384": "secp384r1"}
 _ED25519: Final = bytes.fromhex("06032b6570")
 """EC_PARAMS of Ed25519: DER of its object identifier (RFC 8410 3)."""
+
+KEY_EXISTS: Final = "KEY_EXISTS"
+"""Code of the failure for which the caller is to blame: the CKA_ID it chose is taken."""
+
 _PRIVATE: Final[dict[Attribute, bool]] = {
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
@@ -94,7 +98,7 @@ def _check_free(session: pkcs11.Session, plan: KeyPlan, target: Target) -> None:
     wanted = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: bytes.fromhex(plan.id)}
     if next(iter(session.get_objects(wanted)), None) is not None:
         cause, next_step = f"CKA_ID {plan.id} is taken", "choose another id"
-        raise HsmError(target, Finding("KEY_EXISTS", "human", cause, next_step))
+        raise HsmError(target, Finding(KEY_EXISTS, "human", cause, next_step))
 
 
 def _generate_pair(

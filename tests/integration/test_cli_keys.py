@@ -78,7 +78,8 @@ def test_public_key_is_printed(appliance: CommandLine, demo_home: Path, tmp_path
     [made] = appliance(*keygen, "--json").lines
     assert load_pem_public_key(made["public_key"].encode())
     taken = appliance(*keygen)
-    assert taken.code == 3
+    assert taken.code == 2
+    assert "--id" in taken.stderr
     assert "KEY_EXISTS" in taken.stderr
 
 
