@@ -274,6 +274,9 @@ class _Supervisor:
                     await _ask(child, f"{verdict} {generation}")
             except ApplianceError as exc:
                 refusals = [exc.detail]
+            except Exception as exc:  # noqa: BLE001 - whoever asked for the reload waits for a verdict; a task that ends gives none
+                _LOG.error("reload-failed", exc)
+                refusals = [f"a defect of ours: {type(exc).__name__}: {exc}"]
             if refusals:
                 _LOG.error("reload-refused", detail="; ".join(refusals))
                 self._record("reload-refused", detail="; ".join(refusals)[:_LONGEST_DETAIL])

@@ -17,7 +17,7 @@ from appliance.errors import ConfigurationError
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _OCTETS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_QUANTITY: Final = re.compile(r"(\d+)(ms|s|m|h|d|B|KiB|MiB|GiB)", re.ASCII)
+_QUANTITY: Final = re.compile(r"(\d{1,15})(ms|s|m|h|d|B|KiB|MiB|GiB)", re.ASCII)
 _AT_PATH: Final = re.compile(r"(?P<what>.*?) - at `\$\.?(?P<key>.*)`", re.DOTALL)
 
 
@@ -64,7 +64,7 @@ def read_toml(file: Path, kind: type[Table]) -> Table:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigurationError(str(file), "", f"a readable file ({exc.strerror})") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ConfigurationError(str(file), "", f"valid TOML in UTF-8 ({exc})") from exc
     try:
         return msgspec.convert(document, type=kind, dec_hook=_read_custom)

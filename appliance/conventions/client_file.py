@@ -33,6 +33,8 @@ from appliance.vectors.identifiers import WrittenStyle
 _WRITTEN_STYLES: Final[Mapping[str, WrittenStyle]] = {"uuid": "uuid", "xs-id": "xs-id"}
 _CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {"2.0": "bearer", "1.1": "sender-vouches"}
 
+_LONGEST_DAYS: Final = 31
+
 
 def load_client(file: Path) -> ClientConvention:
     """Load a client convention.
@@ -59,8 +61,8 @@ def load_client(file: Path) -> ClientConvention:
         id_style=checks.choose("id_style", read.id_style, _WRITTEN_STYLES),
         name_id_format=read.name_id_format,
         no_user=read.no_user,
-        lifetime=float(read.lifetime),
-        back_dating=float(read.back_dating),
+        lifetime=checks.days("lifetime", read.lifetime, _LONGEST_DAYS),
+        back_dating=checks.days("back_dating", read.back_dating, _LONGEST_DAYS),
         key=read.key,
         signature_algorithm=checks.choose(
             "signature.algorithm", signature.algorithm, SIGNATURE_ALGORITHMS
@@ -79,7 +81,7 @@ def load_client(file: Path) -> ClientConvention:
         rollover=_read_rollover(checks, read),
         callers=tuple(_read_caller(checks, read, at) for at in range(len(read.caller))),
         reuse=read.reuse.allowed,
-        reuse_margin=float(read.reuse.margin),
+        reuse_margin=checks.days("reuse.margin", read.reuse.margin, _LONGEST_DAYS),
         replay=_read_replay(checks, read),
         trace=read_trace(checks, read.trace),
     )

@@ -22,6 +22,7 @@ PAGM_ATTRIBUTE: Final = "PAGM"
 
 _MODELS: Final = {"A": "A"}
 _YEARS: Final = re.compile(r"([1-6])y", re.ASCII)
+_DAY: Final = 86400
 _RETENTION: Final = "1y to 6y, in whole years"
 
 Chosen = TypeVar("Chosen")
@@ -74,6 +75,12 @@ class FileChecks:
         """Check a duration that must not be zero."""
         if value is not None and value <= 0:
             raise self.refuse(key, "more than zero")
+
+    def days(self, key: str, value: float, most: int) -> float:
+        """Return a duration of so many days at most, in seconds; dates that it moves stay dates."""
+        if value > most * _DAY:
+            raise self.refuse(key, f"{most}d at most; got {value / _DAY:.0f} days")
+        return float(value)
 
     def known(self, key: str, values: Iterable[str], pagms: tuple[str, ...]) -> None:
         """Check that each value is a PAGM of the catalogue."""

@@ -37,6 +37,9 @@ _CONFIRMATIONS: Final = {
 }
 _LEAST_BITS: Final = {False: 2048, True: 1024}
 _MOST_BITS: Final = 8192
+_LONGEST_DAYS: Final = 31
+_LONGEST_SKEW_DAYS: Final = 1
+_LONGEST_LIFETIME_DAYS: Final = 366
 
 
 def load_provider(file: Path) -> ProviderConvention:
@@ -61,8 +64,8 @@ def load_provider(file: Path) -> ProviderConvention:
         levels=frozenset(read.levels),
         pagms=frozenset(read.pagms),
         id_style=checks.choose("id_style", read.id_style, _ACCEPTED_STYLES),
-        skew=float(read.skew),
-        maximum_lifetime=None if read.maximum_lifetime is None else float(read.maximum_lifetime),
+        skew=checks.days("skew", read.skew, _LONGEST_SKEW_DAYS),
+        maximum_lifetime=_read_maximum_lifetime(checks, read),
         roots=tuple(home / path for path in trust.roots),
         crl_directory=home / trust.crl_directory,
         certificates=tuple(home / path for path in trust.certificates),
@@ -84,8 +87,8 @@ def load_provider(file: Path) -> ProviderConvention:
         signer_names=checks.names("trust.signer_names", trust.signer_names),
         anchor_names=checks.names("trust.anchor_names", trust.anchor_names),
         tls_peers=checks.names("trust.tls_peers", trust.tls_peers),
-        crl_grace=float(trust.crl_grace),
-        crl_warning=float(trust.crl_warning),
+        crl_grace=checks.days("trust.crl_grace", trust.crl_grace, _LONGEST_DAYS),
+        crl_warning=checks.days("trust.crl_warning", trust.crl_warning, _LONGEST_DAYS),
         ocsp=_read_ocsp(checks, trust.ocsp),
         trace=read_trace(checks, read.trace),
     )
@@ -99,6 +102,12 @@ def _check_durations(checks: FileChecks, read: ProviderTable) -> None:
         raise checks.refuse(
             "skew", f"less than `maximum_lifetime` ({read.maximum_lifetime:g} s): see the clocks"
         )
+
+
+def _read_maximum_lifetime(checks: FileChecks, read: ProviderTable) -> float | None:
+    if read.maximum_lifetime is None:
+        return None
+    return checks.days("maximum_lifetime", read.maximum_lifetime, _LONGEST_LIFETIME_DAYS)
 
 
 def _words(checks: FileChecks, key: str, values: tuple[str, ...], kind: object) -> frozenset[str]:

@@ -1,5 +1,7 @@
 """What changes on disk while the service runs: conventions, taken as a whole or not at all, and CRLs, seen without a reload."""
 
+import asyncio
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -7,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance import supervisor
+from appliance.config import Config, load_config
 from appliance.conventions.loader import ConventionChanges
+from appliance.conventions.registry import Registry
 from tests.homes import edit
 from tests.messages import Signing, make_vector
 from tests.partners import write_provider
@@ -56,6 +61,9 @@ def test_changed_files_are_taken_under_load_without_a_failed_request(tmp_path: P
                 wait_until(lambda: "reload-refused" in running.errors.read_text(), 30, "a refusal")
                 _wait_for_all(running, "PAGM_NEUF", 200)
                 edit(client, "rôle =", "role =")
+                edit(client, '# lifetime = "1h"', 'lifetime = "9999999999d"')
+                wait_until(lambda: "31d at most" in running.errors.read_text(), 30, "a refusal")
+                edit(client, 'lifetime = "9999999999d"', '# lifetime = "1h"')
                 edit(client, ', "PAGM_NEUF"]', "]")
                 _wait_for_all(running, "PAGM_NEUF", 403)
             finally:
@@ -153,3 +161,20 @@ def test_no_vector_outlives_its_convention(tmp_path: Path) -> None:
         after = [running.issue().json for _ in range(10)]
         assert all(each["reused"] for each in after)
         assert not before & {each["assertion"] for each in after}
+
+
+def test_reload_that_meets_a_defect_is_refused(
+    demo_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong in a reload, its verdict is said: refused, and why."""
+
+    def fail(_config: Config) -> Registry:
+        raise ArithmeticError("beyond all bounds")
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(supervisor, "build_registry", fail)
+    served = supervisor._Supervisor(load_config(demo_home), "127.0.0.1:0")
+    asyncio.run(served._reload())
+    said = {record.message: record for record in caplog.records}
+    assert "ArithmeticError: beyond all bounds" in str(vars(said["reload-refused"]))
+    assert "reloaded" not in said
