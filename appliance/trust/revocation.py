@@ -43,7 +43,7 @@ class CrlSet:
             for crl in self.crls
             if crl.last_update_utc <= at
             and crl.next_update_utc is not None
-            and at < crl.next_update_utc + grace
+            and at - crl.next_update_utc < grace
         )
 
     def ends(self) -> Iterator[tuple[str, datetime]]:

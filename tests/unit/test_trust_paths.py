@@ -1,7 +1,7 @@
 """Whom a partner's trust accepts as signer, and for how long that is remembered."""
 
 import itertools
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -328,6 +328,15 @@ def test_stale_crl_counts_within_its_grace(pki: Pki, tmp_path: Path) -> None:
     (tmp_path / "crl" / "2.crl").write_bytes(make_crl(pki.issuing))
     trust.crls.look()
     assert not trust.check(pki.leaf.chain, NOW).in_grace
+
+
+def test_grace_beside_a_crl_without_end(pki: Pki, tmp_path: Path) -> None:
+    """A CRL that runs to the last date there is counts beside one in its grace; no sum of the two is ever made."""
+    make_stale(tmp_path, pki, timedelta(hours=1))
+    endless = make_crl(pki.authorities[0], ends=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    (tmp_path / "crl" / "0.crl").write_bytes(endless)
+    trust = make_trust(tmp_path, crl_grace=2 * 3600.0)
+    assert trust.check(pki.leaf.chain, NOW).in_grace
 
 
 def test_grace_is_for_crls_only(pki: Pki, tmp_path: Path) -> None:
