@@ -325,11 +325,7 @@ class _Control:
             readiness = await self._served.health.check()
             return " ".join(["looked", "; ".join(readiness.reasons).replace("\n", " ")])
         if order == "load":
-            try:
-                self._loaded = await asyncio.to_thread(self._load)
-            except ApplianceError as exc:
-                return exc.detail.replace("\n", " ")
-            return f"loaded {generation}"
+            return await self._load_ahead(generation)
         if order == "commit" and self._loaded is not None:
             config, keyring, registry, callers = self._loaded
             self._queue.serve_keys(_tokens_of_keys(config, self._tokens))
@@ -340,6 +336,17 @@ class _Control:
             return f"committed {generation}"
         self._loaded = None
         return f"discarded {generation}"
+
+    async def _load_ahead(self, generation: str) -> str:
+        """Load a generation, or say why not, whatever the reason: without an answer no other reload would get here."""
+        try:
+            self._loaded = await asyncio.to_thread(self._load)
+        except ApplianceError as exc:
+            return exc.detail.replace("\n", " ")
+        except Exception as exc:  # noqa: BLE001 - the edge of this process; the supervisor says it on
+            _LOG.error("reload-failed", exc)
+            return f"a defect of ours: {type(exc).__name__}"
+        return f"loaded {generation}"
 
     def _load(self) -> tuple[Config, Keyring, Registry, CallerDirectory]:
         """Read everything in a thread: requests go on under the conventions in force."""

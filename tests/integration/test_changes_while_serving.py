@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import supervisor
+from appliance import supervisor, wiring
 from appliance.config import Config, load_config
 from appliance.conventions.loader import ConventionChanges
 from appliance.conventions.registry import Registry
@@ -178,3 +178,21 @@ def test_reload_that_meets_a_defect_is_refused(
     said = {record.message: record for record in caplog.records}
     assert "ArithmeticError: beyond all bounds" in str(vars(said["reload-refused"]))
     assert "reloaded" not in said
+
+
+def test_worker_that_meets_a_defect_answers(
+    demo_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cannot load, for whatever reason, says so, and follows the next order."""
+
+    def fail(_root: Path) -> Config:
+        raise ArithmeticError("beyond all bounds")
+
+    config = load_config(demo_home)
+    monkeypatch.setattr(wiring, "load_config", fail)
+    control = wiring._Control(config, None, None, None, None)  # type: ignore[arg-type]  # loading ends before it needs them
+
+    async def run() -> list[str]:
+        return [await control._follow(order, "2") for order in ("load", "commit")]
+
+    assert asyncio.run(run()) == ["a defect of ours: ArithmeticError", "discarded 2"]
