@@ -35,7 +35,11 @@ _MODULE: Final = _BUILT / "libpkcs11_shim.so"
 _PROGRAM: Final = _BUILT / "pkcs11-shim"
 
 _DEADLINE: Final = 5.0
-"""Seconds within which a request must be answered: the queue's age, the token's margin, and two for a machine that is busy."""
+"""Seconds within which a request must be answered: two call deadlines, the time lanes have to be replaced in, and three for a machine
+that is busy."""
+
+_QUEUE_AGE: Final = 30
+"""Seconds a job may wait by the configuration: so many that a request is lost which waits for that instead of being refused."""
 
 _PATIENCE: Final = 60.0
 _LANES: Final = 2
@@ -103,6 +107,11 @@ def put_behind_shim(home: Path) -> Shim:
     return shim
 
 
+def _let_jobs_wait(home: Path) -> None:
+    file = home / "appliance.toml"
+    file.write_text(file.read_text().replace('# age = "2s"', f'age = "{_QUEUE_AGE}s"'))
+
+
 @dataclass(frozen=True, slots=True)
 class FaultsResult:
     """What came of the run; seconds for times.
@@ -166,6 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
 def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> FaultsResult:
     """Serve a demo home behind a shim and inject faults, one after the other."""
     shim = put_behind_shim(home)
+    _let_jobs_wait(home)
     begun = time.monotonic()
     with serve_home(home) as served:
         load = _Load(served, home, clients)
@@ -294,6 +304,7 @@ class _Faults:
             "code, so many times": (6, self._code_times),
             "code, by chance": (4, self._code_by_chance),
             "hang": (2, self._hang),
+            "every call hangs": (0.5, self._hang_all),
             "sessions dropped": (3, self._drop),
             "token gone": (3, self._remove),
             "opening fails": (3, self._opening),
@@ -349,6 +360,11 @@ class _Faults:
     def _hang(self) -> None:
         self._shim.tell("hang", "C_Sign", "times", str(self._chance.randint(1, _LANES)))
         self._last(0.1, 0.8)
+
+    def _hang_all(self) -> None:
+        """Hang the whole token for longer than a request may take, so that one left in line until it is back is lost."""
+        self._shim.tell("hang", "C_Sign")
+        self._last(_DEADLINE + 1, _DEADLINE + 2)
 
     def _drop(self) -> None:
         self._shim.tell("drop-sessions")
