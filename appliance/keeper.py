@@ -193,6 +193,10 @@ class KeptLanes:
         """Have the lanes say what they have signed by now, and tell the ledger."""
         asked = [lane.ask_count(_COUNT_TIMEOUT) for lane in self._lanes if lane is not None]
         await asyncio.gather(*asked)
+        self.note()
+
+    def note(self) -> None:
+        """Tell the ledger what the lanes have said of themselves, which they do every second."""
         for lane in self._lanes:
             if lane is not None:
                 self._usage.note(self.token, lane)

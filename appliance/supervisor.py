@@ -59,6 +59,7 @@ _LANE_RENEW_TIMEOUT: Final = 5.0
 _LANE_STOP_TIMEOUT: Final = 2.0
 """Seconds to close an idle session in, once no worker is left; a lane that takes longer is one that does not answer."""
 
+_KEEP_EVERY: Final = 1.0
 _COUNT_EVERY: Final = 60.0
 
 
@@ -130,8 +131,8 @@ class _Supervisor:
                 await worker.start()
             kept: tuple[KeptLanes | Kept[Child], ...] = (*self._lanes, *self._workers)
             keepers = [asyncio.create_task(each.keep()) for each in kept]
-            keepers.append(asyncio.create_task(self._watch_certificates()))
-            keepers.append(asyncio.create_task(self._count_signatures()))
+            own = (self._watch_certificates(), self._count_signatures(), self._keep_signatures())
+            keepers.extend(asyncio.create_task(each) for each in own)
             reloads: set[asyncio.Task[None]] = set()
 
             def reload() -> None:
@@ -296,10 +297,21 @@ class _Supervisor:
             await asyncio.sleep(_COUNT_EVERY)
             await self._count(whole=False)
 
+    async def _keep_signatures(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEP_EVERY)
+            for lanes in self._lanes:
+                lanes.note()
+            try:
+                self._usage.keep()
+            except OSError as exc:
+                _LOG.error("key-usage-not-kept", detail=str(exc))
+
     async def _count(self, *, whole: bool) -> None:
         """Ask the lanes what they have signed, keep it, and state it: all of it, or what has changed."""
         await asyncio.gather(*(lanes.count() for lanes in self._lanes))
         self._usage.keep()
+        self._usage.say()
         if self._system is not None:
             self._system.record_usage(self._usage.totals(), whole=whole)
 
@@ -360,6 +372,7 @@ class _Supervisor:
     async def _stop_lanes(self) -> None:
         await asyncio.gather(*(kept.stop(_LANE_STOP_TIMEOUT) for kept in self._lanes))
         self._usage.keep()
+        self._usage.say()
         self._config.home.api_socket.unlink(missing_ok=True)
 
 

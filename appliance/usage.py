@@ -1,8 +1,8 @@
 """How often each key has signed, by the lanes' own count, since the home was made.
 
 Owns `run/key-usage.json` and the lines `key-usage` of the log; the supervisor states the same counts in the trace, where
-`appliance.trace.accounts` compares them with the vectors created. A worker cannot make them smaller. Promises to lose a second's worth at most when a lane
-is killed, and never to count twice.
+`appliance.trace.accounts` compares them with the vectors created. A worker cannot make them smaller. Promises to lose a second or two's
+worth at most when a lane or the supervisor is killed, and never to count twice.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,7 @@ class UsageLedger:
     def __init__(self, file: Path) -> None:
         self._file: Final = file
         self._totals: Final = read_usage(file)
+        self._kept = b""
         # what each lane, by process id, has been counted for
         self._seen: Final[dict[int, tuple[Mapping[str, int], Mapping[str, int]]]] = {}
 
@@ -59,10 +60,16 @@ class UsageLedger:
         self._seen.pop(lane.pid, None)
 
     def keep(self) -> None:
-        """Write the file, and a line per key to the log."""
-        draft = self._file.with_suffix(".new")
-        draft.write_bytes(msgspec.json.encode(self._totals))
-        draft.replace(self._file)
+        """Write the file if anything has changed."""
+        octets = msgspec.json.encode(self._totals)
+        if octets != self._kept:
+            draft = self._file.with_suffix(".new")
+            draft.write_bytes(octets)
+            draft.replace(self._file)
+            self._kept = octets
+
+    def say(self) -> None:
+        """Write a line per key to the log."""
         for key, usage in self._totals.items():
             _LOG.info("key-usage", key=key, signatures=usage.signatures, proofs=usage.proofs)
 

@@ -73,6 +73,24 @@ def probe(running: RunningService, home: Path) -> None:
     wait_until(has_signed, 30, "a readiness probe that signs")
 
 
+def test_count_outlives_a_killed_supervisor(home: Path) -> None:
+    """What the lanes count is kept while they sign, not only by a supervisor that is told to stop; the next one goes on from there."""
+
+    def kept() -> int:
+        return usage_of(home)["demo/demo-rsa"].signatures
+
+    with serve(home) as running:
+        wait_until(lambda: "demo/demo-rsa" in usage_of(home), 20, "the proofs to be kept")
+        before = kept()
+        assert [running.issue().status for _ in range(5)] == [200] * 5
+        wait_until(lambda: kept() >= before + 5, 20, "the signatures to be kept")
+        running.process.kill()
+        running.process.wait()
+        assert kept() >= before + 5
+    with serve(home):
+        assert kept() >= before + 5
+
+
 def test_honest_service_leaves_nothing_over(
     home: Path, accounts: Accounts, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
