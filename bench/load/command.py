@@ -1,0 +1,206 @@
+"""`python -m bench load`."""
+
+import argparse
+import json
+import ssl
+import sys
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from bench.load.measure import run_phases
+from bench.load.phases import Arrivals, Phase, ramp
+from bench.load.result import LoadResult, print_table
+from bench.load.scenario import (
+    SCENARIOS,
+    ClientTls,
+    ScenarioUnusable,
+    Target,
+    Wanted,
+    make_scenario,
+)
+from bench.service import serve_home
+
+_USAGE: Final = 2
+_UNAVAILABLE: Final = 3
+_MOST_STEPS: Final = 1_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `python -m bench load`."""
+    _add_target(parser)
+    _add_load(parser)
+    _add_request(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON list of results")
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--url", type=_url, help="a running service, such as http://127.0.0.1:8440 or https://…"
+    )
+    target.add_argument("--home", type=Path, help="a home to serve for the time of the run")
+    tls = parser.add_argument_group("https")
+    tls.add_argument("--ca", type=Path, metavar="PEM", help="whom to trust (required)")
+    tls.add_argument("--cert", type=Path, metavar="PEM", help="our certificate, for mutual TLS")
+    tls.add_argument("--key", type=Path, metavar="PEM", help="its key, when it is in another file")
+    parser.add_argument(
+        "--bearer-file",
+        type=Path,
+        metavar="FILE",
+        help="a caller's key, sent as Authorization: Bearer",
+    )
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--connections", type=_whole, default=32, help="at once (default 32)")
+    parser.add_argument("--processes", type=_whole, default=1, help="of the client (default 1)")
+    parser.add_argument("--seconds", type=_positive, default=10.0, help="each step (default 10)")
+    parser.add_argument(
+        "--warm-up", type=_positive, default=0.5, help="seconds before, not counted (default 0.5)"
+    )
+    loop = parser.add_mutually_exclusive_group()
+    loop.add_argument(
+        "--rate",
+        type=_positive,
+        action="append",
+        metavar="N",
+        help="open loop: N requests arrive a second, answered or not, and latency counts from when each should have been sent;"
+        " repeatable, one step each. Without: a closed loop, each connection asks again when it is answered",
+    )
+    loop.add_argument(
+        "--ramp", type=_ramp, metavar="FROM:TO:STEPS", help="open loop, rates evenly spaced"
+    )
+    parser.add_argument(
+        "--arrivals",
+        type=Arrivals,
+        choices=tuple(Arrivals),
+        default=Arrivals.POISSON,
+        help="of an open loop (default poisson)",
+    )
+
+
+def _add_request(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        choices=SCENARIOS,
+        help="repeatable; default: single and batch. verify presents vectors that the service issues first; its provider"
+        " convention must not refuse replays. reuse and mixed need a client convention that allows reuse",
+    )
+    wanted = Wanted()
+    parser.add_argument("--batch-size", type=_whole, default=wanted.batch, help="(default 64)")
+    parser.add_argument("--convention", default=wanted.convention, metavar="ID", help="that issues")
+    parser.add_argument("--provider", default=wanted.provider, metavar="ID", help="that verifies")
+    parser.add_argument("--subject", default=wanted.subject, metavar="S")
+    parser.add_argument("--pagm", default=wanted.pagm, metavar="P")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the scenarios; 1 when one of them brought not a single good answer."""
+    if arguments.processes > arguments.connections:
+        print("load: fewer connections than processes; each process needs one", file=sys.stderr)
+        return _USAGE
+    try:
+        results = _run(arguments)
+    except _Unusable as exc:
+        print(f"load: {exc}", file=sys.stderr)
+        return _USAGE
+    except (ScenarioUnusable, OSError) as exc:
+        print(f"load: {exc}", file=sys.stderr)
+        return _UNAVAILABLE
+    if arguments.json:
+        print(json.dumps([result.facts() for result in results], indent=2))
+    else:
+        print_table(results)
+    return 0 if all(result.requests for result in results) else 1
+
+
+class _Unusable(Exception):
+    """The arguments do not say enough."""
+
+
+def _run(arguments: argparse.Namespace) -> list[LoadResult]:
+    if arguments.home is not None:
+        with serve_home(arguments.home) as served:
+            return _run_scenarios(arguments, Target(served.host, served.port))
+    return _run_scenarios(arguments, _target(arguments))
+
+
+def _target(arguments: argparse.Namespace) -> Target:
+    url = urlsplit(arguments.url)
+    headers = {}
+    if arguments.bearer_file is not None:
+        key = arguments.bearer_file.read_text("ascii").strip()
+        headers["Authorization"] = f"Bearer {key}"
+    tls = None
+    if url.scheme == "https":
+        if arguments.ca is None:
+            raise _Unusable("an https URL needs --ca: the certificates to trust")
+        tls = ClientTls(arguments.ca, arguments.cert, arguments.key)
+        try:
+            tls.context()
+        except ssl.SSLError as exc:
+            raise _Unusable(f"--ca, --cert and --key do not fit: {exc}") from exc
+    default = 443 if url.scheme == "https" else 80
+    return Target(url.hostname or "", url.port or default, tls, headers)
+
+
+def _run_scenarios(arguments: argparse.Namespace, target: Target) -> list[LoadResult]:
+    wanted = Wanted(
+        convention=arguments.convention,
+        provider=arguments.provider,
+        subject=arguments.subject,
+        pagm=arguments.pagm,
+        batch=arguments.batch_size,
+    )
+    phases = _phases(arguments)
+    results = []
+    for name in arguments.scenario or ("single", "batch"):
+        scenario = make_scenario(name, target, wanted)
+        results += run_phases(scenario, target, phases, arguments.connections, arguments.processes)
+    return results
+
+
+def _phases(arguments: argparse.Namespace) -> list[Phase]:
+    rates = arguments.rate or arguments.ramp or [None]
+    warm_up = Phase(arguments.warm_up, rates[0], arguments.arrivals, is_counted=False)
+    return [warm_up, *(Phase(arguments.seconds, rate, arguments.arrivals) for rate in rates)]
+
+
+def _url(text: str) -> str:
+    url = urlsplit(text)
+    try:
+        is_whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole or url.path not in {"", "/"} or url.query or url.username:
+        raise argparse.ArgumentTypeError("expected http://HOST[:PORT] or https://HOST[:PORT]")
+    return text
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError("expected a whole number of 1 or more")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("expected a number above 0")
+    return number
+
+
+def _ramp(text: str) -> list[float]:
+    first, _, rest = text.partition(":")
+    last, _, number = rest.partition(":")
+    if not number:
+        raise argparse.ArgumentTypeError("expected FROM:TO:STEPS, such as 500:4000:8")
+    count = _whole(number)
+    if count > _MOST_STEPS:
+        raise argparse.ArgumentTypeError(f"at most {_MOST_STEPS} steps")
+    return ramp(_positive(first), _positive(last), count)

@@ -1,0 +1,330 @@
+"""The load tool against a server whose manners the test decides, and against the real service."""
+
+import base64
+import json
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from hdrh.histogram import HdrHistogram
+
+from bench.load import run_phases
+from bench.load.phases import Arrivals, Phase, ramp
+from bench.load.scenario import Ask, ClientTls, Scenario, Target
+from tests.pki import ec_key
+from tests.service import RunningService
+
+GOOD = (200, b'{"assertion":""}')
+
+
+@dataclass
+class Scripted:
+    """A loopback server that answers as told.
+
+    Attributes:
+        answer: status and body of the next answer; raising ConnectionError hangs up instead.
+        requests: heads and bodies that came.
+    """
+
+    answer: Callable[[], tuple[int, bytes]] = lambda: GOOD
+    requests: list[tuple[str, bytes]] = field(default_factory=list)
+    peers: set[str] = field(default_factory=set)
+    port: int = 0
+
+
+@contextmanager
+def scripted(tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
+    """Run it."""
+    script = Scripted()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            script.requests.append((f"{self.path} {self.headers['Authorization']}", body))
+            if tls is not None:
+                script.peers.add(str(self.connection.getpeercert()["subject"]))
+            try:
+                status, answer = script.answer()
+            except ConnectionError:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    script.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield script
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def write_peer(pem: Path) -> None:
+    """Write a certificate for 127.0.0.1 that is its own authority, and its key."""
+    key = ec_key("load tool")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
+    address = x509.IPAddress(ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2099, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+
+
+def ask_for(body: bytes = b"{}", vectors: int = 1, sign: bytes = b'"assertion":') -> Scenario:
+    """A scenario of one request."""
+    head = f"POST /v1/vectors HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    return Scenario("single", (Ask(head + body, vectors, sign),))
+
+
+def test_closed_loop_counts_what_came_in_time() -> None:
+    """Every connection asks again when it is answered; rate, number and histogram are of the same answers."""
+    with scripted() as server:
+        [result] = run_phases(
+            ask_for(),
+            Target("127.0.0.1", server.port),
+            [Phase(0.2, is_counted=False), Phase(0.5)],
+            connections=4,
+            processes=2,
+        )
+    assert result.offered is None
+    assert result.processes == 2
+    assert not result.errors
+    assert result.request_rate * 0.5 == pytest.approx(result.requests)
+    assert 0 < result.requests <= len(server.requests)
+    histogram = HdrHistogram.decode(result.histogram)
+    assert histogram.get_total_count() == result.requests
+    assert histogram.get_max_value() / 1e6 == result.slowest
+    assert 0 < result.p50 <= result.p99 <= result.p9999 <= result.slowest
+    assert result.client > 0
+
+
+def test_open_loop_owes_an_answer_to_every_arrival() -> None:
+    """A stall counts against every request that should have been sent meanwhile, not against the one that was (coordinated omission)."""
+    stall = 0.4
+    stalled = threading.Lock()
+    is_first = iter([True])
+
+    def answer() -> tuple[int, bytes]:
+        with stalled:
+            if next(is_first, False):
+                time.sleep(stall)
+        return GOOD
+
+    with scripted() as server:
+        server.answer = answer
+        [result] = run_phases(
+            ask_for(),
+            Target("127.0.0.1", server.port),
+            [Phase(1.0, 200, Arrivals.FIXED)],
+            connections=2,
+        )
+    assert result.requests == 200 == len(server.requests)
+    assert result.offered == 200
+    histogram = HdrHistogram.decode(result.histogram)
+    delayed = (
+        result.requests
+        - histogram.get_count_at_value(0)
+        - sum(
+            each.count_added_in_this_iter_step
+            for each in histogram.get_recorded_iterator()
+            if each.value_iterated_to < stall / 2 * 1e6
+        )
+    )
+    # Those of the first half of the stall waited longer than its second half: 200/s x 0.2 s.
+    assert delayed >= 40 - 2
+
+
+def test_steps_are_measured_apart() -> None:
+    """Each rate of a ramp is one result; Poisson arrivals come at the rate that was asked for."""
+    with scripted() as server:
+        low, high = run_phases(
+            ask_for(),
+            Target("127.0.0.1", server.port),
+            [Phase(0.5, rate) for rate in ramp(100, 300, 2)],
+            connections=8,
+            processes=2,
+        )
+    assert (low.offered, high.offered) == (100, 300)
+    assert low.arrivals == "poisson"
+    assert low.requests + high.requests == len(server.requests)
+    assert low.requests < high.requests
+
+
+def test_every_kind_of_failure_is_counted_by_name() -> None:
+    """Refusals by reason, answers that are not what was asked for, refused items of a batch, lost connections."""
+    refusal = json.dumps(
+        {"error": {"reason": "queue-full", "detail": "", "request_id": ""}}
+    ).encode()
+    answers = iter(
+        [
+            (503, refusal),
+            (500, b"oh"),
+            (200, b'{"results":[{"vector":{"assertion":""}},{"error":{}}]}'),
+            (200, b"{}"),
+            None,
+        ]
+    )
+    lock = threading.Lock()
+
+    def answer() -> tuple[int, bytes]:
+        with lock:
+            chosen = next(answers, GOOD)
+        if chosen is None:
+            raise ConnectionAbortedError
+        return chosen
+
+    with scripted() as server:
+        server.answer = answer
+        [result] = run_phases(
+            ask_for(vectors=2), Target("127.0.0.1", server.port), [Phase(0.5, 40)], connections=1
+        )
+    assert result.errors == {
+        "503 queue-full": 1,
+        "500": 1,
+        "refused in batch": 1,
+        'an answer without "assertion":': 1,
+        "connection lost": 1,
+    }
+    assert result.requests == len(server.requests) - 4
+    assert 0 < result.rate * 0.5 <= 2 * result.requests - 1
+
+
+def test_a_server_that_is_not_there_is_an_error_not_a_hang() -> None:
+    """Nothing listens: the phase ends, nothing was answered."""
+    with scripted() as server:
+        port = server.port
+    [result] = run_phases(ask_for(), Target("127.0.0.1", port), [Phase(0.3)], connections=1)
+    assert result.requests == 0
+    assert set(result.errors) == {"ConnectionRefusedError"}
+
+
+def test_fixed_arrivals_are_even_and_poisson_ones_are_not() -> None:
+    """Fixed: one every 1/rate. Poisson: intervals of that mean, whose spread is their mean; the same seed, the same arrivals."""
+    assert list(Phase(0.5, 10, Arrivals.FIXED).intended_times(100.0, 0)) == pytest.approx(
+        [100.0, 100.1, 100.2, 100.3, 100.4]
+    )
+    times = list(Phase(100, 100).intended_times(0.0, seed=7))
+    gaps = [after - before for before, after in pairwise(times)]
+    assert mean(gaps) == pytest.approx(0.01, rel=0.05)
+    assert mean((gap - 0.01) ** 2 for gap in gaps) == pytest.approx(0.0001, rel=0.1)
+    assert times == list(Phase(100, 100).intended_times(0.0, seed=7))
+    assert times != list(Phase(100, 100).intended_times(0.0, seed=8))
+    assert list(Phase(5).intended_times(0.0, 0)) == []
+
+
+def test_mutual_tls(tmp_path: Path) -> None:
+    """The client trusts what it is told to and shows its certificate."""
+    pem = tmp_path / "peer.pem"
+    write_peer(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    context.load_verify_locations(pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with scripted(context) as server:
+        target = Target("127.0.0.1", server.port, ClientTls(pem, pem))
+        [result] = run_phases(ask_for(), target, [Phase(0.5)], connections=2)
+    assert result.requests
+    assert server.peers == {"((('commonName', 'peer'),),)"}
+
+
+@pytest.mark.hsm
+@pytest.mark.parametrize("scenario", ["single", "batch", "verify", "health"])
+def test_scenarios_against_the_service(service: RunningService, scenario: str) -> None:
+    """Each scenario brings good answers from a real service, and says so to a program."""
+    [result] = run_tool(
+        "--url", f"http://127.0.0.1:{service.port}", "--scenario", scenario, "--seconds", "0.5",
+        "--connections", "4", "--batch-size", "8", "--json",
+    )  # fmt: skip
+    assert result["scenario"] == scenario
+    assert result["errors"] == {}
+    assert result["requests"] > 0
+    assert base64.b64decode(result["histogram"])
+    assert result["batch"] == {"single": 1, "batch": 8, "verify": 1, "health": 0}[scenario]
+
+
+@pytest.mark.hsm
+def test_reuse_needs_a_convention_that_allows_it(service: RunningService) -> None:
+    """A scenario that the service refuses names the reason and ends with 1."""
+    done = run_command(
+        "--url", f"http://127.0.0.1:{service.port}", "--scenario", "reuse", "--seconds", "0.2",
+        "--rate", "20",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "x 403 reuse-not-granted" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--url", "ftp://127.0.0.1"], 2, "expected http://HOST[:PORT]"),
+        (["--url", "http://127.0.0.1:99999"], 2, "expected http://HOST[:PORT]"),
+        (["--url", "https://127.0.0.1:1"], 2, "--ca: the certificates to trust"),
+        (["--url", "https://127.0.0.1:1", "--ca", __file__], 2, "do not fit"),
+        (["--url", "http://127.0.0.1:1", "--rate", "0"], 2, "a number above 0"),
+        (["--url", "http://127.0.0.1:1", "--ramp", "1:2"], 2, "FROM:TO:STEPS"),
+        (["--url", "http://127.0.0.1:1", "--rate", "1", "--ramp", "1:2:3"], 2, "not allowed with"),
+        (["--url", "http://127.0.0.1:1", "--processes", "33"], 2, "fewer connections than processes"),
+        (["--url", "http://127.0.0.1:1", "--scenario", "verify"], 3, "refused"),
+        (["--url", "http://127.0.0.1:1", "--bearer-file", "/nowhere"], 3, "/nowhere"),
+    ],
+)  # fmt: skip
+def test_unusable_arguments(arguments: list[str], status: int, says: str) -> None:
+    """What cannot be run is refused in a sentence."""
+    done = run_command(*arguments)
+    assert done.returncode == status
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def run_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m bench load` as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "load", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def run_tool(*arguments: str) -> list[dict]:
+    """Run it and read its JSON."""
+    done = run_command(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
