@@ -1,6 +1,7 @@
 """Every metric of the appliance, in one place; one scrape covers all workers and the supervisor.
 
-`appliance serve` starts itself with `PROMETHEUS_MULTIPROC_DIR` set (prometheus_client reads it when it is first imported): each process then keeps its values in files there, and `exposition` adds the files up, whichever process answers. Without the
+`appliance serve` starts itself with `PROMETHEUS_MULTIPROC_DIR` set (prometheus_client reads it when it is first imported): each process
+then keeps its values in files there (`appliance.metricfiles`), and `exposition` adds the files up, whichever process answers. Without the
 variable (command line, tests) the values live in this process. Labels come from configuration and closed lists, never from
 what a peer sent. Hot paths bind their label children once (`SIGNATURES.labels(…)`) and keep them.
 """
@@ -20,6 +21,10 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from appliance.metricfiles import share_values
+
+share_values()
 
 DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

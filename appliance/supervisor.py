@@ -302,10 +302,7 @@ class _Supervisor:
             await asyncio.sleep(_KEEP_EVERY)
             for lanes in self._lanes:
                 lanes.note()
-            try:
-                self._usage.keep()
-            except OSError as exc:
-                _LOG.error("key-usage-not-kept", detail=str(exc))
+            self._usage.keep()
 
     async def _count(self, *, whole: bool) -> None:
         """Ask the lanes what they have signed, keep it, and state it: all of it, or what has changed."""

@@ -36,6 +36,7 @@ class UsageLedger:
         self._file: Final = file
         self._totals: Final = read_usage(file)
         self._kept = b""
+        self._is_refused = False
         # what each lane, by process id, has been counted for
         self._seen: Final[dict[int, tuple[Mapping[str, int], Mapping[str, int]]]] = {}
 
@@ -60,13 +61,21 @@ class UsageLedger:
         self._seen.pop(lane.pid, None)
 
     def keep(self) -> None:
-        """Write the file if anything has changed."""
+        """Write the file if anything has changed; a disk that refuses is said once, and asked again by the next call."""
         octets = msgspec.json.encode(self._totals)
-        if octets != self._kept:
-            draft = self._file.with_suffix(".new")
+        if octets == self._kept:
+            return
+        draft = self._file.with_suffix(".new")
+        try:
             draft.write_bytes(octets)
             draft.replace(self._file)
+        except OSError as exc:
+            if not self._is_refused:
+                _LOG.error("key-usage-not-kept", cause=str(exc), next="see to the disk")
+            self._is_refused = True
+        else:
             self._kept = octets
+            self._is_refused = False
 
     def say(self) -> None:
         """Write a line per key to the log."""

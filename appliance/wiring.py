@@ -18,7 +18,7 @@ from typing import Final
 
 from appliance import log, metrics
 from appliance.cache.appliances import SEAL_KEY_OCTETS, SealedVectors, SharedReplayGate
-from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard
+from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard, keep_flushed
 from appliance.cache.shared_memory import SharedMemory
 from appliance.cache.valkey import Valkey, ValkeySettings
 from appliance.cache.vector_cache import CacheLimits, SharedVectors, VectorCache
@@ -75,8 +75,6 @@ SECRET_VARIABLES: Final = frozenset({"CREDENTIALS_DIRECTORY"})
 _LOG: Final = log.Log("wiring")
 _TOKEN_MARGIN: Final = 1.0
 """Seconds a job may spend in the token after the longest wait that the queue allows."""
-
-_FLUSH_EVERY: Final = 1.0
 
 _LOCAL_PATIENCE: Final = 10.0
 _LOCAL_POLL: Final = 0.05
@@ -273,7 +271,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         watch = CrlWatch(cell.watched, clock)
         besides = [asyncio.create_task(control.obey(server)), asyncio.create_task(watch.run())]
         if index == 0:  # one worker brings to the disk what all have recorded
-            besides.append(asyncio.create_task(_keep_flushed(memory.guard)))
+            besides.append(asyncio.create_task(keep_flushed(memory.guard)))
         print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
         await server.serve()
         for task in besides:
@@ -354,13 +352,6 @@ class _Control:
         keyring = Keyring.load(config.keys)
         registry = self._served.builder.build(config.environment, keyring)
         return config, keyring, registry, _build_callers(config)
-
-
-async def _keep_flushed(guard: ReplayGuard) -> None:
-    """Bring the replay guard to the disk every second, until cancelled."""
-    while True:
-        await asyncio.sleep(_FLUSH_EVERY)
-        await asyncio.to_thread(guard.flush)
 
 
 def _end_on_signals(server: ApiServer) -> None:

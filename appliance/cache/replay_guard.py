@@ -9,6 +9,7 @@ clock set back opens no gap: a bucket remembers how late the entries it dropped 
 be one of them. Entries reach the medium within a second (`flush`): a power cut may forget that second.
 """
 
+import asyncio
 import fcntl
 import math
 import mmap
@@ -29,7 +30,10 @@ from appliance.errors import (
     ReplayGuardFull,
     ReplayGuardUnavailable,
 )
+from appliance.log import Log
+from appliance.mapped import make_mapped, no_room, open_mapped, take_room
 
+_LOG: Final = Log("cache")
 _MAGIC: Final = b"replay-guard-1\n\0"
 _HEADER: Final = struct.Struct("<16sQ")
 _HEADER_OCTETS: Final = mmap.PAGESIZE
@@ -43,6 +47,7 @@ _EXPECTED: Final = 64
 """Vectors for which a bucket is made: at the stated capacity it is half full, and overflows once in 10^14."""
 
 _UNUSED: Final = bytes(8)
+_FLUSH_EVERY: Final = 1.0
 _LOCK_WITHIN: Final = 0.5
 _LOCK_PAUSE: Final = 0.0002
 
@@ -71,13 +76,7 @@ class ReplayGuard:
         Raises:
             ConfigurationError: there is none.
         """
-        try:
-            self._descriptor: Final = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as exc:
-            raise ConfigurationError(
-                str(file), "", f"a replay guard, which `appliance serve` makes ({exc.strerror})"
-            ) from exc
-        self._map: Final = mmap.mmap(self._descriptor, 0)
+        self._descriptor, self._map = open_mapped(file, "a replay guard")
         self.buckets: Final = _read_buckets(file, self._map[: _HEADER.size])
         self._words: Final = memoryview(self._map)[_HEADER_OCTETS:].cast("Q")
 
@@ -96,8 +95,20 @@ class ReplayGuard:
     def __exit__(self, *_raised: object) -> None:
         self.close()
 
+    def take_room(self) -> None:
+        """See that every octet has its place on the disk, as a copy of a table may not; before any other process maps it.
+
+        Raises:
+            OSError: there is no room.
+        """
+        take_room(self._descriptor, len(self._map))
+
     def flush(self) -> None:
-        """Bring what was recorded to the medium; for a thread beside the event loop."""
+        """Bring what was recorded to the medium; for a thread beside the event loop.
+
+        Raises:
+            OSError: the disk refuses.
+        """
         os.fdatasync(
             self._descriptor
         )  # writes what the map changed too, and lets other threads run
@@ -225,6 +236,21 @@ class LocalReplayGate:
         return self._guard.record(received, now)
 
 
+async def keep_flushed(guard: ReplayGuard) -> None:
+    """Bring a table to the disk every second, until cancelled; a disk that refuses is said once, and asked again."""
+    is_refused = False
+    while True:
+        await asyncio.sleep(_FLUSH_EVERY)
+        try:
+            await asyncio.to_thread(guard.flush)
+        except OSError as exc:
+            if not is_refused:
+                _LOG.error("replay-guard-not-flushed", cause=str(exc), next="see to the disk")
+            is_refused = True
+        else:
+            is_refused = False
+
+
 def prepare_guard(file: Path, capacity: int, now: datetime) -> None:
     """Make the table where there is none, or take over one of another capacity; before any worker maps it.
 
@@ -237,36 +263,28 @@ def prepare_guard(file: Path, capacity: int, now: datetime) -> None:
         ConfigurationError: the file cannot be made, is something else, or holds more than the new capacity.
     """
     buckets = max(1, -(-capacity // _EXPECTED))
-    new = file.with_suffix(".new")
+    length = _HEADER_OCTETS + buckets * _BUCKET
+    head, new = _HEADER.pack(_MAGIC, buckets), file.with_suffix(".new")
     try:
-        older = ReplayGuard(file) if file.exists() else None
-        if older is not None and older.buckets == buckets:
-            older.close()
-            return
-        _make_empty(new, buckets)
-        if older is not None:
-            guard = ReplayGuard(new)
-            guard.take_over(older, now)
-            guard.flush()
-            guard.close()
-            older.close()
+        if not file.exists():
+            make_mapped(new, head, length)
+        else:
+            with ReplayGuard(file) as older:
+                if older.buckets == buckets:
+                    older.take_room()
+                    return
+                make_mapped(new, head, length)
+                with ReplayGuard(new) as guard:
+                    guard.take_over(older, now)
+                    guard.flush()
         new.replace(file)
     except ReplayGuardFull as exc:
+        new.unlink()
         raise ConfigurationError(
             str(file), "replay.capacity", "room for the vectors that the guard holds already"
         ) from exc
     except OSError as exc:
-        raise ConfigurationError(
-            str(file), "", f"a place for {buckets * _BUCKET >> 20} MiB ({exc.strerror})"
-        ) from exc
-
-
-def _make_empty(file: Path, buckets: int) -> None:
-    with file.open("wb") as made:
-        os.fchmod(made.fileno(), 0o600)
-        made.write(_HEADER.pack(_MAGIC, buckets))
-        made.truncate(_HEADER_OCTETS + buckets * _BUCKET)
-        os.fsync(made.fileno())
+        raise no_room(file, "replay.capacity", length, exc) from exc
 
 
 def _read_buckets(file: Path, header: bytes) -> int:

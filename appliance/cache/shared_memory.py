@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
-from appliance.errors import ConfigurationError
+from appliance.mapped import make_mapped, no_room, open_mapped
 
 _HEADER: Final = struct.Struct("<16sQQQ")  # magic, places, ring size, octets ever written
 _MAGIC: Final = b"shared-vectors1\0"
@@ -37,13 +37,7 @@ class SharedMemory:
         Raises:
             ConfigurationError: there is none.
         """
-        try:
-            self._descriptor: Final = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as exc:
-            raise ConfigurationError(
-                str(file), "", f"the shared vectors, which `appliance serve` makes ({exc.strerror})"
-            ) from exc
-        self._map: Final = mmap.mmap(self._descriptor, 0)
+        self._descriptor, self._map = open_mapped(file, "the shared vectors")
         _, self._places, self._ring, _ = _HEADER.unpack_from(self._map)
         self._base: Final = mmap.PAGESIZE + self._places * _PLACE.size
 
@@ -121,20 +115,19 @@ class SharedMemory:
 
 
 def prepare_shared_memory(file: Path, octets: int) -> None:
-    """Make an empty ring of so many octets; before any worker maps it.
+    """Make an empty ring of so many octets in the place of the last; before any worker maps it.
 
     Raises:
         ConfigurationError: the file cannot be made.
     """
     places = max(_WAYS, octets // _TYPICAL * 2 // _WAYS * _WAYS)
+    length = mmap.PAGESIZE + places * _PLACE.size + octets
     new = file.with_suffix(".new")
     try:
-        with new.open("wb") as made:
-            os.fchmod(made.fileno(), 0o600)
-            made.write(_HEADER.pack(_MAGIC, places, octets, 0))
-            made.truncate(mmap.PAGESIZE + places * _PLACE.size + octets)
+        file.unlink(
+            missing_ok=True
+        )  # its room is wanted; a worker of an earlier run keeps its own view
+        make_mapped(new, _HEADER.pack(_MAGIC, places, octets, 0), length)
         new.replace(file)
     except OSError as exc:
-        raise ConfigurationError(
-            str(file), "", f"a place for {octets >> 20} MiB ({exc.strerror})"
-        ) from exc
+        raise no_room(file, "vector_cache.shared_memory", length, exc) from exc
