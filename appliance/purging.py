@@ -18,6 +18,7 @@ from appliance.errors import Reason, SpoolUnavailable
 from appliance.log import Log
 from appliance.logkeeping import audit_table, checkpoint_client, shard_settings
 from appliance.native import bundle_path
+from appliance.parts import hsm_unavailable, open_lane
 from appliance.signing.checkpoints import CheckpointClient
 from appliance.trace.logs import close_log
 from appliance.trace.names import LogName, read_log_name
@@ -26,7 +27,6 @@ from appliance.trace.record import TraceEntry
 from appliance.trace.shard import Shard
 from appliance.trace.store import TILE_WIDTH
 from appliance.trace.view import LogPlace, first_kept
-from appliance.wiring import hsm_unavailable, open_lane
 from hsm.errors import HsmError
 
 _LOG: Final = Log("trace")

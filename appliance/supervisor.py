@@ -34,18 +34,13 @@ from appliance.errors import ApplianceError, ConfigurationError, Unavailable
 from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
 from appliance.keeper import Kept, KeptLanes
 from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
+from appliance.parts import build_registry, hsm_unavailable, open_lane, worker_user
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.signing.keyring import Keyring
 from appliance.trace.record import Event
 from appliance.trace.system import SystemLog
 from appliance.usage import UsageLedger
-from appliance.wiring import (
-    SECRET_VARIABLES,
-    build_registry,
-    hsm_unavailable,
-    open_lane,
-    worker_user,
-)
+from appliance.wiring import SECRET_VARIABLES
 from hsm.errors import PIN_CODES, HsmError
 from hsm.process import LaneProcess
 from hsm.user import User

@@ -1,4 +1,4 @@
-"""Builds the objects and passes them to each other: the worker's whole, and the command line's issuer.
+"""Passes the parts to each other: the worker's whole, and the command line's issuer.
 
 With the supervisor, the only place that knows every concrete class. Nothing is decided here but that the files fit together.
 """
@@ -6,145 +6,72 @@ With the supervisor, the only place that knows every concrete class. Nothing is 
 import asyncio
 import contextlib
 import fcntl
-import os
 import signal
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence, Set as AbstractSet
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from appliance import log, metrics
-from appliance.cache.appliances import SEAL_KEY_OCTETS, SealedVectors, SharedReplayGate
-from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard, keep_flushed
-from appliance.cache.shared_memory import SharedMemory
-from appliance.cache.valkey import Valkey, ValkeySettings
-from appliance.cache.vector_cache import CacheLimits, SharedVectors, VectorCache
-from appliance.clock import Clock, SystemClock
+from appliance.cache.replay_guard import keep_flushed
+from appliance.cache.vector_cache import VectorCache
+from appliance.clock import SystemClock
 from appliance.config import (
     Config,
-    TokenTable,
-    find_user,
-    key_settings,
     lane_socket,
     load_config,
-    read_secret,
     token_directory,
-    token_settings,
 )
 from appliance.conventions.builder import RegistryBuilder
 from appliance.conventions.registry import Registry, RegistryCell
-from appliance.conventions.retention import check_all_tracing
 from appliance.errors import (
     ApplianceError,
-    ConfigurationError,
-    HsmUnavailable,
     Reason,
     SpoolUnavailable,
 )
-from appliance.logkeeping import audit_settings, audit_table, build_trace, open_worker_trace
+from appliance.logkeeping import audit_table, build_trace, open_worker_trace
 from appliance.native import Limits
 from appliance.operations.health import ReadyProbe
-from appliance.operations.issue import IssueOperation, IssueSettings
+from appliance.operations.issue import IssueOperation
 from appliance.operations.readlog import ReadLogOperation
-from appliance.operations.verify import ReplayGate, VerifyOperation
+from appliance.operations.verify import VerifyOperation
+from appliance.parts import (
+    build_callers,
+    build_issue,
+    build_queue,
+    build_registry,
+    cache_limits,
+    hsm_unavailable,
+    open_lane,
+    open_memory,
+    server_settings,
+    tokens_of_keys,
+    worker_user,
+)
 from appliance.server import listener
 from appliance.server.admission import Admission
-from appliance.server.callers import BearerKey, CallerDirectory
+from appliance.server.callers import CallerDirectory
 from appliance.server.listener import ApiServer
 from appliance.server.ports import Health, Operations
 from appliance.server.routes import ApiApplication
-from appliance.server.settings import ServerSettings
 from appliance.signing.checkpoints import CheckpointClient
 from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
-from appliance.signing.settings import QueueSettings
-from appliance.trace.logs import TraceLogs
 from appliance.trace.names import COMMAND_LINE
 from appliance.trust.watch import CrlWatch
-from hsm.errors import PIN_REFUSALS, HsmError
-from hsm.process import LaneProcess, start_lane
-from hsm.settings import LaneSettings
-from hsm.user import User, become
+from hsm.errors import HsmError
+from hsm.user import become
 
 SECRET_VARIABLES: Final = frozenset({"CREDENTIALS_DIRECTORY"})
 """Environment variables that lead to a PIN whatever the configuration says; workers are started without them."""
 
 _LOG: Final = log.Log("wiring")
-_TOKEN_MARGIN: Final = 1.0
-"""Seconds a job may spend in the token after the longest wait that the queue allows."""
 
 _LOCAL_PATIENCE: Final = 10.0
 _LOCAL_POLL: Final = 0.05
-
-
-def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
-    """Load the conventions, their trust, and make sure that each signing key can do what its convention says.
-
-    Args:
-        config: the home.
-        keyring: the keys in service; None reads those the home names now.
-
-    Raises:
-        ConfigurationError: a file is wrong, or a convention names a key that is not there or does not fit its algorithm.
-    """
-    registry = RegistryBuilder(config.home.conventions).build(
-        config.environment, keyring or Keyring.load(config.keys)
-    )
-    check_all_tracing(registry, config.home.conventions, config.trace)
-    return registry
-
-
-async def open_lane(
-    config: Config, token: TokenTable, index: int, at: Path | None = None
-) -> LaneProcess:
-    """Start a lane of a token and wait until it has proven every key the token holds for us.
-
-    Args:
-        config: the home.
-        token: one of its tokens.
-        index: which lane.
-        at: its socket; None is where workers look.
-
-    Raises:
-        HsmError: the lane cannot sign.
-        ConfigurationError: a certificate cannot be read.
-    """
-    keyring = Keyring.load(config.keys)
-    worker = worker_user(config)
-    settings = LaneSettings(
-        token=token_settings(config, token),
-        keys=tuple(
-            key_settings(config, key, keyring.public_key(key.name))
-            for key in config.keys
-            if token.name in key.tokens
-        ),
-        socket=str(at or lane_socket(config, token, index)),
-        allowed_uids=(os.getuid() if at or worker is None else worker.uid,),
-        checkpoint_uids=(os.getuid(),),
-        index=index,
-        call_timeout=float(token.call_timeout),
-        open_timeout=float(token.open_timeout),
-        audit=audit_settings(config, token.name),
-    )
-    return await start_lane(settings)
-
-
-def worker_user(config: Config) -> User | None:
-    """Return as whom workers run; None is whoever starts the service.
-
-    Raises:
-        ConfigurationError: there is no such account.
-    """
-    return find_user(config, "api.user", config.api.user)
-
-
-def hsm_unavailable(error: HsmError) -> HsmUnavailable:
-    """Say of a lane that could not be opened what the caller is told: the detail names cause and next step."""
-    refused = error.finding.code in PIN_REFUSALS
-    return HsmUnavailable(Reason.PIN_REFUSED if refused else Reason.HSM_UNAVAILABLE, str(error))
 
 
 def run_worker(config: Config, index: int, descriptors: Sequence[int]) -> None:
@@ -189,10 +116,10 @@ async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator
         stack.callback(signer.close)
         trace = build_trace(config, COMMAND_LINE, cell, signer, clock)
         stack.push_async_callback(trace.aclose)
-        queue = _build_queue(config, sockets, clock)
+        queue = build_queue(config, sockets, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
-        yield _build_issue(config, cell, keyring, queue, trace, VectorCache(_cache_limits(config)))
+        yield build_issue(config, cell, keyring, queue, trace, VectorCache(cache_limits(config)))
 
 
 async def _open_local_lanes(
@@ -232,12 +159,12 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
             token.name: [lane_socket(config, token, lane) for lane in range(token.lanes)]
             for token in config.tokens
         }
-        queue = _build_queue(config, lanes, clock)
+        queue = build_queue(config, lanes, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
-        memory = _open_memory(config, stack)
+        memory = open_memory(config, stack)
         operations = Operations(
-            issue=_build_issue(config, cell, keyring, queue, trace, memory.vectors),
+            issue=build_issue(config, cell, keyring, queue, trace, memory.vectors),
             verify=VerifyOperation(
                 cell,
                 trace,
@@ -257,8 +184,8 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
             logs=ReadLogOperation(config.home.logs, config.trace.readers),
             exposition=metrics.exposition,
         )
-        admission = Admission(_server_settings(config))
-        application = ApiApplication(operations, _build_callers(config), admission, clock)
+        admission = Admission(server_settings(config))
+        application = ApiApplication(operations, build_callers(config), admission, clock)
         server = ApiServer(application, sockets, admission)
         _end_on_signals(server)
         control = _Control(
@@ -326,7 +253,7 @@ class _Control:
             return await self._load_ahead(generation)
         if order == "commit" and self._loaded is not None:
             config, keyring, registry, callers = self._loaded
-            self._queue.serve_keys(_tokens_of_keys(config, self._tokens))
+            self._queue.serve_keys(tokens_of_keys(config, self._tokens))
             self._keyring.adopt(keyring)
             self._cell.current, self._served.application.callers = registry, callers
             self._served.vectors.clear(SystemClock().now())
@@ -351,7 +278,7 @@ class _Control:
         config = load_config(self._root)
         keyring = Keyring.load(config.keys)
         registry = self._served.builder.build(config.environment, keyring)
-        return config, keyring, registry, _build_callers(config)
+        return config, keyring, registry, build_callers(config)
 
 
 def _end_on_signals(server: ApiServer) -> None:
@@ -359,115 +286,6 @@ def _end_on_signals(server: ApiServer) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, server.begin_drain)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _build_queue(config: Config, sockets: dict[str, list[Path]], clock: Clock) -> SigningQueue:
-    table = config.queue
-    settings = QueueSettings(table.jobs, table.age, table.batch_jobs, table.batch_age)
-    return SigningQueue(sockets, _tokens_of_keys(config, sockets.keys()), settings, clock)
-
-
-def _tokens_of_keys(config: Config, tokens: AbstractSet[str]) -> dict[str, list[str]]:
-    """Say of each key which of the tokens hold it."""
-    held = {key.name: [name for name in key.tokens if name in tokens] for key in config.keys}
-    return {key: names for key, names in held.items() if names}
-
-
-def _build_issue(
-    config: Config,
-    cell: RegistryCell,
-    keyring: Keyring,
-    queue: SigningQueue,
-    trace: TraceLogs,
-    vectors: VectorCache,
-) -> IssueOperation:
-    return IssueOperation(
-        registry=cell,
-        keys=keyring,
-        signer=queue,
-        trace=trace,
-        vectors=vectors,
-        clock=SystemClock(),
-        new_uuid=uuid.uuid4,
-        settings=IssueSettings(sign_within=config.queue.age + _TOKEN_MARGIN),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What outlives one request of a worker: the table of this appliance, who is asked about replays, and the vectors kept."""
-
-    guard: ReplayGuard
-    gate: ReplayGate
-    vectors: VectorCache
-
-
-def _open_memory(config: Config, stack: contextlib.AsyncExitStack) -> Memory:
-    guard = stack.enter_context(ReplayGuard(config.home.replay_guard))
-    gate: ReplayGate = LocalReplayGate(guard)
-    shared: tuple[SharedVectors, ...] = (
-        stack.enter_context(SharedMemory(config.home.shared_vectors)),
-    )
-    several = _open_shared(config, stack)
-    if several is not None:
-        gate, shared = several[0], (*shared, several[1])
-    return Memory(guard, gate, VectorCache(_cache_limits(config), shared, SystemClock().now()))
-
-
-def _open_shared(
-    config: Config, stack: contextlib.AsyncExitStack
-) -> tuple[SharedReplayGate, SealedVectors] | None:
-    """Make what several appliances share; None where this one stands alone.
-
-    Raises:
-        ConfigurationError: a secret cannot be read, or is none.
-    """
-    table = config.shared
-    if table is None:
-        return None
-    try:
-        seal_key = bytes.fromhex(read_secret(table.seal_key_file))
-    except ValueError:
-        seal_key = b""
-    if len(seal_key) != SEAL_KEY_OCTETS:
-        raise ConfigurationError(
-            str(table.seal_key_file), "", "64 hexadecimal digits: openssl rand -hex 32"
-        )
-    password = None if table.password_file is None else read_secret(table.password_file)
-    valkey = Valkey(ValkeySettings(table.address, password, table.within))
-    stack.push_async_callback(valkey.aclose)
-    return SharedReplayGate(valkey), SealedVectors(valkey, seal_key, SystemClock())
-
-
-def _cache_limits(config: Config) -> CacheLimits:
-    return CacheLimits(config.vector_cache.vectors, config.vector_cache.memory)
-
-
-def _build_callers(config: Config) -> CallerDirectory:
-    keys = [
-        BearerKey(
-            caller.name,
-            bytes.fromhex(caller.key_sha256),
-            None if caller.conventions is None else frozenset(caller.conventions),
-        )
-        for caller in config.callers
-    ]
-    return CallerDirectory(keys, os.getuid())
-
-
-def _server_settings(config: Config) -> ServerSettings:
-    api = config.api
-    return ServerSettings(
-        body_limit=api.body_limit,
-        header_limit=api.header_limit,
-        header_fields=api.header_fields,
-        head_timeout=api.head_timeout,
-        keep_alive=api.keep_alive,
-        connections=api.connections,
-        connections_per_peer=api.connections_per_peer,
-        batch_limit=api.batch_limit,
-        drain_timeout=api.drain_timeout,
-    )
 
 
 async def _enter_lock(stack: contextlib.AsyncExitStack, file: Path) -> None:

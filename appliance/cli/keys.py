@@ -30,8 +30,8 @@ from appliance.cli.service import ask_service
 from appliance.clock import SystemClock
 from appliance.config import Config, KeyTable, TokenTable, key_settings, load_config, token_settings
 from appliance.errors import ConfigurationError
+from appliance.parts import build_registry
 from appliance.trust.certificates import load_certificates
-from appliance.wiring import build_registry
 from hsm.errors import HsmError
 from hsm.inventory import read_inventory
 from hsm.provision.csr import sign_request

@@ -1,0 +1,235 @@
+"""Builds the parts of a process from the configuration, each on its own: what `wiring` and the supervisor pass to each other."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from appliance.cache.appliances import SEAL_KEY_OCTETS, SealedVectors, SharedReplayGate
+from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard
+from appliance.cache.shared_memory import SharedMemory
+from appliance.cache.valkey import Valkey, ValkeySettings
+from appliance.cache.vector_cache import CacheLimits, SharedVectors, VectorCache
+from appliance.clock import Clock, SystemClock
+from appliance.config import (
+    Config,
+    TokenTable,
+    find_user,
+    key_settings,
+    lane_socket,
+    read_secret,
+    token_settings,
+)
+from appliance.conventions.builder import RegistryBuilder
+from appliance.conventions.registry import Registry, RegistryCell
+from appliance.conventions.retention import check_all_tracing
+from appliance.errors import (
+    ConfigurationError,
+    HsmUnavailable,
+    Reason,
+)
+from appliance.logkeeping import audit_settings
+from appliance.operations.issue import IssueOperation, IssueSettings
+from appliance.operations.verify import ReplayGate
+from appliance.server.callers import BearerKey, CallerDirectory
+from appliance.server.settings import ServerSettings
+from appliance.signing.keyring import Keyring
+from appliance.signing.queue import SigningQueue
+from appliance.signing.settings import QueueSettings
+from appliance.trace.logs import TraceLogs
+from hsm.errors import PIN_REFUSALS, HsmError
+from hsm.process import LaneProcess, start_lane
+from hsm.settings import LaneSettings
+from hsm.user import User
+
+_TOKEN_MARGIN: Final = 1.0
+"""Seconds a job may spend in the token after the longest wait that the queue allows."""
+
+
+def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
+    """Load the conventions, their trust, and make sure that each signing key can do what its convention says.
+
+    Args:
+        config: the home.
+        keyring: the keys in service; None reads those the home names now.
+
+    Raises:
+        ConfigurationError: a file is wrong, or a convention names a key that is not there or does not fit its algorithm.
+    """
+    registry = RegistryBuilder(config.home.conventions).build(
+        config.environment, keyring or Keyring.load(config.keys)
+    )
+    check_all_tracing(registry, config.home.conventions, config.trace)
+    return registry
+
+
+async def open_lane(
+    config: Config, token: TokenTable, index: int, at: Path | None = None
+) -> LaneProcess:
+    """Start a lane of a token and wait until it has proven every key the token holds for us.
+
+    Args:
+        config: the home.
+        token: one of its tokens.
+        index: which lane.
+        at: its socket; None is where workers look.
+
+    Raises:
+        HsmError: the lane cannot sign.
+        ConfigurationError: a certificate cannot be read.
+    """
+    keyring = Keyring.load(config.keys)
+    worker = worker_user(config)
+    settings = LaneSettings(
+        token=token_settings(config, token),
+        keys=tuple(
+            key_settings(config, key, keyring.public_key(key.name))
+            for key in config.keys
+            if token.name in key.tokens
+        ),
+        socket=str(at or lane_socket(config, token, index)),
+        allowed_uids=(os.getuid() if at or worker is None else worker.uid,),
+        checkpoint_uids=(os.getuid(),),
+        index=index,
+        call_timeout=float(token.call_timeout),
+        open_timeout=float(token.open_timeout),
+        audit=audit_settings(config, token.name),
+    )
+    return await start_lane(settings)
+
+
+def worker_user(config: Config) -> User | None:
+    """Return as whom workers run; None is whoever starts the service.
+
+    Raises:
+        ConfigurationError: there is no such account.
+    """
+    return find_user(config, "api.user", config.api.user)
+
+
+def hsm_unavailable(error: HsmError) -> HsmUnavailable:
+    """Say of a lane that could not be opened what the caller is told: the detail names cause and next step."""
+    refused = error.finding.code in PIN_REFUSALS
+    return HsmUnavailable(Reason.PIN_REFUSED if refused else Reason.HSM_UNAVAILABLE, str(error))
+
+
+def build_queue(config: Config, sockets: dict[str, list[Path]], clock: Clock) -> SigningQueue:
+    """Make the signing queue of a process; `sockets` are those of each token's lanes."""
+    table = config.queue
+    settings = QueueSettings(table.jobs, table.age, table.batch_jobs, table.batch_age)
+    return SigningQueue(sockets, tokens_of_keys(config, sockets.keys()), settings, clock)
+
+
+def tokens_of_keys(config: Config, tokens: AbstractSet[str]) -> dict[str, list[str]]:
+    """Say of each key which of the tokens hold it."""
+    held = {key.name: [name for name in key.tokens if name in tokens] for key in config.keys}
+    return {key: names for key, names in held.items() if names}
+
+
+def build_issue(
+    config: Config,
+    cell: RegistryCell,
+    keyring: Keyring,
+    queue: SigningQueue,
+    trace: TraceLogs,
+    vectors: VectorCache,
+) -> IssueOperation:
+    """Make the operation that issues."""
+    return IssueOperation(
+        registry=cell,
+        keys=keyring,
+        signer=queue,
+        trace=trace,
+        vectors=vectors,
+        clock=SystemClock(),
+        new_uuid=uuid.uuid4,
+        settings=IssueSettings(sign_within=config.queue.age + _TOKEN_MARGIN),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What outlives one request of a worker: the table of this appliance, who is asked about replays, and the vectors kept."""
+
+    guard: ReplayGuard
+    gate: ReplayGate
+    vectors: VectorCache
+
+
+def open_memory(config: Config, stack: contextlib.AsyncExitStack) -> Memory:
+    """Open what outlives a request, until the stack ends.
+
+    Raises:
+        ConfigurationError: a secret cannot be read, or is none.
+    """
+    guard = stack.enter_context(ReplayGuard(config.home.replay_guard))
+    gate: ReplayGate = LocalReplayGate(guard)
+    shared: tuple[SharedVectors, ...] = (
+        stack.enter_context(SharedMemory(config.home.shared_vectors)),
+    )
+    several = _open_shared(config, stack)
+    if several is not None:
+        gate, shared = several[0], (*shared, several[1])
+    return Memory(guard, gate, VectorCache(cache_limits(config), shared, SystemClock().now()))
+
+
+def _open_shared(
+    config: Config, stack: contextlib.AsyncExitStack
+) -> tuple[SharedReplayGate, SealedVectors] | None:
+    """Make what several appliances share; None where this one stands alone.
+
+    Raises:
+        ConfigurationError: a secret cannot be read, or is none.
+    """
+    table = config.shared
+    if table is None:
+        return None
+    try:
+        seal_key = bytes.fromhex(read_secret(table.seal_key_file))
+    except ValueError:
+        seal_key = b""
+    if len(seal_key) != SEAL_KEY_OCTETS:
+        raise ConfigurationError(
+            str(table.seal_key_file), "", "64 hexadecimal digits: openssl rand -hex 32"
+        )
+    password = None if table.password_file is None else read_secret(table.password_file)
+    valkey = Valkey(ValkeySettings(table.address, password, table.within))
+    stack.push_async_callback(valkey.aclose)
+    return SharedReplayGate(valkey), SealedVectors(valkey, seal_key, SystemClock())
+
+
+def cache_limits(config: Config) -> CacheLimits:
+    """Return the bounds of the vectors that a process keeps."""
+    return CacheLimits(config.vector_cache.vectors, config.vector_cache.memory)
+
+
+def build_callers(config: Config) -> CallerDirectory:
+    """Make the directory of those who may call."""
+    keys = [
+        BearerKey(
+            caller.name,
+            bytes.fromhex(caller.key_sha256),
+            None if caller.conventions is None else frozenset(caller.conventions),
+        )
+        for caller in config.callers
+    ]
+    return CallerDirectory(keys, os.getuid())
+
+
+def server_settings(config: Config) -> ServerSettings:
+    """Return the limits of the API's listeners."""
+    api = config.api
+    return ServerSettings(
+        body_limit=api.body_limit,
+        header_limit=api.header_limit,
+        header_fields=api.header_fields,
+        head_timeout=api.head_timeout,
+        keep_alive=api.keep_alive,
+        connections=api.connections,
+        connections_per_peer=api.connections_per_peer,
+        batch_limit=api.batch_limit,
+        drain_timeout=api.drain_timeout,
+    )
