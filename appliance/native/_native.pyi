@@ -15,6 +15,7 @@ __all__ = [
     "LogGrowth",
     "MessageRefused",
     "MessageSignatureClaim",
+    "PassingMessage",
     "PreparedMessage",
     "PreparedSignature",
     "ReceivedAssertion",
@@ -25,6 +26,7 @@ __all__ = [
     "SignatureProfile",
     "SignatureRefused",
     "SignedAssertion",
+    "SoapMessage",
     "StructureRefused",
     "TreeRefused",
     "VerifiedMessage",
@@ -293,6 +295,94 @@ def insert_header(
         XmlRefused: the octets cannot be read, or would pass a limit with the header in them.
         MessageRefused: says why the message cannot take the header.
     """
+
+@final
+class SoapMessage:
+    """A SOAP message read once, for everything that is asked of it on its way through; what it tells is a hint for routing.
+
+    Raises:
+        XmlRefused: the octets cannot be read.
+        MessageRefused: `not-soap`, `envelope-invalid` (a Header that does not come before the Body among it) or
+            `encoding-unsupported` (UTF-16).
+    """
+
+    def __new__(cls, octets: bytes, limits: Limits | None = None) -> SoapMessage: ...
+    @property
+    def version(self) -> str:
+        """`1.1` or `1.2`."""
+
+    @property
+    def operation(self) -> tuple[str, str] | None:
+        """Namespace and local name of the first element in the Body."""
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether it has a `wsse:Security`, whomever for."""
+
+    @property
+    def username(self) -> str | None:
+        """The name in the `wsse:UsernameToken` for the final receiver, trimmed; nobody has verified it."""
+
+    @property
+    def includes(self) -> bool:
+        """Whether an `xop:Include` stands in the Body: octets elsewhere, which no signature over it covers."""
+
+    def received(self) -> ReceivedMessage:
+        """Return what `locate` finds in it, without reading it again.
+
+        Raises:
+            XmlRefused: the assertion alone passes a limit.
+        """
+
+    def without_vector(self) -> SecuredMessage:
+        """Take out the `wsse:Security` in which `locate` finds the vector, the first; where there is none, nothing is."""
+
+    def insert(self, header: SecurityHeader) -> SecuredMessage:
+        """Do as `insert_header`, with its refusals."""
+
+    def prepare(
+        self, header: SecurityHeader, profile: SignatureProfile, signed: Sequence[str]
+    ) -> PreparedMessage:
+        """Do as `prepare_message`, with its refusals."""
+
+@final
+class PassingMessage:
+    """A message checked as it passes, in pieces of any size; what is held does not grow with it.
+
+    The rules are those of `SoapMessage`, but that a tag of more octets than `Limits.value` is refused, a reference of more than
+    64 too, and that values of `xml:id` may repeat.
+    """
+
+    def __new__(cls, limits: Limits | None = None) -> PassingMessage: ...
+    def feed(self, octets: bytes) -> None:
+        """Check the next octets; nothing more may be fed after a refusal.
+
+        Raises:
+            XmlRefused, MessageRefused: as `SoapMessage`.
+        """
+
+    def finish(self) -> None:
+        """Check that nothing is missing.
+
+        Raises:
+            XmlRefused: the message ends too early.
+        """
+
+    @property
+    def version(self) -> str:
+        """`1.1` or `1.2`; known with the first tag."""
+
+    @property
+    def operation(self) -> tuple[str, str] | None:
+        """Namespace and local name of the first element in the Body, once it has come."""
+
+    @property
+    def body_start(self) -> int | None:
+        """Offset behind the start tag of the Body, once the first element in it, or its end, has come."""
+
+    @property
+    def closing(self) -> bytes:
+        """What makes a message of the octets up to `body_start`."""
 
 @final
 class PreparedMessage:

@@ -33,8 +33,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::message::{
-        MessageSignatureClaim, PreparedMessage, SecuredMessage, SecurityHeader, VerifiedMessage,
-        insert_header, message_signature, prepare_message,
+        MessageSignatureClaim, PassingMessage, PreparedMessage, SecuredMessage, SecurityHeader,
+        SoapMessage, VerifiedMessage, insert_header, message_signature, prepare_message,
     };
     #[pymodule_export]
     use crate::receive::{

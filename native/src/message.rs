@@ -1,7 +1,7 @@
 //! Securing SOAP messages, and verifying message signatures.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -11,6 +11,7 @@ use xmldsig::{ExistingHeader, Part, Policy, TokenReference};
 use crate::error::{AlreadySpliced, Failure};
 use crate::issue::{SignatureProfile, SignedAssertion};
 use crate::keys::PublicKey;
+use crate::receive::ReceivedMessage;
 use crate::xml::Limits;
 
 /// What a message gets: the vector, and what stands beside it.
@@ -42,6 +43,16 @@ pub(crate) struct PreparedMessage {
 #[pyclass(frozen, module = "appliance.native._native")]
 #[derive(Debug)]
 pub(crate) struct MessageSignatureClaim(xmldsig::MessageSignatureClaim);
+
+/// A SOAP message read once, for everything that is asked of it on its way through.
+#[pyclass(frozen, module = "appliance.native._native")]
+#[derive(Debug)]
+pub(crate) struct SoapMessage(xmldsig::SoapMessage);
+
+/// A message checked as it passes, in pieces of any size.
+#[pyclass(frozen, module = "appliance.native._native")]
+#[derive(Debug)]
+pub(crate) struct PassingMessage(Mutex<xmldsig::PassingMessage>);
 
 /// The parts of a message that a verified signature covers.
 #[pyclass(frozen, module = "appliance.native._native")]
@@ -119,12 +130,17 @@ pub(crate) fn prepare_message(
     let signed: Vec<Part> = signed.iter().map(|name| part(name)).collect::<PyResult<_>>()?;
     let (limits, profile) = (limits.unwrap_or_default().0, Arc::clone(&profile.0));
     let prepared = py.detach(|| header.core()?.prepare(message, &signed, profile, &limits));
-    let prepared = prepared.map_err(Failure::from)?;
-    Ok(PreparedMessage {
-        digest: PyBytes::new(py, prepared.digest()).unbind(),
-        signed_info: PyBytes::new(py, prepared.signed_info()).unbind(),
-        prepared: Mutex::new(Some(prepared)),
-    })
+    Ok(PreparedMessage::new(py, prepared.map_err(Failure::from)?))
+}
+
+impl PreparedMessage {
+    fn new(py: Python<'_>, prepared: xmldsig::PreparedMessage<PublicKey>) -> Self {
+        Self {
+            digest: PyBytes::new(py, prepared.digest()).unbind(),
+            signed_info: PyBytes::new(py, prepared.signed_info()).unbind(),
+            prepared: Mutex::new(Some(prepared)),
+        }
+    }
 }
 
 /// Find exactly one Signature beside the vector of a message, of the allowed shape, and what it covers.
@@ -138,6 +154,128 @@ pub(crate) fn message_signature(
     let limits = limits.unwrap_or_default().0;
     let claim = py.detach(|| xmldsig::MessageSignatureClaim::read(message, &limits));
     Ok(MessageSignatureClaim(claim.map_err(Failure::from)?))
+}
+
+#[pymethods]
+impl SoapMessage {
+    #[new]
+    #[pyo3(signature = (octets, limits = None))]
+    fn new(py: Python<'_>, octets: &[u8], limits: Option<Limits>) -> PyResult<Self> {
+        let limits = limits.unwrap_or_default().0;
+        let read = py.detach(|| xmldsig::SoapMessage::read(octets, &limits));
+        Ok(Self(read.map_err(Failure::from)?))
+    }
+
+    /// `1.1` or `1.2`.
+    #[getter]
+    fn version(&self) -> &'static str {
+        if self.0.is_soap12() { "1.2" } else { "1.1" }
+    }
+
+    /// Namespace and local name of the first element in the Body.
+    #[getter]
+    fn operation(&self) -> Option<(String, String)> {
+        self.0.operation()
+    }
+
+    /// Whether there is a `wsse:Security`.
+    #[getter]
+    fn is_secured(&self) -> bool {
+        self.0.is_secured()
+    }
+
+    /// The name in the `UsernameToken` for the final receiver.
+    #[getter]
+    fn username(&self) -> Option<String> {
+        self.0.username()
+    }
+
+    /// Whether an `xop:Include` stands in the Body.
+    #[getter]
+    fn includes(&self) -> bool {
+        self.0.includes()
+    }
+
+    /// What `locate` finds in it.
+    fn received(&self, py: Python<'_>) -> PyResult<ReceivedMessage> {
+        let received = py.detach(|| self.0.received());
+        Ok(ReceivedMessage::from(received.map_err(Failure::from)?))
+    }
+
+    /// The message without the security header that holds the vector.
+    fn without_vector(&self, py: Python<'_>) -> SecuredMessage {
+        SecuredMessage(py.detach(|| self.0.without_vector()))
+    }
+
+    /// As `insert_header`.
+    fn insert(&self, py: Python<'_>, header: &SecurityHeader) -> PyResult<SecuredMessage> {
+        let secured = py.detach(|| self.0.insert(&header.core()?));
+        Ok(SecuredMessage(secured.map_err(Failure::from)?))
+    }
+
+    /// As `prepare_message`.
+    #[expect(clippy::needless_pass_by_value, reason = "the interpreter hands arguments over")]
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        header: &SecurityHeader,
+        profile: &SignatureProfile,
+        signed: Vec<String>,
+    ) -> PyResult<PreparedMessage> {
+        let signed: Vec<Part> = signed.iter().map(|name| part(name)).collect::<PyResult<_>>()?;
+        let profile = Arc::clone(&profile.0);
+        let prepared = py.detach(|| self.0.prepare(&header.core()?, &signed, profile));
+        Ok(PreparedMessage::new(py, prepared.map_err(Failure::from)?))
+    }
+}
+
+#[pymethods]
+impl PassingMessage {
+    #[new]
+    #[pyo3(signature = (limits = None))]
+    fn new(limits: Option<Limits>) -> Self {
+        Self(Mutex::new(xmldsig::PassingMessage::new(&limits.unwrap_or_default().0)))
+    }
+
+    /// Check the next octets.
+    fn feed(&self, py: Python<'_>, octets: &[u8]) -> PyResult<()> {
+        py.detach(|| self.lock().feed(octets)).map_err(|error| Failure::from(error).into())
+    }
+
+    /// Check that nothing is missing.
+    fn finish(&self) -> PyResult<()> {
+        self.lock().finish().map_err(|error| Failure::from(error).into())
+    }
+
+    /// `1.1` or `1.2`.
+    #[getter]
+    fn version(&self) -> &'static str {
+        if self.lock().is_soap12() { "1.2" } else { "1.1" }
+    }
+
+    /// Namespace and local name of the first element in the Body, once it has come.
+    #[getter]
+    fn operation(&self) -> Option<(String, String)> {
+        self.lock().operation().cloned()
+    }
+
+    /// Offset behind the start tag of the Body.
+    #[getter]
+    fn body_start(&self) -> Option<usize> {
+        self.lock().body_start()
+    }
+
+    /// What makes a message of the octets up to `body_start`.
+    #[getter]
+    fn closing<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.lock().closing())
+    }
+}
+
+impl PassingMessage {
+    fn lock(&self) -> MutexGuard<'_, xmldsig::PassingMessage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[pymethods]

@@ -48,6 +48,12 @@ pub(crate) fn locate(
     Ok(ReceivedMessage(located.map_err(Failure::from)?))
 }
 
+impl From<xmldsig::ReceivedMessage> for ReceivedMessage {
+    fn from(message: xmldsig::ReceivedMessage) -> Self {
+        Self(message)
+    }
+}
+
 #[pymethods]
 impl ReceivedMessage {
     /// `assertion`, `soap11`, `soap12` or `other`.

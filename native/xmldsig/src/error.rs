@@ -100,6 +100,8 @@ pub enum Limit {
     Octets,
     /// References in the document.
     References,
+    /// Length of a tag that passes in pieces.
+    Tag,
     /// Length of one attribute value.
     Value,
 }
@@ -204,6 +206,7 @@ impl fmt::Display for Limit {
             Self::Namespaces => "namespace declarations in scope",
             Self::Octets => "octets",
             Self::References => "references",
+            Self::Tag => "octets in a tag",
             Self::Value => "octets in an attribute value",
         })
     }

@@ -13,6 +13,7 @@
 //! | what was signed → what it states | [`AssertionFields`] |
 //! | content → vector | [`AssertionContent`], [`SignatureProfile`], [`PreparedSignature`], [`SignedAssertion`] |
 //! | vector and message → message, by edits of its octets, parts of it signed | [`SecurityHeader`], [`PreparedMessage`], [`SecuredMessage`] |
+//! | message on its way through → where it goes, what is in it | [`SoapMessage`]; in pieces [`PassingMessage`] |
 //! | signed message → what was signed | [`MessageSignatureClaim`], [`VerifiedMessage`] |
 //! | any signed document → what was signed | [`verify_signature`] |
 //!
@@ -133,8 +134,9 @@ pub use generic::verify_signature;
 pub use limits::Limits;
 pub use locate::{EnvelopeFault, MessageKind, ReceivedAssertion, ReceivedMessage, locate};
 pub use message::{
-    AdmittedMessageSignature, Edit, ExistingHeader, MessageSignatureClaim, Part, PreparedMessage,
-    SecuredMessage, SecurityHeader, TokenReference, VerifiedMessage, VerifiedTimestamp,
+    AdmittedMessageSignature, Edit, ExistingHeader, MessageSignatureClaim, Part, PassingMessage,
+    PreparedMessage, SecuredMessage, SecurityHeader, SoapMessage, TokenReference, VerifiedMessage,
+    VerifiedTimestamp,
 };
 pub use prepare::{PreparedSignature, SignatureProfile};
 pub use reader::read;

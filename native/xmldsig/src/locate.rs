@@ -67,16 +67,23 @@ pub struct ReceivedAssertion {
 /// # Errors
 /// As [`read`].
 pub fn locate(octets: &[u8], limits: &Limits) -> Result<ReceivedMessage, Error> {
-    let document = read(octets, limits)?;
-    let kind = kind_of(&document);
+    locate_in(&read(octets, limits)?, limits)
+}
+
+/// `locate`, in what was read.
+pub(crate) fn locate_in(
+    document: &Document<'_>,
+    limits: &Limits,
+) -> Result<ReceivedMessage, Error> {
+    let kind = kind_of(document);
     let found = match kind {
         MessageKind::Assertion => Ok(Some(Document::ROOT)),
         MessageKind::Other => Ok(None),
-        MessageKind::Soap11 => in_envelope(&document, SOAP11).map(Some),
-        MessageKind::Soap12 => in_envelope(&document, SOAP12).map(Some),
+        MessageKind::Soap11 => in_envelope(document, SOAP11).map(Some),
+        MessageKind::Soap12 => in_envelope(document, SOAP12).map(Some),
     };
     let found = match found {
-        Ok(Some(assertion)) => Ok(Some(isolate(&document, assertion, limits)?)),
+        Ok(Some(assertion)) => Ok(Some(isolate(document, assertion, limits)?)),
         Ok(None) => Ok(None),
         Err(fault) => Err(fault),
     };

@@ -59,9 +59,18 @@ impl SecurityHeader<'_> {
     pub fn insert(&self, message: &[u8], limits: &Limits) -> Result<SecuredMessage, Error> {
         check_encoding(message)?;
         let document = read(message, limits)?;
-        let envelope = Envelope::of(&document)?;
-        let plan = Plan::new(&document, &envelope, self, &self.write(None))?;
-        let octets = plan.outcome(message, &document, limits)?;
+        self.insert_into(&document, &Envelope::of(&document)?, limits)
+    }
+
+    /// `insert`, into a message that was read.
+    pub(super) fn insert_into(
+        &self,
+        document: &Document<'_>,
+        envelope: &Envelope,
+        limits: &Limits,
+    ) -> Result<SecuredMessage, Error> {
+        let plan = Plan::new(document, envelope, self, &self.write(None))?;
+        let octets = plan.outcome(document, limits)?;
         Ok(SecuredMessage { octets, edits: plan.edits })
     }
 }
@@ -157,11 +166,10 @@ impl Plan {
     /// The message with the edits, its Header read again: it must be within the limits too.
     pub(super) fn outcome(
         &self,
-        message: &[u8],
         document: &Document<'_>,
         limits: &Limits,
     ) -> Result<Vec<u8>, Error> {
-        let octets = apply(message, &self.edits);
+        let octets = apply(&document.source, &self.edits);
         if octets.len() > limits.octets {
             let bound = limits.octets;
             return Err(Error::Limit { limit: Limit::Octets, bound, offset: bound });
@@ -210,7 +218,7 @@ impl Plan {
 }
 
 /// The octets with every edit done; edits are in order and do not overlap.
-fn apply(message: &[u8], edits: &[Edit]) -> Vec<u8> {
+pub(super) fn apply(message: &[u8], edits: &[Edit]) -> Vec<u8> {
     let added: usize = edits.iter().map(|edit| edit.octets.len()).sum();
     let mut octets = Vec::with_capacity(message.len() + added + 8192);
     let mut done = 0;

@@ -8,12 +8,16 @@
 //! | `references` | what the References of a message signature lead to, and their `SignedInfo` |
 //! | `prepare` | everything up to the octets the HSM signs, and the splice |
 //! | `verify` | such a signature, read strictly and verified |
+//! | `passing` | a message checked in pieces as it passes |
+//! | `soap` | a message read once, for routing, insertion and location |
 
 mod envelope;
 mod header;
 mod insert;
+mod passing;
 mod prepare;
 mod references;
+mod soap;
 mod verify;
 
 #[cfg(test)]
@@ -21,8 +25,10 @@ mod tests;
 
 pub use self::header::{ExistingHeader, SecurityHeader, TokenReference};
 pub use self::insert::{Edit, SecuredMessage};
+pub use self::passing::PassingMessage;
 pub use self::prepare::PreparedMessage;
 pub use self::references::Part;
+pub use self::soap::SoapMessage;
 pub use self::verify::{
     AdmittedMessageSignature, MessageSignatureClaim, VerifiedMessage, VerifiedTimestamp,
 };

@@ -46,18 +46,29 @@ impl SecurityHeader<'_> {
         profile: Arc<SignatureProfile<K>>,
         limits: &Limits,
     ) -> Result<PreparedMessage<K>, Error> {
-        self.check_signable(signed)?;
         check_encoding(message)?;
         let document = read(message, limits)?;
-        let envelope = Envelope::of(&document)?;
+        self.prepare_in(&document, &Envelope::of(&document)?, signed, profile, limits)
+    }
+
+    /// `prepare`, in a message that was read.
+    pub(super) fn prepare_in<K: PublicKeyVerifier>(
+        &self,
+        document: &Document<'_>,
+        envelope: &Envelope,
+        signed: &[Part],
+        profile: Arc<SignatureProfile<K>>,
+        limits: &Limits,
+    ) -> Result<PreparedMessage<K>, Error> {
+        self.check_signable(signed)?;
         // What is digested is the outcome, but what is wrong with it stands in the message.
         document.check_namespaces()?;
         let parts = self.write(Some(&profile.certificate));
-        let mut plan = Plan::new(&document, &envelope, self, &parts)?;
-        let references = self.references(signed, &document, &envelope, &mut plan)?;
+        let mut plan = Plan::new(document, envelope, self, &parts)?;
+        let references = self.references(signed, document, envelope, &mut plan)?;
         // The Signature will reach one level deeper than the vector's.
         let around = Limits { depth: limits.depth.saturating_sub(1), ..*limits };
-        let octets = plan.outcome(message, &document, &around)?;
+        let octets = plan.outcome(document, &around)?;
         let signed_info = self.signed_info(&octets, references, &profile, limits)?;
         Ok(PreparedMessage {
             place: plan.parts_end,

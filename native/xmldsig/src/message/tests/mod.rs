@@ -1,6 +1,7 @@
 //! Messages of every shape: the header inserted, and message signatures made, read and tampered with.
 
 mod insertion;
+mod passing;
 mod signatures;
 
 use std::sync::Arc;
