@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from appliance import metrics
 from appliance.cache.appliances import SEAL_KEY_OCTETS, SealedVectors, SharedReplayGate
 from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard
 from appliance.cache.shared_memory import SharedMemory
@@ -32,9 +33,14 @@ from appliance.errors import (
     Reason,
 )
 from appliance.logkeeping import audit_settings
+from appliance.native import Limits
+from appliance.operations.health import ReadyProbe
 from appliance.operations.issue import IssueOperation, IssueSettings
-from appliance.operations.verify import ReplayGate
+from appliance.operations.readlog import ReadLogOperation
+from appliance.operations.secure import SecureOperation
+from appliance.operations.verify import ReplayGate, VerifyOperation
 from appliance.server.callers import BearerKey, CallerDirectory
+from appliance.server.ports import Operations
 from appliance.server.settings import ServerSettings
 from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
@@ -129,6 +135,11 @@ def tokens_of_keys(config: Config, tokens: AbstractSet[str]) -> dict[str, list[s
     return {key: names for key, names in held.items() if names}
 
 
+def issue_settings(config: Config) -> IssueSettings:
+    """Return how long a signature may take."""
+    return IssueSettings(sign_within=config.queue.age + _TOKEN_MARGIN)
+
+
 def build_issue(
     config: Config,
     cell: RegistryCell,
@@ -146,7 +157,7 @@ def build_issue(
         vectors=vectors,
         clock=SystemClock(),
         new_uuid=uuid.uuid4,
-        settings=IssueSettings(sign_within=config.queue.age + _TOKEN_MARGIN),
+        settings=issue_settings(config),
     )
 
 
@@ -157,6 +168,61 @@ class Memory:
     guard: ReplayGuard
     gate: ReplayGate
     vectors: VectorCache
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What everything in a worker stands on."""
+
+    config: Config
+    cell: RegistryCell
+    keyring: Keyring
+    queue: SigningQueue
+    trace: TraceLogs
+    memory: Memory
+    clock: Clock
+
+
+def build_operations(ground: Ground) -> Operations:
+    """Make the routes of a worker."""
+    issue = build_issue(
+        ground.config,
+        ground.cell,
+        ground.keyring,
+        ground.queue,
+        ground.trace,
+        ground.memory.vectors,
+    )
+    return Operations(
+        issue=issue,
+        secure=SecureOperation(
+            registry=ground.cell,
+            issue=issue,
+            keys=ground.keyring,
+            signer=ground.queue,
+            trace=ground.trace,
+            clock=ground.clock,
+            settings=issue_settings(ground.config),
+        ),
+        verify=VerifyOperation(
+            ground.cell,
+            ground.trace,
+            ground.clock,
+            ground.memory.gate,
+            Limits(octets=ground.config.api.body_limit),
+        ),
+        health=ReadyProbe(
+            registry=ground.cell,
+            keys=ground.keyring,
+            signer=ground.queue,
+            trace=ground.trace,
+            clock=ground.clock,
+            new_uuid=uuid.uuid4,
+        ),
+        conventions=ground.cell,
+        logs=ReadLogOperation(ground.config.home.logs, ground.config.trace.readers),
+        exposition=metrics.exposition,
+    )
 
 
 def open_memory(config: Config, stack: contextlib.AsyncExitStack) -> Memory:

@@ -9,7 +9,6 @@ import fcntl
 import signal
 import socket
 import sys
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +32,12 @@ from appliance.errors import (
     SpoolUnavailable,
 )
 from appliance.logkeeping import audit_table, build_trace, open_worker_trace
-from appliance.native import Limits
-from appliance.operations.health import ReadyProbe
 from appliance.operations.issue import IssueOperation
-from appliance.operations.readlog import ReadLogOperation
-from appliance.operations.verify import VerifyOperation
 from appliance.parts import (
+    Ground,
     build_callers,
     build_issue,
+    build_operations,
     build_queue,
     build_registry,
     cache_limits,
@@ -55,7 +52,7 @@ from appliance.server import listener
 from appliance.server.admission import Admission
 from appliance.server.callers import CallerDirectory
 from appliance.server.listener import ApiServer
-from appliance.server.ports import Health, Operations
+from appliance.server.ports import Health
 from appliance.server.routes import ApiApplication
 from appliance.signing.checkpoints import CheckpointClient
 from appliance.signing.keyring import Keyring
@@ -163,27 +160,8 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         queue.start()
         stack.push_async_callback(queue.aclose)
         memory = open_memory(config, stack)
-        operations = Operations(
-            issue=build_issue(config, cell, keyring, queue, trace, memory.vectors),
-            verify=VerifyOperation(
-                cell,
-                trace,
-                clock,
-                memory.gate,
-                Limits(octets=config.api.body_limit),
-            ),
-            health=ReadyProbe(
-                registry=cell,
-                keys=keyring,
-                signer=queue,
-                trace=trace,
-                clock=clock,
-                new_uuid=uuid.uuid4,
-            ),
-            conventions=cell,
-            logs=ReadLogOperation(config.home.logs, config.trace.readers),
-            exposition=metrics.exposition,
-        )
+        ground = Ground(config, cell, keyring, queue, trace, memory, clock)
+        operations = build_operations(ground)
         admission = Admission(server_settings(config))
         application = ApiApplication(operations, build_callers(config), admission, clock)
         server = ApiServer(application, sockets, admission)

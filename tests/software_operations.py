@@ -14,8 +14,16 @@ from cryptography.x509.oid import NameOID
 from appliance.conventions.model import NAME_ID_UNSPECIFIED, ClientConvention, Convention
 from appliance.errors import ApplianceError, ConventionViolation, Reason
 from appliance.metrics import exposition
-from appliance.native import AssertionContent, SignatureProfile, SignedAssertion, prepare
+from appliance.native import (
+    AssertionContent,
+    SecurityHeader,
+    SignatureProfile,
+    SignedAssertion,
+    SoapMessage,
+    prepare,
+)
 from appliance.operations.readlog import ReadLogOperation
+from appliance.operations.secure import SecuredSoap
 from appliance.server.ports import Operations, Verdict
 from appliance.trace.record import Receipt
 from appliance.vectors.model import (
@@ -219,6 +227,25 @@ class FixedConventions:
         return self.conventions
 
 
+@dataclass
+class SoftwareSecuring:
+    """Puts the issuer's vectors into messages."""
+
+    issuer: SoftwareIssuer
+
+    async def secure(
+        self,
+        message: SoapMessage,
+        request: VectorRequest,
+        context: RequestContext,
+        existing: str = "refuse",
+    ) -> SecuredSoap:
+        """Issue and insert."""
+        issued = await self.issuer.issue(request, context)
+        header = SecurityHeader(issued.vector.assertion, existing=existing)
+        return SecuredSoap(message.insert(header), issued)
+
+
 def make_operations(
     issuer: SoftwareIssuer | None = None,
     verifier: ScriptedVerifier | None = None,
@@ -226,9 +253,11 @@ def make_operations(
     logs: Path | None = None,
 ) -> Operations:
     """Operations that work, with any of them replaced."""
+    issuer = issuer or SoftwareIssuer()
     refused = ConventionViolation(Reason.CONVENTION_UNKNOWN, "no provider convention here")
     return Operations(
-        issuer or SoftwareIssuer(),
+        issuer,
+        SoftwareSecuring(issuer),
         verifier or ScriptedVerifier(refused),
         health or ScriptedHealth(),
         FixedConventions(),

@@ -23,6 +23,7 @@ from appliance.conventions.model import (
     Network,
     ReplayPolicy,
     SamlVersion,
+    SoapPart,
     SoapReference,
     Variant,
 )
@@ -77,6 +78,8 @@ def load_client(file: Path) -> ClientConvention:
             "SoapReference",
             checks.word("soap.reference", read.soap.reference, SoapReference),
         ),
+        soap_timestamp=_read_timestamp(checks, read),
+        soap_signed=_read_signed(checks, read),
         roles=_read_roles(checks, read),
         rollover=_read_rollover(checks, read),
         callers=tuple(_read_caller(checks, read, at) for at in range(len(read.caller))),
@@ -102,6 +105,27 @@ def _read_replay(checks: FileChecks, read: ClientTable) -> ReplayPolicy:
             "reuse.allowed", "`false`: the partner refuses a vector that comes twice (`replay`)"
         )
     return policy
+
+
+def _read_timestamp(checks: FileChecks, read: ClientTable) -> float | None:
+    checks.positive("soap.timestamp", read.soap.timestamp)
+    if read.soap.timestamp is None:
+        return None
+    return checks.days("soap.timestamp", read.soap.timestamp, _LONGEST_DAYS)
+
+
+def _read_signed(checks: FileChecks, read: ClientTable) -> tuple[SoapPart, ...]:
+    key, soap = "soap.signed", read.soap
+    checks.list_(key, soap.signed)
+    parts = tuple(
+        cast("SoapPart", checks.word(f"{key}[{at}]", part, SoapPart))
+        for at, part in enumerate(soap.signed)
+    )
+    if "timestamp" in parts and soap.timestamp is None:
+        raise checks.refuse(key, "no `timestamp` as long as `soap.timestamp` is not set")
+    if "assertion" in parts and soap.reference != "standard":
+        raise checks.refuse(key, '`assertion` only beside `soap.reference = "standard"`')
+    return parts
 
 
 def _read_roles(checks: FileChecks, read: ClientTable) -> dict[str, tuple[str, ...]]:

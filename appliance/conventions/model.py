@@ -20,6 +20,7 @@ Confirmation = Literal["bearer", "sender-vouches"]
 Variant = Literal["A", "B"]
 KeyInfo = Literal["chain", "leaf"]
 SoapReference = Literal["standard", "historical", "none"]
+SoapPart = Literal["body", "timestamp", "assertion"]
 ReplayPolicy = Literal["off", "log", "refuse"]
 UnknownPagms = Literal["ignore", "refuse"]
 TraceLevel = Literal["full", "pseudonymous", "minimal"]
@@ -88,6 +89,8 @@ class ClientConvention:
         no_user: NameID of a vector without a user.
         key: KeyRef of the signing key; `rollover` names its successors, in the order of their instants.
         signature_algorithm: SignatureMethod URI; the vector's digest uses the same hash.
+        soap_timestamp: seconds that the `wsu:Timestamp` of a message is valid for; None: a message gets none.
+        soap_signed: parts of a message that one more signature covers.
         roles: local role → the PAGMs it stands for.
         callers: who may use the convention; empty: whoever `appliance.toml` lets.
         reuse: whether one vector may serve several calls, never in the last `reuse_margin` seconds of its life.
@@ -115,6 +118,8 @@ class ClientConvention:
     variant: Variant = "A"
     key_info: KeyInfo = "chain"
     soap_reference: SoapReference = "standard"
+    soap_timestamp: float | None = None
+    soap_signed: tuple[SoapPart, ...] = ()
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     rollover: tuple[KeyChange, ...] = ()
     callers: tuple[CallerRule, ...] = ()

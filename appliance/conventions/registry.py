@@ -201,8 +201,12 @@ class Registry:
         found = (group for name in names for group in self._groups_naming.get(name, ()))
         return tuple(dict.fromkeys(found))
 
+    def find(self, convention_id: str) -> Convention | None:
+        """Return a convention, if there is one of this id."""
+        return self._by_id.get(convention_id)
+
     def _find(self, convention_id: str) -> Convention:
-        convention = self._by_id.get(convention_id)
+        convention = self.find(convention_id)
         if convention is None:
             raise ConventionViolation(
                 Reason.CONVENTION_UNKNOWN, f"there is no convention `{convention_id[:64]}`"

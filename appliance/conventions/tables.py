@@ -67,6 +67,8 @@ class SoapTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[soap]` of a client convention."""
 
     reference: str = "standard"
+    timestamp: Duration | None = None
+    signed: tuple[str, ...] = ()
 
 
 class ClientSignatureTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

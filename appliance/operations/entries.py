@@ -88,6 +88,33 @@ def reused_entry(
     )
 
 
+def message_signed_entry(
+    vector: UnsignedVector,
+    context: RequestContext,
+    key: TracedKey,
+    digest: bytes,
+    time: str,
+) -> TraceEntry:
+    """State that parts of a message were signed beside the vector; `digest` is that of what the token signed."""
+    request = vector.request
+    return TraceEntry(
+        event="message-signed",
+        time=time,
+        request_id=context.request_id,
+        caller=context.caller.name,
+        peer=context.peer,
+        tls_peer=_fingerprint(context.tls_certificate),
+        convention=request.convention,
+        issuer=request.issuer,
+        assertion_id=vector.assertion_id,
+        key=request.key,
+        key_sha256=key.key_sha256,
+        certificate_sha256=key.certificate_sha256,
+        algorithm=request.signature_algorithm,
+        detail=f"SignedInfo {digest.hex()}",
+    )
+
+
 def request_refused_entry(
     request: VectorRequest, context: RequestContext, refusal: RequestError, time: str
 ) -> TraceEntry:

@@ -11,6 +11,8 @@ from uvicorn._types import ASGIReceiveCallable
 
 from appliance.errors import ApplianceError
 from appliance.metrics import CONTENT_TYPE
+from appliance.native import Limits
+from appliance.operations.secure import read_soap
 from appliance.server.admission import Admission, Fields
 from appliance.server.answers import JSON_HEADERS, Answer, error_facts, json_answer
 from appliance.server.openapi import describe_api
@@ -24,6 +26,7 @@ from appliance.server.representations import (
     ReadyAnswer,
     assertion_answer,
     convention_facts,
+    secured_answer,
     vector_facts,
     verdict_answer,
 )
@@ -32,6 +35,7 @@ from appliance.server.requests import (
     check_xml_type,
     read_batch,
     read_query,
+    read_secure_request,
     read_vector_request,
     wants_assertion,
 )
@@ -80,6 +84,7 @@ class Endpoints:
     def __init__(self, operations: Operations, admission: Admission) -> None:
         self._operations: Final = operations
         self._admission: Final = admission
+        self._limits: Final = Limits(octets=admission.settings.body_limit)
         self._description: Final = Answer(200, JSON_HEADERS, describe_api(admission.settings))
         self._live: Final = json_answer(LiveAnswer())
 
@@ -105,6 +110,16 @@ class Endpoints:
         refusals = [result for result in results if isinstance(result, ApplianceError)]
         note_refusals(refusals, context.request_id, context.peer)
         return json_answer(BatchAnswer([_batch_item(each, context) for each in results]))
+
+    async def secure(self, request: Request) -> Answer:
+        """`POST /v1/soap/secure`."""
+        query = read_query(request.query, ("convention",))
+        check_xml_type(request.fields)
+        asked = read_secure_request(request.fields, query)
+        message = read_soap(await request.body(), self._limits)
+        secured = await self._operations.secure.secure(message, asked, request.context)
+        kind = request.fields.get(b"content-type", b"text/xml; charset=utf-8")
+        return secured_answer(secured.issued, secured.message.octets, kind)
 
     async def verify(self, request: Request) -> Answer:
         """`POST /v1/verifications`."""

@@ -80,6 +80,7 @@ def _paths(settings: ServerSettings) -> Json:
         "/v1/vectors/batch": {
             "post": _post("Issue many vectors", _batch(settings), _json(BatchAnswer))
         },
+        "/v1/soap/secure": {"post": _secure()},
         "/v1/verifications": {"post": verify},
         "/v1/conventions": {"get": _get("List the conventions", _json(ConventionList))},
         "/v1/log/{log}/{resource}": {"get": _log_resource()},
@@ -88,6 +89,23 @@ def _paths(settings: ServerSettings) -> Json:
         "/metrics": {"get": _get("Prometheus metrics", {"text/plain": {}})},
         "/openapi.json": {"get": _get("This document", {"application/json": {}})},
     }
+
+
+def _secure() -> Json:
+    message = {
+        kind: {"schema": {"type": "string"}} for kind in ("text/xml", "application/soap+xml")
+    }
+    secure = _post("Put a vector into a SOAP message", message, message)
+    secure["parameters"] = [
+        _parameter("convention", "the client convention") | {"required": True},
+        _field("Vector-Subject", "the user; without it the vector is for the application itself"),
+        _field("Vector-Pagm", "a PAGM; may come several times"),
+    ]
+    return secure
+
+
+def _field(name: str, description: str) -> dict[str, object]:
+    return _parameter(name, f"{description}; percent-encoded where not ASCII") | {"in": "header"}
 
 
 def _log_resource() -> Json:

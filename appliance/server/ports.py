@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from appliance.conventions.model import Convention
 from appliance.errors import ApplianceError
+from appliance.native import SecuredMessage, SoapMessage
 from appliance.vectors.model import (
     AcceptedVector,
     Caller,
@@ -26,6 +27,31 @@ class Issuing(Protocol):
         self, requests: Sequence[VectorRequest], context: RequestContext
     ) -> Sequence[IssuedVector | ApplianceError]:
         """Issue many; each position holds its vector or why there is none."""
+
+
+class Securing(Protocol):
+    """`operations.secure`."""
+
+    async def secure(
+        self,
+        message: SoapMessage,
+        request: VectorRequest,
+        context: RequestContext,
+        existing: Literal["refuse", "keep", "replace"] = "refuse",
+    ) -> "SecuredSoap":
+        """Put a vector into a message, its trace durable."""
+
+
+class SecuredSoap(Protocol):
+    """A message with its vector."""
+
+    @property
+    def message(self) -> SecuredMessage:
+        """The message, and what was done to it."""
+
+    @property
+    def issued(self) -> IssuedVector:
+        """The vector in it."""
 
 
 class Fault(Protocol):
@@ -151,6 +177,7 @@ class Operations:
     """All that the routes call."""
 
     issue: Issuing
+    secure: Securing
     verify: Verifying
     health: Health
     conventions: ConventionCell

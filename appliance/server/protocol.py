@@ -34,11 +34,19 @@ from appliance.server.head import (
 from appliance.server.pace import Pace, Phase
 from appliance.server.refusals import answer_refusal
 from appliance.server.request_id import choose_request_id
+from appliance.server.requests import PAGM_FIELD, SUBJECT_FIELD
 
 _ONCE: Final = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type"}
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"authorization",
+        b"content-type",
+        SUBJECT_FIELD,
+    }
 )
-_KEPT: Final = _ONCE | {b"accept", b"expect", b"origin", b"x-request-id"}
+_KEPT: Final = _ONCE | {b"accept", b"expect", b"origin", b"x-request-id", PAGM_FIELD}
 _FRAMING_ALLOWANCE: Final = 2
 """A chunked body may take this many times the body limit on the wire: chunk sizes, extensions and trailers are not free."""
 
@@ -232,6 +240,8 @@ class ApiProtocol(HttpToolsProtocol):
             )
         if name == b"accept":
             self._fields[name] += b"," + value
+        elif name == PAGM_FIELD:
+            self._fields[name] += b"\n" + value  # which no value can hold
 
     def on_headers_complete(self) -> None:
         """Check the head and begin its exchange, or queue it behind the one under way."""

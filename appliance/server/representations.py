@@ -165,6 +165,11 @@ def write_vector(issued: IssuedVector) -> bytes:
 
 def assertion_answer(issued: IssuedVector) -> Answer:
     """Answer with the assertion's octets; what else there is to say goes into header fields."""
+    return secured_answer(issued, issued.vector.assertion.octets, ASSERTION_TYPE.encode("ascii"))
+
+
+def secured_answer(issued: IssuedVector, octets: bytes, kind: bytes) -> Answer:
+    """Answer with octets that hold a vector; what there is to say of it goes into header fields."""
     unsigned = issued.vector.unsigned
     request = unsigned.request
     said = [
@@ -182,11 +187,7 @@ def assertion_answer(issued: IssuedVector) -> Answer:
         (b"trace-index", str(issued.receipt.index)),
     ]
     headers = ((name, quote(value, safe=_SAFE_IN_HEADER).encode("ascii")) for name, value in said)
-    return Answer(
-        200,
-        ((b"content-type", ASSERTION_TYPE.encode("ascii")), *headers),
-        issued.vector.assertion.octets,
-    )
+    return Answer(200, ((b"content-type", kind), *headers), octets)
 
 
 def verdict_answer(verdict: Verdict) -> VerdictAnswer:

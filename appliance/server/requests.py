@@ -4,10 +4,10 @@ Refuses by naming the place and what was expected there. Nothing here guesses: a
 the caller that it would rather hear of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
@@ -16,6 +16,9 @@ from appliance.server.admission import Fields
 from appliance.vectors.model import VectorRequest
 
 ASSERTION_TYPE: Final = "application/samlassertion+xml"
+SUBJECT_FIELD: Final = b"vector-subject"
+PAGM_FIELD: Final = b"vector-pagm"
+"""May come several times; the protocol puts a line feed between the values."""
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +93,35 @@ def check_json_type(fields: Fields) -> None:
         raise MalformedRequest(Reason.MALFORMED_JSON, _XML_FOR_JSON)
     if charset not in {"", "utf-8", "utf8", "us-ascii"}:
         raise MalformedRequest(Reason.MALFORMED_JSON, "JSON is taken in UTF-8 only")
+
+
+def read_secure_request(fields: Fields, query: Mapping[str, str]) -> VectorRequest:
+    """Read what vector a message is to get: the convention from the query, the person from header fields, never from a URL.
+
+    Raises:
+        MalformedRequest: no convention, or a field that is not percent-encoded UTF-8.
+    """
+    if "convention" not in query:
+        raise _query_refused("name the convention: /v1/soap/secure?convention=ID")
+    subject = fields.get(SUBJECT_FIELD)
+    pagms = fields.get(PAGM_FIELD)
+    return VectorRequest(
+        convention=query["convention"],
+        subject=None if subject is None else _read_field(SUBJECT_FIELD, subject),
+        pagms=()
+        if pagms is None
+        else tuple(_read_field(PAGM_FIELD, each) for each in pagms.split(b"\n")),
+    )
+
+
+def _read_field(name: bytes, value: bytes) -> str:
+    try:
+        return unquote_to_bytes(value).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise MalformedRequest(
+            Reason.MALFORMED_HTTP,
+            f"the field {name.decode('ascii')} is not UTF-8; what is not ASCII may be percent-encoded",
+        ) from exc
 
 
 def check_xml_type(fields: Fields) -> None:

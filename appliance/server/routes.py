@@ -49,6 +49,7 @@ def list_routes(endpoints: Endpoints) -> tuple[Route, ...]:
     return (
         Route("/v1/vectors", "POST", endpoints.issue),
         Route("/v1/vectors/batch", "POST", endpoints.issue_batch),
+        Route("/v1/soap/secure", "POST", endpoints.secure),
         Route("/v1/verifications", "POST", endpoints.verify),
         Route("/v1/conventions", "GET", endpoints.list_conventions),
         Route(_LOG_ROUTE, "GET", endpoints.read_log),

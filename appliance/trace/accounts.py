@@ -1,7 +1,7 @@
 """Signatures that no entry accounts for: the lanes' count, as the log `system` states it, against the vectors that were created.
 
 Compares period by period, from statement to statement at which the service was at rest: a run of the service, and the pause before the
-next. A run that goes on is compared up to its last statement. An entry `created` has the time before its vector is signed, so none is
+next. A run that goes on is compared up to its last statement. An entry `created` or `message-signed` has the time before the token signs, so none is
 missing that was signed by then; those still on their way may hide as many others until the next statement. A run that began before
 the oldest entry kept is left out, as are vectors issued without a service, by lanes that nobody counts. Believes what it reads:
 `appliance.trace.verify` judges the logs.
@@ -44,7 +44,7 @@ class KeyAccount(msgspec.Struct, frozen=True):
 
     Attributes:
         signatures: by the lanes' count, without proofs.
-        created: vectors of the trace.
+        created: vectors, and signatures over messages, of the trace.
         periods: those with signatures that no entry accounts for.
         steps_back: statements that contradict those before them.
     """
@@ -83,6 +83,8 @@ class _Mark:
 
 
 _DECODER: Final = msgspec.json.Decoder(_Fact)
+_SIGNED: Final = frozenset({"created", "message-signed"})
+"""The events that account for one signature each."""
 
 
 def read_accounts(place: LogPlace) -> tuple[KeyAccount, ...]:
@@ -121,7 +123,7 @@ def _count_created(
         fact = _DECODER.decode(stored.octets)
         if kept_since is None:
             kept_since = fact.time if stored.index else ""
-        if fact.event == "created":
+        if fact.event in _SIGNED:
             created.setdefault(fact.key, Counter())[bisect_left(times, fact.time)] += 1
     return kept_since or ""
 

@@ -19,6 +19,7 @@ SCHEMA_VERSION: Final = 1
 Event = Literal[
     "created",
     "reused",
+    "message-signed",
     "request-refused",
     "received",
     "refusals-summarised",
@@ -65,7 +66,7 @@ class TraceEntry(
     """What happened, to which vector, for whom. Absent facts are left out of the JSON; `version` never is.
 
     Attributes:
-        event: `created` and `reused` (we issued), `request-refused` (we would not), `received` (with a verdict),
+        event: `created` and `reused` (we issued), `message-signed` (parts of a message beside the vector), `request-refused` (we would not), `received` (with a verdict),
             `refusals-summarised` (so many more refusals to one peer); of the log itself `log-opened`, `log-closed`,
             `entries-purged`; the others are the appliance's own.
         time: xs:dateTime, UTC.
@@ -145,6 +146,7 @@ REQUIRED: Final[Mapping[Event, tuple[str, ...]]] = {
         *("not_on_or_after", "key", "certificate_sha256", "algorithm"),
     ),
     "reused": ("request_id", "caller", "peer", "convention", "assertion_id"),
+    "message-signed": ("request_id", "caller", "peer", "convention", "assertion_id", "key"),
     "request-refused": ("request_id", "caller", "peer", "verdict", "reason"),
     "received": ("request_id", "caller", "peer", "verdict"),
     "refusals-summarised": ("peer", "count", "since"),
