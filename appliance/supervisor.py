@@ -27,11 +27,12 @@ from appliance.cache.replay_guard import prepare_guard
 from appliance.cache.shared_memory import prepare_shared_memory
 from appliance.child import Child
 from appliance.clock import SystemClock
-from appliance.config import Config, Home, KeyTable, TokenTable, load_config, read_listen
+from appliance.config import Config, KeyTable, TokenTable, load_config, read_listen
 from appliance.conventions.loader import ConventionChanges
 from appliance.conventions.registry import Registry
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
 from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
+from appliance.home import Home
 from appliance.keeper import Kept, KeptLanes
 from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
 from appliance.parts import build_registry, hsm_unavailable, open_lane, worker_user

@@ -18,7 +18,7 @@ from typing import Final, TypedDict, cast
 import xmlsec
 from lxml import etree  # noqa: TID251 - the independent verifier's own reader
 
-from appliance.config import Home
+from appliance.home import Home
 from appliance.trace.checkpoint import read_audit_key
 from appliance.trace.verify import verify_log
 from appliance.trace.view import LogPlace

@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from appliance.config import Home
+from appliance.home import Home
 
 
 def find_certificate(home: Home, sha256: str) -> bytes | None:

@@ -25,9 +25,10 @@ from appliance.cli.checks.users import check_users
 from appliance.cli.output import Colour, Exit, Output, printable
 from appliance.cli.service import ask_service
 from appliance.clock import Clock, SystemClock
-from appliance.config import Config, Home, load_config
+from appliance.config import Config, load_config
 from appliance.conventions.model import ProviderConvention
 from appliance.errors import ConfigurationError, ServiceUnreachable
+from appliance.home import Home
 from appliance.trace.view import LogPlace
 from appliance.trust.certificates import load_certificates
 

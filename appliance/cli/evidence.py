@@ -26,8 +26,9 @@ from appliance.cli.selection import (
 )
 from appliance.cli.signatures import show_accounts
 from appliance.clock import SystemClock
-from appliance.config import Home, load_config
+from appliance.config import load_config
 from appliance.errors import ConfigurationError, Reason, ResourceUnknown
+from appliance.home import Home
 from appliance.trace.checkpoint import (
     AuditKey,
     Checkpoint,

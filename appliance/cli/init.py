@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from appliance.cli.output import Exit, Output
 from appliance.clock import Clock, SystemClock
-from appliance.config import SOCKET_PATH_LIMIT, ApiTable, Home
+from appliance.config import SOCKET_PATH_LIMIT, ApiTable
 from appliance.errors import ConfigurationError
+from appliance.home import Home
 from appliance.trace.privacy import make_key
 from hsm.pin import PinFile
 from hsm.provision.demo_pki import write_demo_pki

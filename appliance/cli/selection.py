@@ -8,8 +8,9 @@ from typing import get_args
 
 from appliance.cli.output import Output
 from appliance.clock import format_instant
-from appliance.config import Home, load_config
+from appliance.config import load_config
 from appliance.errors import ApplianceError, ConfigurationError, Reason, ResourceUnknown
+from appliance.home import Home
 from appliance.trace.index import SearchIndex
 from appliance.trace.privacy import Pseudonyms
 from appliance.trace.record import Event

@@ -16,8 +16,9 @@ from appliance.cli.checks.clock import check_clock
 from appliance.cli.checks.files import check_home, check_pin_source, check_run, check_spool
 from appliance.cli.checks.finding import Finding, Level
 from appliance.cli.checks.trust import check_trust
-from appliance.config import Home, TokenTable, load_config
+from appliance.config import TokenTable, load_config
 from appliance.conventions.model import ProviderConvention
+from appliance.home import Home
 from appliance.trace.view import LogPlace
 from appliance.trust.certificates import load_certificates
 from hsm.provision.demo_pki import DemoPki, write_demo_pki

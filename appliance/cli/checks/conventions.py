@@ -9,11 +9,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from appliance.cli.checks.finding import Finding, failed, passed, unreadable, warned
-from appliance.config import Home
 from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.errors import ConfigurationError
+from appliance.home import Home
 
 _FAMILIES: Final = {
     "#rsa-": rsa.RSAPublicKey,

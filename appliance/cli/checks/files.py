@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from appliance.cli.checks.finding import Finding, failed, passed, warned
-from appliance.config import Config, Home, TokenTable
+from appliance.config import Config, TokenTable
+from appliance.home import Home
 from appliance.trace.space import THRESHOLDS
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
