@@ -6,7 +6,7 @@ one directory: `appliance.toml`, `conventions/`, `secrets/`, `pki/`, `spool/` an
 
 import os
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +14,8 @@ import msgspec
 
 from appliance.conventions.model import Environment
 from appliance.errors import ConfigurationError
+from appliance.gateway.checks import GatewayChecks
+from appliance.gateway.tables import GatewayTables, OutboundTable, PartnerTable
 from appliance.home import Home
 from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
@@ -170,6 +172,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: tuple[KeyTable, ...] = ()
     caller: tuple[CallerTable, ...] = ()
     audit: AuditTable | None = None
+    partner: tuple[PartnerTable, ...] = ()
+    outbound: tuple[OutboundTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,7 @@ class Config:
     callers: tuple[CallerTable, ...]
     is_demo: bool = False
     audit: AuditTable | None = None
+    gateway: GatewayTables = field(default_factory=GatewayTables)
 
 
 def load_config(root: Path) -> Config:
@@ -230,6 +235,7 @@ def load_config(root: Path) -> Config:
         callers=read.caller,
         is_demo=read.demo,
         audit=audit,
+        gateway=GatewayChecks(home.config_file).check(read.partner, read.outbound),
     )
     _check_users(config)
     return config

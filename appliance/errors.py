@@ -16,6 +16,7 @@ class Reason(StrEnum):
     MALFORMED_HTTP = "malformed-http"
     MALFORMED_JSON = "malformed-json"
     MALFORMED_XML = "malformed-xml"
+    CALLER_GONE = "caller-gone"
     NOT_SOAP = "not-soap"
     ENVELOPE_INVALID = "envelope-invalid"
     ENCODING_UNSUPPORTED = "encoding-unsupported"
@@ -23,6 +24,10 @@ class Reason(StrEnum):
     SECURITY_HEADER_CONFLICT = "security-header-conflict"
     ID_UNUSABLE = "id-unusable"
     INCLUDE_IN_SIGNED_BODY = "include-in-signed-body"
+    SOAP_HEAD_TOO_LARGE = "soap-head-too-large"
+    CONTENT_CODING = "content-coding"
+    MULTIPART_INVALID = "multipart-invalid"
+    USERNAME_MISSING = "username-missing"
     DTD_FORBIDDEN = "dtd-forbidden"
     XML_LIMIT = "xml-limit"
     BODY_TOO_LARGE = "body-too-large"
@@ -98,6 +103,8 @@ class Reason(StrEnum):
     HSM_BUSY = "hsm-busy"
     SPOOL_FULL = "spool-full"
     CONNECTION_LIMIT = "connection-limit"
+    PARTNER_BUSY = "partner-busy"
+    SPOOL_OF_MESSAGES_FULL = "spool-of-messages-full"
     DRAINING = "draining"
     REPLAY_GUARD_FULL = "replay-guard-full"
     # Unavailable: a part is down
@@ -106,6 +113,10 @@ class Reason(StrEnum):
     SPOOL_UNAVAILABLE = "spool-unavailable"
     REPLAY_GUARD_UNAVAILABLE = "replay-guard-unavailable"
     SERVICE_UNREACHABLE = "service-unreachable"
+    PARTNER_UNREACHABLE = "partner-unreachable"
+    PARTNER_DISTRUSTED = "partner-distrusted"
+    PARTNER_TIMEOUT = "partner-timeout"
+    PARTNER_FAILED = "partner-failed"
     # ConfigurationError: the files' fault
     CONFIGURATION_INVALID = "configuration-invalid"
     # LogDamaged, CheckpointInvalid: the trace does not hold what was once acknowledged, or cannot show it
@@ -144,6 +155,10 @@ class MalformedRequest(RequestError):
 
 class UnknownCaller(RequestError):
     """The peer has not shown who it is."""
+
+
+class CallerGone(RequestError):
+    """The peer hung up before its request was complete: nobody hears an answer."""
 
 
 class ForeignRequest(RequestError):
@@ -206,6 +221,10 @@ class SpoolUnavailable(Unavailable):
     """The trace cannot be made durable, so nothing may leave."""
 
 
+class PartnerUnavailable(Unavailable):
+    """The other end of a route cannot be reached, is not who it should be, or gives no whole answer."""
+
+
 class CheckpointRefused(ApplianceError):
     """The lane does not sign: the checkpoint does not start from, or does not extend, the last one it signed for the origin.
 
@@ -245,3 +264,10 @@ class ConfigurationError(ApplianceError):
 
 class InternalError(ApplianceError):
     """Our fault; the detail stays in the log."""
+
+
+def internal_error(exc: BaseException) -> InternalError:
+    """Turn what nobody foresaw into our error, which carries it as its cause."""
+    error = InternalError(Reason.INTERNAL, f"{type(exc).__name__}: {exc}")
+    error.__cause__ = exc
+    return error

@@ -137,6 +137,33 @@ SPOOL_PENDING: Final = Gauge(
     "Trace entries accepted and not yet durable.",
     multiprocess_mode="livesum",
 )
+GATEWAY_MESSAGES: Final = Counter(
+    "appliance_gateway_messages",
+    "Messages in line, by direction, route and outcome (answered, or the reason they went no further).",
+    ["direction", "route", "outcome"],
+)
+GATEWAY_SECONDS: Final = Histogram(
+    "appliance_gateway_seconds",
+    "Time of a message in line, by direction and stage (intake, vector, partner, answer).",
+    ["direction", "stage"],
+    buckets=_QUICK_SECONDS,
+)
+HANDSHAKES_REFUSED: Final = Counter(
+    "appliance_handshakes_refused",
+    "Connections closed because too many of their peer, or of all, were being opened.",
+    ["listener"],
+)
+PARTNER_CONNECTIONS: Final = Gauge(
+    "appliance_partner_connections",
+    "Connections open to a partner, or to an application behind us.",
+    ["partner"],
+    multiprocess_mode="livesum",
+)
+PARTNER_FAILURES: Final = Counter(
+    "appliance_partner_failures",
+    "Exchanges and connections that the other end let fail, by reason.",
+    ["partner", "reason"],
+)
 REPLAYS: Final = Counter(
     "appliance_replays", "Accepted vectors that had come before, by convention.", ["convention"]
 )

@@ -183,8 +183,17 @@ class Ground:
     clock: Clock
 
 
-def build_operations(ground: Ground) -> Operations:
-    """Make the routes of a worker."""
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The operations on vectors, which the API and the gateway share."""
+
+    issue: IssueOperation
+    secure: SecureOperation
+    verify: VerifyOperation
+
+
+def build_core(ground: Ground) -> Core:
+    """Make the operations on vectors."""
     issue = build_issue(
         ground.config,
         ground.cell,
@@ -193,7 +202,7 @@ def build_operations(ground: Ground) -> Operations:
         ground.trace,
         ground.memory.vectors,
     )
-    return Operations(
+    return Core(
         issue=issue,
         secure=SecureOperation(
             registry=ground.cell,
@@ -211,6 +220,15 @@ def build_operations(ground: Ground) -> Operations:
             ground.memory.gate,
             Limits(octets=ground.config.api.body_limit),
         ),
+    )
+
+
+def build_operations(ground: Ground, core: Core) -> Operations:
+    """Make the routes of a worker's API."""
+    return Operations(
+        issue=core.issue,
+        secure=core.secure,
+        verify=core.verify,
         health=ReadyProbe(
             registry=ground.cell,
             keys=ground.keyring,

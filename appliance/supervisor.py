@@ -32,6 +32,7 @@ from appliance.conventions.loader import ConventionChanges
 from appliance.conventions.registry import Registry
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
 from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
+from appliance.fronts import open_fronts
 from appliance.home import Home
 from appliance.keeper import Kept, KeptLanes
 from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
@@ -162,7 +163,7 @@ class _Supervisor:
             raise ConfigurationError(
                 "--api", "api.listen", f"a free address, {self._listen}: {exc.strerror}"
             ) from exc
-        return [tcp, listen_unix(self._config.home.api_socket)]
+        return [tcp, listen_unix(self._config.home.api_socket), *open_fronts(self._config)]
 
     async def _say_ready(self) -> None:
         """Print the one line that says where we listen, and what `/readyz` has to say against it."""

@@ -31,11 +31,13 @@ from appliance.errors import (
     Reason,
     SpoolUnavailable,
 )
+from appliance.fronts import Gateway, Generation
 from appliance.logkeeping import audit_table, build_trace, open_worker_trace
 from appliance.operations.issue import IssueOperation
 from appliance.parts import (
     Ground,
     build_callers,
+    build_core,
     build_issue,
     build_operations,
     build_queue,
@@ -51,6 +53,7 @@ from appliance.parts import (
 from appliance.server import listener
 from appliance.server.admission import Admission
 from appliance.server.callers import CallerDirectory
+from appliance.server.front import FrontServer
 from appliance.server.listener import ApiServer
 from appliance.server.ports import Health
 from appliance.server.routes import ApiApplication
@@ -66,6 +69,8 @@ SECRET_VARIABLES: Final = frozenset({"CREDENTIALS_DIRECTORY"})
 """Environment variables that lead to a PIN whatever the configuration says; workers are started without them."""
 
 _LOG: Final = log.Log("wiring")
+_API_SOCKETS: Final = 2
+"""TCP and the unix socket; those of the gateway follow."""
 
 _LOCAL_PATIENCE: Final = 10.0
 _LOCAL_POLL: Final = 0.05
@@ -161,26 +166,60 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
         stack.push_async_callback(queue.aclose)
         memory = open_memory(config, stack)
         ground = Ground(config, cell, keyring, queue, trace, memory, clock)
-        operations = build_operations(ground)
+        core = build_core(ground)
+        operations = build_operations(ground, core)
+        gateway = Gateway(ground, core, sockets[_API_SOCKETS:])
         admission = Admission(server_settings(config))
         application = ApiApplication(operations, build_callers(config), admission, clock)
-        server = ApiServer(application, sockets, admission)
-        _end_on_signals(server)
+        server = ApiServer(application, sockets[:_API_SOCKETS], admission)
+        servers = Servers([server, *gateway.servers])
+        _end_on_signals(servers)
         control = _Control(
             config,
             keyring,
             queue,
             cell,
-            Served(application, operations.health, builder, memory.vectors),
+            Served(application, operations.health, builder, memory.vectors, gateway),
         )
-        watch = CrlWatch(cell.watched, clock)
-        besides = [asyncio.create_task(control.obey(server)), asyncio.create_task(watch.run())]
+        watch = CrlWatch(lambda: (*cell.watched(), *gateway.watched()), clock)
+        besides = [
+            asyncio.create_task(control.obey(servers)),
+            asyncio.create_task(watch.run()),
+            asyncio.create_task(gateway.sweep()),
+        ]
         if index == 0:  # one worker brings to the disk what all have recorded
             besides.append(asyncio.create_task(keep_flushed(memory.guard)))
         print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
-        await server.serve()
+        await servers.serve()
         for task in besides:
             task.cancel()
+
+
+class Servers:
+    """All listeners of a worker: they serve together, and drain together."""
+
+    def __init__(self, servers: Sequence[ApiServer | FrontServer]) -> None:
+        self._servers: Final = tuple(servers)
+
+    async def serve(self) -> None:
+        """Serve until every one has drained."""
+        await asyncio.gather(*(server.serve() for server in self._servers))
+
+    def begin_drain(self) -> None:
+        """Stop accepting everywhere."""
+        for server in self._servers:
+            server.begin_drain()
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A generation that has been read and waits for the supervisor's word."""
+
+    config: Config
+    keyring: Keyring
+    registry: Registry
+    callers: CallerDirectory
+    gateway: Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +230,7 @@ class Served:
     health: Health
     builder: RegistryBuilder
     vectors: VectorCache
+    gateway: Gateway
 
 
 class _Control:
@@ -210,9 +250,9 @@ class _Control:
         self._root: Final = config.home.root
         self._cell: Final = cell
         self._served: Final = served
-        self._loaded: tuple[Config, Keyring, Registry, CallerDirectory] | None = None
+        self._loaded: _Loaded | None = None
 
-    async def obey(self, server: ApiServer) -> None:
+    async def obey(self, servers: Servers) -> None:
         """Do what stdin says; its end means that the parent is gone, and so should we be."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
@@ -221,7 +261,7 @@ class _Control:
             order, _, generation = line.strip().partition(" ")
             print(await self._follow(order, generation), flush=True)  # noqa: T201 - what the supervisor waits for
         _LOG.warning("parent-gone")
-        server.begin_drain()
+        servers.begin_drain()
 
     async def _follow(self, order: str, generation: str) -> str:
         if order == "look":
@@ -230,10 +270,11 @@ class _Control:
         if order == "load":
             return await self._load_ahead(generation)
         if order == "commit" and self._loaded is not None:
-            config, keyring, registry, callers = self._loaded
-            self._queue.serve_keys(tokens_of_keys(config, self._tokens))
-            self._keyring.adopt(keyring)
-            self._cell.current, self._served.application.callers = registry, callers
+            loaded, served = self._loaded, self._served
+            self._queue.serve_keys(tokens_of_keys(loaded.config, self._tokens))
+            self._keyring.adopt(loaded.keyring)
+            self._cell.current, served.application.callers = loaded.registry, loaded.callers
+            served.gateway.commit(loaded.gateway)
             self._served.vectors.clear(SystemClock().now())
             self._loaded = None
             return f"committed {generation}"
@@ -251,18 +292,19 @@ class _Control:
             return f"a defect of ours: {type(exc).__name__}"
         return f"loaded {generation}"
 
-    def _load(self) -> tuple[Config, Keyring, Registry, CallerDirectory]:
+    def _load(self) -> _Loaded:
         """Read everything in a thread: requests go on under the conventions in force."""
         config = load_config(self._root)
         keyring = Keyring.load(config.keys)
         registry = self._served.builder.build(config.environment, keyring)
-        return config, keyring, registry, build_callers(config)
+        gateway = self._served.gateway.load(config)
+        return _Loaded(config, keyring, registry, build_callers(config), gateway)
 
 
-def _end_on_signals(server: ApiServer) -> None:
+def _end_on_signals(servers: Servers) -> None:
     """Drain on SIGTERM; leave Ctrl-C to the supervisor, which stops us in order."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, server.begin_drain)
+    loop.add_signal_handler(signal.SIGTERM, servers.begin_drain)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -5,6 +5,7 @@ signature covers is repeated: of an unverified one, nothing but the digest of it
 """
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -25,6 +26,16 @@ UNSIGNED: Final = "0" * 64
 """Stands for the digest of an assertion that is not signed yet; of the same length, so that the size is known before."""
 
 _MOST_REPEATED: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class VectorExchange:
+    """A message with a vector on its way to `component`, a partner or an application of ours."""
+
+    convention: str
+    issuer: str
+    assertion_id: str
+    component: str
 
 
 class TracedKey(Protocol):
@@ -132,6 +143,26 @@ def request_refused_entry(
         level=None if request.authn_context is None else _repeat(request.authn_context),
         verdict="refused",
         reason=refusal.reason.value,
+    )
+
+
+def answered_entry(
+    exchange: VectorExchange, context: RequestContext, outcome: int | Reason, time: str
+) -> TraceEntry:
+    """State what came back on a message with a vector: an HTTP status, or why nothing did."""
+    return TraceEntry(
+        event="answered",
+        time=time,
+        request_id=context.request_id,
+        caller=context.caller.name,
+        peer=context.peer,
+        tls_peer=_fingerprint(context.tls_certificate),
+        convention=exchange.convention,
+        issuer=exchange.issuer,
+        assertion_id=exchange.assertion_id,
+        component=exchange.component,
+        status=outcome if isinstance(outcome, int) else None,
+        reason=outcome.value if isinstance(outcome, Reason) else None,
     )
 
 

@@ -5,7 +5,7 @@ and knows whether the service drains. Refuses by name; never waits.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,10 +20,17 @@ Fields = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What the protocol hands to the application beside the ASGI scope, as `scope["extensions"]["appliance"]["arrival"]`."""
+    """What the protocol hands to the application beside the ASGI scope, as `scope["extensions"]["appliance"]["arrival"]`.
+
+    Attributes:
+        abort: cuts the connection, whatever was written.
+        is_gone: tells whether the connection is closing.
+    """
 
     peer: Peer
     fields: Fields
+    abort: Callable[[], None]
+    is_gone: Callable[[], bool]
 
 
 class Admission:

@@ -15,7 +15,6 @@ from appliance.errors import (
     ApplianceError,
     ConventionViolation,
     ForeignRequest,
-    InternalError,
     MalformedRequest,
     Pushback,
     Reason,
@@ -113,10 +112,3 @@ def write_head(answer: Answer, request_id: str) -> list[tuple[bytes, bytes]]:
         (b"content-length", b"%d" % len(answer.body)),
         (_REQUEST_ID, request_id.encode("ascii")),
     ]
-
-
-def internal_error(exc: BaseException) -> InternalError:
-    """Turn what nobody foresaw into our error, which carries it as its cause."""
-    error = InternalError(Reason.INTERNAL, f"{type(exc).__name__}: {exc}")
-    error.__cause__ = exc
-    return error

@@ -9,10 +9,11 @@ import hmac
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
+from ssl import SSLObject
 from typing import Final, cast
 
 from appliance.errors import Reason, UnknownCaller
@@ -35,6 +36,7 @@ class Peer:
         address: IP address, or `uid:1000` on a unix socket.
         uid: SO_PEERCRED on a unix socket, else None.
         is_loopback: a TCP peer on this machine.
+        tls: what TLS knows of the connection; None in clear.
     """
 
     listener: str
@@ -42,6 +44,7 @@ class Peer:
     address: str
     uid: int | None
     is_loopback: bool
+    tls: SSLObject | None = field(default=None, repr=False, compare=False)
 
 
 NOBODY: Final = Peer("", frozenset(), "", None, is_loopback=False)
@@ -62,7 +65,8 @@ def read_peer(transport: asyncio.Transport) -> Peer:
     here = cast("tuple[str, int]", sock.getsockname()[:2])
     address = str(sock.getpeername()[0])
     listener, hosts = _listener_facts(*here)
-    return Peer(listener, hosts, address, None, ip_address(address).is_loopback)
+    tls = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
+    return Peer(listener, hosts, address, None, ip_address(address).is_loopback, tls)
 
 
 @lru_cache(maxsize=64)

@@ -17,10 +17,10 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from appliance.errors import ApplianceError, MalformedRequest, Pushback, Reason
+from appliance.errors import ApplianceError, MalformedRequest, Pushback, Reason, internal_error
 from appliance.log import Log
 from appliance.server.admission import Admission, Arrival
-from appliance.server.answers import internal_error, write_head
+from appliance.server.answers import write_head
 from appliance.server.callers import NOBODY, read_peer
 from appliance.server.exchange import Exchange, write_response
 from appliance.server.head import (
@@ -287,7 +287,8 @@ class ApiProtocol(HttpToolsProtocol):
         path, host, query = read_target(self.url)
         if host is not None:
             self._fields[b"host"] = host
-        arrival = Arrival(self._peer, self._fields)
+        transport = self.transport
+        arrival = Arrival(self._peer, self._fields, transport.abort, transport.is_closing)
         return {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},

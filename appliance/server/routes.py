@@ -12,11 +12,11 @@ from typing import Final, cast
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from appliance.clock import Clock
-from appliance.errors import ApplianceError, Pushback, Reason, ResourceUnknown
+from appliance.errors import ApplianceError, Pushback, Reason, ResourceUnknown, internal_error
 from appliance.log import Log
 from appliance.metrics import REQUEST_SECONDS, REQUESTS
 from appliance.server.admission import Admission, Arrival, check_foreign
-from appliance.server.answers import Answer, internal_error, write_head
+from appliance.server.answers import Answer, write_head
 from appliance.server.callers import CallerDirectory
 from appliance.server.endpoints import LOG_PREFIX, ClientGone, Endpoints, Request
 from appliance.server.ports import Operations

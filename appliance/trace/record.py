@@ -22,6 +22,7 @@ Event = Literal[
     "message-signed",
     "request-refused",
     "received",
+    "answered",
     "refusals-summarised",
     "log-opened",
     "log-closed",
@@ -67,6 +68,7 @@ class TraceEntry(
 
     Attributes:
         event: `created` and `reused` (we issued), `message-signed` (parts of a message beside the vector), `request-refused` (we would not), `received` (with a verdict),
+            `answered` (what came back on a vector's message, or why nothing did),
             `refusals-summarised` (so many more refusals to one peer); of the log itself `log-opened`, `log-closed`,
             `entries-purged`; the others are the appliance's own.
         time: xs:dateTime, UTC.
@@ -78,6 +80,7 @@ class TraceEntry(
         issue_instant, authn_instant, not_before, not_on_or_after: as the vector states them, octet for octet.
         verdict, fault, rule, reason: of a `received` or refused event; `fault` is the QName of DOMAIN 7, `rule` the check that
             failed, `reason` ours.
+        status: of `answered`: the HTTP status; absent where no answer came, and `reason` says why.
         legacy_sha1: the signature or the chain relies on SHA-1.
         replayed: the vector came before.
         creation_log, creation_index: of a `reused` event: where the vector's creation stands, which says the rest.
@@ -121,6 +124,7 @@ class TraceEntry(
     fault: str | None = None
     rule: str | None = None
     reason: str | None = None
+    status: Annotated[int, Meta(ge=100, le=999)] | None = None
     legacy_sha1: bool = False
     origin: str | None = None
     audit_key: str | None = None
@@ -149,6 +153,7 @@ REQUIRED: Final[Mapping[Event, tuple[str, ...]]] = {
     "message-signed": ("request_id", "caller", "peer", "convention", "assertion_id", "key"),
     "request-refused": ("request_id", "caller", "peer", "verdict", "reason"),
     "received": ("request_id", "caller", "peer", "verdict"),
+    "answered": ("request_id", "caller", "peer", "convention", "issuer", "assertion_id"),
     "refusals-summarised": ("peer", "count", "since"),
     "log-opened": ("origin", "audit_key"),
     "log-closed": ("origin",),

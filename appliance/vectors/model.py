@@ -16,7 +16,7 @@ import msgspec
 
 from appliance.native import SignedAssertion, VerifiedOctets
 
-CallerKind = Literal["loopback", "unix", "key", "cli"]
+CallerKind = Literal["loopback", "unix", "key", "cli", "certificate", "address", "partner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Caller:
     """The authenticated peer of our own socket.
 
     Attributes:
-        name: what the trace calls it: the configured name of a bearer key, `uid:1000`, `loopback`, `cli`.
+        name: what the trace calls it: the configured name of a bearer key, `uid:1000`, `loopback`, `cli`, the
+            subject of a certificate, what the configuration calls an address, the name of a partner.
         kind: how it was recognised.
         conventions: the conventions it may use; None means all of them.
     """

@@ -1,0 +1,246 @@
+"""The gateway's listeners, from the configuration: sockets for the supervisor; servers, routes and pools for each worker.
+
+Promises that a reload takes all routes, partners and certificates or none, and leaves alone what is under way. The listeners
+themselves are those of the start.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Final
+from urllib.parse import urlsplit
+
+from appliance.clock import Clock
+from appliance.config import Config
+from appliance.errors import ConfigurationError
+from appliance.gateway.checks import UNIX, read_address
+from appliance.gateway.messages import MessageLimits
+from appliance.gateway.outbound import Means, Outbound, OutboundRoute
+from appliance.gateway.pool import Endpoint, PartnerPool, PoolSettings
+from appliance.gateway.spool import SpoolRoom
+from appliance.gateway.tables import OutboundTable, PartnerTable
+from appliance.operations.answered import AnsweredOperation
+from appliance.parts import Core, Ground, build_callers
+from appliance.server.admission import Admission
+from appliance.server.callers import CallerDirectory
+from appliance.server.front import FrontServer
+from appliance.server.inline import InlineApplication, LocalCallers
+from appliance.server.listener import listen_tcp, listen_unix
+from appliance.server.settings import ServerSettings
+from appliance.trust.names import NamePattern
+from appliance.trust.paths import PartnerTrust, TrustSettings, load_pins
+from appliance.trust.revocation import CrlDirectories
+from appliance.trust.tls import TlsIdentity, TlsPeers, client_context, server_context
+from appliance.trust.watch import WatchedDirectory
+
+_CRL_WARNING: Final = 86400.0
+_SWEEP_EVERY: Final = 5.0
+_HTTPS: Final = 443
+
+
+def open_fronts(config: Config) -> list[socket.socket]:
+    """Listen wherever the gateway does, in the order of the file.
+
+    Raises:
+        ConfigurationError: an address is taken.
+    """
+    sockets: list[socket.socket] = []
+    for table in config.gateway.outbound:
+        try:
+            sockets.append(_listen(config, table.listen))
+        except OSError as exc:
+            raise ConfigurationError(
+                str(config.home.config_file),
+                f"outbound `{table.name}`: listen",
+                f"a free address, {table.listen}: {exc.strerror or exc}",
+            ) from exc
+    return sockets
+
+
+def _listen(config: Config, where: str) -> socket.socket:
+    if where.startswith(UNIX):
+        return listen_unix(config.home.root / where.removeprefix(UNIX))
+    address = read_address(where)
+    if address is None:
+        raise OSError(f"no address: {where}")
+    return listen_tcp(*address)
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What one listener serves with."""
+
+    application: InlineApplication
+    tls: ssl.SSLContext | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Everything that a reload replaces."""
+
+    names: tuple[tuple[str, str], ...]
+    fronts: tuple[Front, ...]
+    pools: tuple[PartnerPool, ...]
+    watched: tuple[WatchedDirectory, ...]
+
+
+class Gateway:
+    """The gateway of one worker.
+
+    Attributes:
+        servers: one a listener.
+    """
+
+    def __init__(self, ground: Ground, core: Core, sockets: Sequence[socket.socket]) -> None:
+        """Make the servers.
+
+        Raises:
+            ConfigurationError: a file that a table names cannot be used.
+        """
+        self._ground: Final = ground
+        self._core: Final = core
+        self._directories: Final = CrlDirectories()
+        self._room: Final = SpoolRoom(ground.config.home.run)
+        self._current = self.load(ground.config)
+        tables = ground.config.gateway.outbound
+        self.servers: Final = [
+            FrontServer(
+                table.name,
+                front.application,
+                listener,
+                Admission(_settings(ground.config, table)),
+                front.tls,
+            )
+            for table, front, listener in zip(tables, self._current.fronts, sockets, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return f"Gateway({self.servers})"
+
+    def load(self, config: Config) -> Generation:
+        """Read all files that the tables name; may run in a thread, beside the messages in line.
+
+        Raises:
+            ConfigurationError: one cannot be used, or the listeners are others than at the start.
+        """
+        names = tuple((table.name, table.listen) for table in config.gateway.outbound)
+        started = tuple(
+            (table.name, table.listen) for table in self._ground.config.gateway.outbound
+        )
+        if names != started:
+            raise ConfigurationError(
+                str(config.home.config_file),
+                "outbound",
+                "the listeners of the start; others take a restart",
+            )
+        trusts = {partner.name: self._trust(partner) for partner in config.gateway.partners}
+        pools = {
+            partner.name: _make_pool(partner, trusts[partner.name], self._ground.clock)
+            for partner in config.gateway.partners
+            if partner.endpoints
+        }
+        means = Means(
+            secure=self._core.secure,
+            answered=AnsweredOperation(self._ground.trace, self._ground.clock),
+            room=self._room,
+            pools=pools,
+        )
+        keys = build_callers(config)
+        return Generation(
+            names,
+            tuple(_make_front(table, means, keys) for table in config.gateway.outbound),
+            tuple(pools.values()),
+            tuple(WatchedDirectory(trust.crls, _CRL_WARNING) for trust in trusts.values()),
+        )
+
+    def commit(self, generation: Generation) -> None:
+        """Serve with another generation from now on."""
+        before = self._current
+        for server, front, old in zip(self.servers, generation.fronts, before.fronts, strict=True):
+            server.tls = front.tls
+            old.application.handler = front.application.handler
+            old.application.callers = front.application.callers
+        self._current = Generation(
+            generation.names, before.fronts, generation.pools, generation.watched
+        )
+        for pool in before.pools:
+            pool.close()
+
+    def watched(self) -> Iterator[WatchedDirectory]:
+        """Return the CRL directories of the partners."""
+        return iter(self._current.watched)
+
+    async def sweep(self) -> None:
+        """Close connections that nobody uses any more, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            for pool in self._current.pools:
+                pool.close_idle(older_than=pool.settings.idle)
+
+    def _trust(self, partner: PartnerTable) -> PartnerTrust:
+        settings = TrustSettings(
+            roots=partner.roots,
+            crl_directory=partner.crl_directory,
+            allow_sha1=False,
+            crl_grace=partner.crl_grace,
+        )
+        return PartnerTrust(settings, self._directories)
+
+
+def _make_front(table: OutboundTable, means: Means, keys: CallerDirectory) -> Front:
+    routes = [OutboundRoute(route) for route in table.route]
+    limits = MessageLimits(table.body_limit, table.signed_limit)
+    networks = {ip_network(text): name for text, name in table.callers_by_address.items()}
+    tls = None
+    if table.certificates is not None and table.private_key is not None:
+        identity = TlsIdentity(table.certificates, table.private_key)
+        tls = server_context(identity, table.client_roots)
+    handler = Outbound(routes, means, limits)
+    return Front(InlineApplication(handler, LocalCallers(keys, networks)), tls)
+
+
+def _make_pool(partner: PartnerTable, trust: PartnerTrust, clock: Clock) -> PartnerPool:
+    identity = None
+    if partner.client_certificates is not None and partner.client_key is not None:
+        identity = TlsIdentity(partner.client_certificates, partner.client_key)
+    peers = TlsPeers(trust, load_pins(partner.certificates), _names(partner))
+    settings = PoolSettings(
+        connections=partner.connections,
+        waiting=partner.waiting,
+        wait=partner.wait,
+        connect=partner.connect,
+        answer=partner.answer,
+        idle=partner.idle,
+        avoid=partner.avoid,
+    )
+    endpoints = [_read_endpoint(text, partner.server_name) for text in partner.endpoints]
+    context = client_context(identity, partner.roots)
+    return PartnerPool(partner.name, endpoints, settings, (context, peers), clock.now)
+
+
+def _names(partner: PartnerTable) -> list[NamePattern]:
+    return [NamePattern.read(text) for text in partner.names]
+
+
+def _read_endpoint(text: str, server_name: str | None) -> Endpoint:
+    """Read an address that the checks have taken."""
+    url = urlsplit(text)
+    host = url.hostname or ""
+    return Endpoint(host, url.port or _HTTPS, url.netloc, url.path, server_name or host)
+
+
+def _settings(config: Config, table: OutboundTable) -> ServerSettings:
+    api = config.api
+    return ServerSettings(
+        body_limit=table.body_limit,
+        header_limit=api.header_limit,
+        header_fields=api.header_fields,
+        head_timeout=api.head_timeout,
+        keep_alive=api.keep_alive,
+        connections=table.connections,
+        connections_per_peer=table.connections_per_peer,
+        drain_timeout=api.drain_timeout,
+    )

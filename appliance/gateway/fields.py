@@ -1,0 +1,64 @@
+"""Header fields on their way through: what belongs to one connection stays there, what is ours is taken out."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from appliance.gateway.connection import Fields
+
+REQUEST_ID: Final = b"x-request-id"
+
+_OF_CONNECTION: Final = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate"),
+        *(b"proxy-authorization", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+        *(b"content-length", b"host", b"expect"),
+    }
+)
+"""Of one connection (RFC 9110 7.6.1), or written anew for the next one."""
+
+
+def plain_name(name: bytes) -> bytes:
+    """Return a field's name as back ends compare it, which often take `_` for `-`."""
+    return name.lower().replace(b"_", b"-")
+
+
+def pass_fields(
+    fields: Fields, without: frozenset[bytes] = frozenset()
+) -> list[tuple[bytes, bytes]]:
+    """Return the fields that go on; `without` lists plain names."""
+    left = _OF_CONNECTION | _listed(fields)
+    return [
+        (name, value)
+        for name, value in fields
+        if name not in left and not (without and plain_name(name) in without)
+    ]
+
+
+def first(fields: Fields, name: bytes) -> bytes | None:
+    """Return the first field of a name."""
+    return next((value for each, value in fields if each == name), None)
+
+
+def every(fields: Fields, name: bytes) -> list[bytes]:
+    """Return the members of a field that is a list, in order."""
+    return [
+        member.strip()
+        for each, value in fields
+        if each == name
+        for member in value.split(b",")
+        if member.strip()
+    ]
+
+
+def write_head(first_line: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write the head of a message; no value holds a line break, because the parser lets none in."""
+    parts = [first_line, b"\r\n"]
+    for name, value in fields:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _listed(fields: Fields) -> frozenset[bytes]:
+    """What Connection names besides."""
+    return frozenset(member.lower() for member in every(fields, b"connection"))

@@ -1,0 +1,303 @@
+"""Outbound: a plain message of an application of ours becomes one with a vector at the partner.
+
+Read `Outbound.handle` from top to bottom: route, message, person, vector, partner, answer. Promises that a message leaves only with a
+vector whose trace is durable, that what is said of the person locally never leaves, and that every refusal reaches the application
+as a fault.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import unquote_to_bytes
+
+from appliance.errors import (
+    ApplianceError,
+    InternalError,
+    MalformedRequest,
+    Reason,
+    ResourceUnknown,
+    internal_error,
+)
+from appliance.gateway.bodies import Intake, is_gzip
+from appliance.gateway.checks import read_operation
+from appliance.gateway.connection import Fields
+from appliance.gateway.description import describe, is_description
+from appliance.gateway.exchange import InlineRequest, Reply
+from appliance.gateway.fields import REQUEST_ID, every, first, pass_fields, plain_name
+from appliance.gateway.forward import Outgoing, exchange
+from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
+from appliance.gateway.pool import PartnerPool
+from appliance.gateway.refusals import guess_version, write_refusal
+from appliance.gateway.spool import SpoolRoom
+from appliance.gateway.tables import OutboundRouteTable
+from appliance.log import Log
+from appliance.metrics import GATEWAY_MESSAGES
+from appliance.native import SoapMessage
+from appliance.operations.entries import VectorExchange
+from appliance.operations.secure import Existing, SecuredSoap
+from appliance.soap.fault import Version
+from appliance.vectors.model import IssuedVector, RequestContext, VectorRequest
+
+_LOG: Final = Log("gateway")
+_SUCCESS: Final = range(200, 300)
+
+
+class Securing(Protocol):
+    """What is needed of `operations.secure`."""
+
+    def signs_body(self, convention: str) -> bool:
+        """Tell whether messages of a convention must be held whole."""
+
+    async def secure(
+        self,
+        message: SoapMessage,
+        request: VectorRequest,
+        context: RequestContext,
+        existing: Existing,
+    ) -> SecuredSoap:
+        """Put a vector into a message, its trace durable."""
+
+
+class Noting(Protocol):
+    """What is needed of `operations.answered`."""
+
+    def note(
+        self, exchange: VectorExchange, context: RequestContext, outcome: int | Reason
+    ) -> None:
+        """Trace what came back on a vector's message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every route of a listener works with."""
+
+    secure: Securing
+    answered: Noting
+    room: SpoolRoom
+    pools: Mapping[str, PartnerPool]
+
+
+class OutboundRoute:
+    """One way out."""
+
+    def __init__(self, table: OutboundRouteTable) -> None:
+        self.table: Final = table
+        self.operation: Final = table.operation and read_operation(table.operation)
+        self.target: Final = (table.target or table.path).encode("ascii")
+        self.label: Final = f"{table.path} {table.convention}"
+        local = (table.subject_header if table.subject == "header" else None, table.roles_header)
+        self.local_fields: Final = frozenset(
+            plain_name(name.encode("ascii")) for name in local if name is not None
+        ) | {REQUEST_ID}
+
+    def __repr__(self) -> str:
+        return f"OutboundRoute({self.label} → {self.table.partner})"
+
+    def takes(self, action: str | None, operation: tuple[str, str] | None) -> bool:
+        """Tell whether a message on its path is its."""
+        wanted = self.table.soap_action
+        return (wanted is None or wanted == action) and (
+            self.operation is None or self.operation == operation
+        )
+
+    def read_request(self, fields: Fields, soap: SoapMessage) -> VectorRequest:
+        """Say for whom the vector is, by what the route trusts.
+
+        Raises:
+            MalformedRequest: nobody is named where somebody should be.
+        """
+        table = self.table
+        roles = table.roles
+        if table.roles_header is not None:
+            named = every(fields, table.roles_header.lower().encode("ascii"))
+            roles = (*roles, *(_text(table.roles_header, each) for each in named))
+        return VectorRequest(
+            convention=table.convention,
+            subject=self._read_subject(fields, soap),
+            pagms=table.pagms,
+            roles=tuple(dict.fromkeys(roles)),
+        )
+
+    def _read_subject(self, fields: Fields, soap: SoapMessage) -> str | None:
+        table = self.table
+        if table.subject == "header":
+            values = [v for n, v in fields if n == table.subject_header.lower().encode("ascii")]
+            if len(values) != 1:
+                raise MalformedRequest(
+                    Reason.USERNAME_MISSING,
+                    f"the field {table.subject_header} must name the user, once",
+                )
+            return _text(table.subject_header, values[0])
+        if table.subject == "username-token":
+            if not soap.username:
+                raise MalformedRequest(
+                    Reason.USERNAME_MISSING, "the message has no wsse:UsernameToken with a Username"
+                )
+            return soap.username
+        return None
+
+
+class Outbound:
+    """A listener's way out; immutable, replaced whole on reload."""
+
+    def __init__(
+        self, routes: Sequence[OutboundRoute], means: Means, limits: MessageLimits
+    ) -> None:
+        self._limits: Final = limits
+        self._means: Final = means
+        self._routes: Final = tuple(routes)
+
+    def __repr__(self) -> str:
+        return f"Outbound({list(self._routes)})"
+
+    async def handle(self, request: InlineRequest, reply: Reply) -> None:
+        """Answer one request, whatever comes."""
+        passage = _Passage(request, reply, self._means, self._limits)
+        try:
+            routes = self._find(request)
+            if request.method == "GET":
+                await describe(
+                    request, reply, routes[0].table.path, routes[0].target, self._pool(routes[0])
+                )
+                return
+            await passage.go(routes)
+        except ApplianceError as error:
+            await passage.refuse(error)
+        except Exception as exc:  # noqa: BLE001 - where every failure becomes an answer
+            await passage.refuse(internal_error(exc))
+
+    def _find(self, request: InlineRequest) -> list[OutboundRoute]:
+        """Return the routes of a path.
+
+        Raises:
+            ResourceUnknown: there is none, or not for this method.
+        """
+        routes = [route for route in self._routes if route.table.path == request.path]
+        if not routes:
+            raise ResourceUnknown(Reason.NOT_FOUND, "no route has this path")
+        if request.method == "POST" and not request.query:
+            return routes
+        if request.method == "GET" and is_description(request.query):
+            return routes
+        raise ResourceUnknown(
+            Reason.METHOD_NOT_ALLOWED,
+            "a SOAP message is POSTed without query; GET takes ?wsdl and ?xsd",
+        )
+
+    def _pool(self, route: OutboundRoute) -> PartnerPool:
+        return self._means.pools[route.table.partner]
+
+
+class _Passage:
+    """One message on its way out, and how far it has come."""
+
+    def __init__(
+        self, request: InlineRequest, reply: Reply, means: Means, limits: MessageLimits
+    ) -> None:
+        self._limits: Final = limits
+        self._request: Final = request
+        self._reply: Final = reply
+        self._means: Final = means
+        self._content_type: Final = first(request.fields, b"content-type") or b""
+        self._version: Version = guess_version(self._content_type)
+        self._label = ""
+        self._sent: VectorExchange | None = None
+
+    async def go(self, routes: Sequence[OutboundRoute]) -> None:
+        request, means = self._request, self._means
+        coding = first(request.fields, b"content-encoding")
+        intake = Intake(request.inflow, coding, self._limits.body)
+        message = await read_message(intake, self._content_type, self._limits)
+        self._version = "1.2" if message.version == "1.2" else "1.1"
+        route = self._choose(routes, message)
+        self._label = route.label
+        if means.secure.signs_body(route.table.convention):
+            message = await message.held(means.room, self._limits)
+        asked = route.read_request(request.fields, message.soap)
+        secured = await means.secure.secure(
+            message.soap, asked, request.context, route.table.existing
+        )
+        self._sent = _exchange_of(secured.issued, route.table.partner)
+        fields = pass_fields(request.fields, route.local_fields | _shown_key(request))
+        fields.append((REQUEST_ID, request.context.request_id.encode("ascii")))
+        outgoing = Outgoing(
+            b"POST",
+            route.target,
+            fields,
+            message.begin(secured.message.octets),
+            None if message.is_whole else message.rest(),
+            is_gzip=is_gzip(coding),
+        )
+        status = await exchange(means.pools[route.table.partner], outgoing, self._reply)
+        GATEWAY_MESSAGES.labels("outbound", self._label, "answered").inc()
+        if status not in _SUCCESS:
+            means.answered.note(self._sent, request.context, status)
+
+    def _choose(self, routes: Sequence[OutboundRoute], message: InlineMessage) -> OutboundRoute:
+        action = read_action(self._request.fields)
+        fitting = [route for route in routes if route.takes(action, message.operation)]
+        if not fitting:
+            raise ResourceUnknown(
+                Reason.NOT_FOUND, "no route of this path has this SOAPAction and operation"
+            )
+        return max(
+            fitting,
+            key=lambda route: (
+                route.operation is not None,
+                route.table.soap_action is not None,
+            ),
+        )
+
+    async def refuse(self, error: ApplianceError) -> None:
+        """Tell the application, log and trace; cut off an answer that has begun."""
+        context = self._request.context
+        GATEWAY_MESSAGES.labels("outbound", self._label, error.reason.value).inc()
+        _LOG.warning(
+            "message-refused",
+            exc=error.__cause__ if isinstance(error, InternalError) else None,
+            direction="outbound",
+            request_id=context.request_id,
+            peer=context.peer,
+            reason=error.reason.value,
+            detail=error.detail,
+        )
+        if self._sent is not None:
+            self._means.answered.note(self._sent, context, error.reason)
+        if self._reply.has_begun:
+            self._reply.abort()
+            return
+        status, fields, body = write_refusal(error, self._version, context.request_id)
+        await self._reply.whole(status, fields, body)
+
+
+def read_action(fields: Fields) -> str | None:
+    """Read SOAPAction, or the `action` of a SOAP 1.2 Content-Type, without its quotes."""
+    action = first(fields, b"soapaction")
+    if action is None:
+        content_type = first(fields, b"content-type") or b""
+        for parameter in content_type.split(b";")[1:]:
+            name, _, value = parameter.strip().partition(b"=")
+            if name.lower() == b"action":
+                action = value
+    return None if action is None else action.strip().strip(b'"').decode("latin-1")
+
+
+def _exchange_of(issued: IssuedVector, partner: str) -> VectorExchange:
+    unsigned = issued.vector.unsigned
+    stated = unsigned.request
+    return VectorExchange(stated.convention, stated.issuer, unsigned.assertion_id, partner)
+
+
+def _shown_key(request: InlineRequest) -> frozenset[bytes]:
+    """A key that was shown to us is no affair of the partner's."""
+    return frozenset({b"authorization"}) if request.context.caller.kind == "key" else frozenset()
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return unquote_to_bytes(value).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise MalformedRequest(
+            Reason.MALFORMED_HTTP,
+            f"the field {name} is not UTF-8; what is not ASCII may be percent-encoded",
+        ) from exc

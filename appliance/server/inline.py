@@ -1,0 +1,188 @@
+"""A gateway's listener as a bare ASGI application: who calls, then the message as a stream, then the answer as it comes.
+
+Knows HTTP; decides nothing about messages. Everything a caller is told is a SOAP fault, but for what the protocol refuses before
+there is a request.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final, Protocol, cast
+
+from cryptography import x509
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+
+from appliance.errors import (
+    ApplianceError,
+    CallerGone,
+    Pushback,
+    Reason,
+    UnknownCaller,
+    internal_error,
+)
+from appliance.gateway.exchange import InlineHandler, InlineRequest
+from appliance.gateway.refusals import guess_version, write_refusal
+from appliance.server.admission import Arrival
+from appliance.server.callers import CallerDirectory, Peer
+from appliance.server.refusals import note_refusals
+from appliance.server.request_id import FIELD, choose_request_id
+from appliance.vectors.model import Caller, RequestContext
+
+_BEARER: Final = b"bearer "
+
+
+class Recognising(Protocol):
+    """Who tells callers apart."""
+
+    def recognise(self, peer: Peer, authorization: bytes | None) -> tuple[Caller, bytes | None]:
+        """Say who calls, and with which TLS certificate."""
+
+
+class LocalCallers:
+    """Applications of ours: a key, a TLS certificate, a unix peer, or an address where the configuration names one."""
+
+    def __init__(
+        self,
+        keys: CallerDirectory,
+        by_address: Mapping[IPv4Network | IPv6Network, str],
+    ) -> None:
+        self._keys: Final = keys
+        self._by_address: Final = dict(by_address)
+
+    def recognise(self, peer: Peer, authorization: bytes | None) -> tuple[Caller, bytes | None]:
+        """Say who calls; a Bearer key that is shown is judged, other schemes are the partner's affair.
+
+        Raises:
+            UnknownCaller: nothing here shows who it is.
+        """
+        certificate = None if peer.tls is None else peer.tls.getpeercert(binary_form=True)
+        if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
+            return self._keys.recognise(peer, authorization), certificate
+        if certificate is not None:
+            name = x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+            return Caller(name, "certificate"), certificate
+        if peer.uid is not None:
+            return Caller(peer.address, "unix"), None
+        address = ip_address(peer.address)
+        for network, name in self._by_address.items():
+            if address in network:
+                return Caller(name, "address"), None
+        raise UnknownCaller(
+            Reason.UNKNOWN_CALLER,
+            "show a configured key as `Authorization: Bearer KEY`, a client certificate, or call over the unix socket",
+        )
+
+
+class InlineApplication:
+    """The ASGI application of one gateway listener.
+
+    Attributes:
+        handler: where messages go; a reload puts another one here.
+        callers: who may call; likewise.
+    """
+
+    def __init__(self, handler: InlineHandler, callers: Recognising) -> None:
+        self.handler = handler
+        self.callers = callers
+
+    def __repr__(self) -> str:
+        return f"InlineApplication({self.handler!r})"
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Answer one request."""
+        scope = cast("HTTPScope", scope)  # lifespan is off and upgrades are never taken
+        arrival = cast("Arrival", scope["extensions"]["appliance"]["arrival"])
+        request_id = choose_request_id(arrival.fields.get(FIELD))
+        reply = _Reply(send, arrival)
+        try:
+            peer = arrival.peer
+            caller, certificate = self.callers.recognise(peer, arrival.fields.get(b"authorization"))
+            context = RequestContext(request_id, caller, peer.address, certificate)
+            host = arrival.fields[b"host"]
+            request = InlineRequest(
+                method=scope["method"],
+                path=scope["raw_path"].decode("latin-1"),
+                query=scope["query_string"],
+                fields=list(scope["headers"]),
+                context=context,
+                inflow=_Inflow(receive),
+                origin=b"%b://%b" % (b"http" if peer.tls is None else b"https", host),
+            )
+            await self.handler.handle(request, reply)
+        except (ApplianceError, asyncio.CancelledError) as exc:
+            await self._refuse(exc, arrival, reply)
+
+    async def _refuse(self, exc: BaseException, arrival: Arrival, reply: "_Reply") -> None:
+        """Answer what was refused before it reached the gateway, or cut off by the end of the drain."""
+        if isinstance(exc, asyncio.CancelledError):
+            exc = Pushback(Reason.DRAINING, "this instance stopped before it had an answer")
+        error = exc if isinstance(exc, ApplianceError) else internal_error(exc)
+        request_id = choose_request_id(arrival.fields.get(FIELD))
+        note_refusals([error], request_id, arrival.peer.address)
+        if reply.has_begun:
+            reply.abort()
+            return
+        version = guess_version(arrival.fields.get(b"content-type", b""))
+        status, fields, body = write_refusal(error, version, request_id)
+        await reply.whole(status, fields, body)
+
+
+class _Inflow:
+    def __init__(self, receive: ASGIReceiveCallable) -> None:
+        self._receive: Final = receive
+
+    async def read(self) -> tuple[bytes, bool]:
+        """Wait for the next piece.
+
+        Raises:
+            CallerGone: the peer hung up.
+            ApplianceError: the protocol refuses the rest.
+        """
+        event = await self._receive()
+        if event["type"] != "http.request":
+            raise CallerGone(
+                Reason.CALLER_GONE, "the caller hung up before its message was complete"
+            )
+        return event["body"], event["more_body"]
+
+
+class _Reply:
+    def __init__(self, send: ASGISendCallable, arrival: Arrival) -> None:
+        self._send: Final = send
+        self._arrival: Final = arrival
+        self.has_begun = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the caller has hung up."""
+        return self._arrival.is_gone()
+
+    async def whole(self, status: int, fields: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer at once."""
+        await self._start(status, [*fields, (b"content-length", b"%d" % len(body))])
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def begin(
+        self, status: int, fields: Iterable[tuple[bytes, bytes]], length: int | None
+    ) -> None:
+        """Begin an answer."""
+        stated = [] if length is None else [(b"content-length", b"%d" % length)]
+        await self._start(status, [*fields, *stated])
+
+    async def piece(self, octets: bytes) -> None:
+        """Go on with it."""
+        await self._send({"type": "http.response.body", "body": octets, "more_body": True})
+
+    async def end(self) -> None:
+        """End it."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._arrival.abort()
+
+    async def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        self.has_begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})

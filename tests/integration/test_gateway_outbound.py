@@ -1,0 +1,384 @@
+"""Outbound: a plain application, a real service on SoftHSM, and a partner that asks for our certificate."""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.gateway_homes import Application, envelope, events, make_home, without_header
+from tests.messages import WSSE
+from tests.service import RunningService, serve, wait_until
+from tests.tls_peers import (
+    Answering,
+    Organisation,
+    Partner,
+    Received,
+    free_port,
+    running_partner,
+    write_answer,
+)
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+ANSWER = b"<answer>\r\n as it came </answer>"
+TABLES = """
+[[partner]]
+name = "fournisseur"
+roots = ["{partner.root}"]
+crl_directory = "{partner.crls}"
+endpoints = ["https://localhost:{port}/base"]
+client_certificates = "{client[0]}"
+client_key = "{client[1]}"
+names = ["CN=front,C=FR"]
+answer = "2s"
+connect = "2s"
+avoid = "0s"
+
+[[outbound]]
+name = "applications"
+listen = "127.0.0.1:{listen}"
+callers_by_address = {{ "127.0.0.1/32" = "portail" }}
+
+[[outbound.route]]
+path = "/droits"
+target = "/services/droits"
+convention = "demo-client"
+partner = "fournisseur"
+subject = "header"
+subject_header = "X-Agent"
+roles_header = "X-Roles"
+
+[[outbound.route]]
+path = "/batch"
+convention = "demo-client"
+partner = "fournisseur"
+pagms = ["PAGM_GESTION"]
+
+[[outbound.route]]
+path = "/token"
+convention = "demo-client"
+partner = "fournisseur"
+subject = "username-token"
+existing = "replace"
+pagms = ["PAGM_GESTION"]
+
+[[outbound.route]]
+path = "/choice"
+soap_action = "urn:read"
+convention = "demo-client"
+partner = "fournisseur"
+pagms = ["PAGM_CONSULTATION"]
+
+[[outbound.route]]
+path = "/choice"
+operation = "{{urn:o}}droits"
+convention = "demo-client"
+partner = "fournisseur"
+pagms = ["PAGM_GESTION"]
+"""
+
+
+@dataclass
+class Exchange:
+    """Both organisations."""
+
+    application: Application
+    partner: Partner
+    organisation: Organisation
+    service: RunningService
+
+    def last(self) -> Received:
+        """What the partner received last."""
+        return self.partner.received[-1]
+
+    def vector(self) -> dict:
+        """The vector in it, as our own verifier sees it."""
+        verdict = self.service.verify(self.last().body).json
+        assert verdict["verdict"] == "accepted", verdict
+        return verdict["vector"]
+
+
+@pytest.fixture(scope="module")
+def exchange(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    """An appliance between an application and its partner."""
+    directory = tmp_path_factory.mktemp("outbound")
+    ours, theirs = Organisation(directory / "ours", "ours"), Organisation(directory / "b", "theirs")
+    client, listen = ours.certify("client"), free_port()
+    with running_partner(
+        lambda _: write_answer(ANSWER), theirs.certify("front"), ours.root
+    ) as partner:
+        tables = TABLES.format(partner=theirs, port=partner.port, client=client, listen=listen)
+        home = make_home(demo_home, directory, tables)
+        conventions = home / "conventions" / "demo-client.toml"
+        text = conventions.read_text()
+        conventions.write_text(
+            text + '\n[roles]\nagent = ["PAGM_CONSULTATION"]\nchef = ["PAGM_GESTION"]\n'
+        )
+        with serve(home) as service:
+            fields = {"X-Agent": "agent-0042", "X-Roles": "agent"}
+            application = Application(service, listen, fields=fields)
+            yield Exchange(application, partner, theirs, service)
+
+
+@pytest.fixture
+def answering(exchange: Exchange) -> Iterator["Scripted"]:
+    """The partner answers as the test says, for as long as the test."""
+    before = exchange.partner.answer
+    yield Scripted(exchange.partner)
+    exchange.partner.answer = before
+
+
+@dataclass
+class Scripted:
+    """How the partner answers."""
+
+    partner: Partner
+
+    def with_(self, answer: Answering) -> None:
+        """Answer so from now on."""
+        self.partner.answer = answer
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_a_message_reaches_the_partner_with_its_vector(exchange: Exchange, version: str) -> None:
+    """Every octet outside the Header is as it was sent; so is the answer."""
+    message = envelope(version)
+    answer = exchange.application.post(message, SOAPAction='"urn:x"')
+    assert (answer.status, answer.body) == (200, ANSWER)
+    received = exchange.last()
+    assert received.line == "POST /base/services/droits HTTP/1.1"
+    assert without_header(received.body) == message
+    assert received.field("SOAPAction") == '"urn:x"'
+    assert received.field("Host") == f"localhost:{exchange.partner.port}"
+    vector = exchange.vector()
+    assert (vector["subject"], vector["pagms"]) == ("agent-0042", ["PAGM_CONSULTATION"])
+
+
+def test_what_is_said_of_the_person_stays_here(exchange: Exchange) -> None:
+    """The fields of the local portal do not leave, however they are written; the request id does."""
+    exchange.application.post(envelope(), x_agent=None, X_REQUEST_ID="request-77")
+    received = exchange.last()
+    names = {name.lower().replace("_", "-") for name, _ in received.fields}
+    assert not names & {"x-agent", "x-roles", "authorization"}
+    assert received.field("X-Request-Id") == "request-77"
+    [created] = [
+        e for e in events(exchange.service.home, "created") if e.request_id == "request-77"
+    ]
+    assert (created.caller, created.subject) == ("portail", "agent-0042")
+
+
+def test_connections_to_the_partner_are_kept_and_encrypted(exchange: Exchange) -> None:
+    """Messages one after the other share a connection; none is in clear."""
+    exchange.application.post(envelope())
+    before = exchange.partner.connections
+    for _ in range(5):
+        assert exchange.application.post(envelope()).status == 200
+    assert exchange.partner.connections == before
+    assert set(exchange.partner.versions) == {"TLSv1.3"}
+
+
+def test_an_application_without_user(exchange: Exchange) -> None:
+    """A route may name the profiles itself; the vector then speaks for the application."""
+    assert exchange.application.post(envelope(), "/batch").status == 200
+    assert exchange.vector()["pagms"] == ["PAGM_GESTION"]
+    assert b">NON_RENSEIGNE<" in exchange.last().body
+
+
+def test_the_user_of_a_username_token(exchange: Exchange) -> None:
+    """The token names the user, and does not leave."""
+    token = (
+        f"<s:Header><w:Security xmlns:w='{WSSE}'><w:UsernameToken><w:Username> agent-7 </w:Username>"
+        "<w:Password>secret</w:Password></w:UsernameToken></w:Security></s:Header>"
+    ).encode()
+    assert exchange.application.post(envelope(header=token), "/token").status == 200
+    assert exchange.vector()["subject"] == "agent-7"
+    assert b"secret" not in exchange.last().body
+    refused = exchange.application.post(envelope(), "/token")
+    assert b"username-missing" in refused.body
+
+
+def test_the_operation_decides_before_the_action(exchange: Exchange) -> None:
+    """Of several routes on a path the one that says most takes the message."""
+    exchange.application.post(envelope(), "/choice", SOAPAction="urn:read")
+    assert exchange.vector()["pagms"] == ["PAGM_GESTION"]
+    other = envelope(body=b"<s:Body><o:autre xmlns:o='urn:o'/></s:Body>")
+    exchange.application.post(other, "/choice", SOAPAction="urn:read")
+    assert exchange.vector()["pagms"] == ["PAGM_CONSULTATION"]
+    refused = exchange.application.post(other, "/choice", SOAPAction="urn:write")
+    assert refused.status == 404
+    assert b"SOAPAction" in refused.body
+
+
+def test_gzip_is_taken_off_and_put_on_again(exchange: Exchange) -> None:
+    """Byte for byte is of what was encoded."""
+    message = envelope()
+    answer = exchange.application.post(gzip.compress(message), Content_Encoding="gzip")
+    assert answer.status == 200
+    assert exchange.last().field("Content-Encoding") == "gzip"
+    assert without_header(gzip.decompress(exchange.last().body)) == message
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert exchange.application.post(bomb, Content_Encoding="gzip").status == 413
+    assert b"content-coding" in exchange.application.post(b"x", Content_Encoding="br").body
+
+
+FAULTS = [
+    ({"body": b"<a/>"}, 500, "not-soap"),
+    ({"body": b"{}", "Content_Type": "application/json"}, 500, "not-soap"),
+    ({"body": envelope("1.2")[:-60], "Content_Type": "application/soap+xml"}, 400, "malformed-xml"),
+    ({"X_Roles": "inconnu"}, 500, "role-unknown"),
+    ({"X_Agent": None}, 500, "username-missing"),
+    ({"path": "/nowhere"}, 404, "not-found"),
+    ({"path": "/droits?x=1"}, 405, "method-not-allowed"),
+    (
+        {"body": envelope(header=f"<s:Header><w:Security xmlns:w='{WSSE}'/></s:Header>".encode())},
+        500,
+        "security-header-present",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "reason"), FAULTS, ids=[f[2] + str(n) for n, f in enumerate(FAULTS)]
+)
+def test_a_refusal_is_a_fault_in_the_version_of_the_message(
+    exchange: Exchange, given: dict, status: int, reason: str
+) -> None:
+    """The application reads what to change; nothing reached the partner."""
+    before = len(exchange.partner.received)
+    fields = dict(given)
+    body, path = fields.pop("body", envelope()), fields.pop("path", None)
+    answer = exchange.application.post(body, path, **fields)
+    assert answer.status == status
+    assert reason.encode() in answer.body
+    version = "1.2" if "soap+xml" in fields.get("Content_Type", "") else "1.1"
+    assert (b"soap:Sender" if version == "1.2" else b"soap:Client") in answer.body
+    assert len(exchange.partner.received) == before
+
+
+def test_the_partners_refusal_passes_and_is_traced(exchange: Exchange, answering: Scripted) -> None:
+    """A fault comes back as it is, and stands in our trace with the vector's id."""
+    answering.with_(lambda _: write_answer(b"<fault/>", 500))
+    answer = exchange.application.post(envelope(), X_Request_Id="refused-there")
+    assert (answer.status, answer.body) == (500, b"<fault/>")
+
+    def traced() -> bool:
+        return any(
+            e.request_id == "refused-there" for e in events(exchange.service.home, "answered")
+        )
+
+    wait_until(traced, 10, "the entry")
+    [entry] = [
+        e for e in events(exchange.service.home, "answered") if e.request_id == "refused-there"
+    ]
+    vector = exchange.service.verify(exchange.last().body).json["vector"]
+    assert (entry.issuer, entry.assertion_id) == (vector["issuer"], vector["id"])
+    assert (entry.status, entry.component) == (500, "fournisseur")
+
+
+def test_an_answer_in_chunks_passes_as_it_comes(exchange: Exchange, answering: Scripted) -> None:
+    """The entity is the same whatever its framing; an answer that ends with the connection too."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answering.with_(lambda _: head + b"3\r\nabc\r\n" + b"5\r\ndefgh\r\n0\r\n\r\n")
+    assert exchange.application.post(envelope()).body == b"abcdefgh"
+    long = b"x" * 3_000_000
+    answering.with_(lambda _: write_answer(long))
+    assert exchange.application.post(envelope()).body == long
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (None, b"partner-failed"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"partner-failed",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+            b"partner-failed",
+        ),
+        (b"no http at all\r\n\r\n", b"partner-failed"),
+        (b"", b"partner-timeout"),
+    ],
+)
+def test_a_partner_that_fails_is_named(
+    exchange: Exchange, answering: Scripted, raw: bytes | None, reason: bytes
+) -> None:
+    """What was sent is not sent again; the application hears a Server fault."""
+    before = len(exchange.partner.received)
+    answering.with_(lambda _: raw)
+    answer = exchange.application.post(envelope())
+    assert answer.status == 500
+    assert b"soap:Server" in answer.body
+    assert reason in answer.body
+    assert len(exchange.partner.received) == before + 1
+
+
+def test_half_an_answer_never_looks_whole(exchange: Exchange, answering: Scripted) -> None:
+    """What is cut off there is cut off here."""
+    cut = write_answer(b"x" * 100)[:-50]
+    calls: list[int] = []
+
+    def answer(_: Received) -> bytes | None:
+        calls.append(1)
+        return cut if len(calls) == 1 else None
+
+    answering.with_(answer)
+    head = (
+        b"POST /droits HTTP/1.1\r\nHost: localhost\r\nX-Agent: a\r\nX-Roles: agent\r\n"
+        b"Content-Type: text/xml\r\nContent-Length: %d\r\n\r\n" % len(envelope())
+    )
+    received = exchange.application.raw(head + envelope())
+    assert received == b"" or not received.endswith(b"x" * 100)
+    assert b"x" * 51 not in received
+
+
+def test_a_description_passes_with_our_address(exchange: Exchange, answering: Scripted) -> None:
+    """GET passes `?wsdl` and nothing else."""
+    theirs = f"https://localhost:{exchange.partner.port}/base/services/droits"
+    answering.with_(lambda _: write_answer(f"<address location='{theirs}'/>".encode()))
+    answer = exchange.application.ask("GET", "/droits?wsdl", b"", {})
+    ours = f"http://127.0.0.1:{exchange.application.port}/droits"
+    assert answer.body == f"<address location='{ours}'/>".encode()
+    assert exchange.last().line == "GET /base/services/droits?wsdl HTTP/1.1"
+    assert exchange.application.ask("GET", "/droits", b"", {}).status == 405
+    assert exchange.application.ask("GET", "/droits?x", b"", {}).status == 405
+
+
+SMUGGLED = [
+    b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    b"Content-Length: 5\r\nContent-Length: 6\r\n",
+    b"Transfer-Encoding: chunked, identity\r\n",
+    b"Transfer-Encoding : chunked\r\n",
+    b"Content-Length: +5\r\n",
+    b"Host: other\r\nContent-Length: 5\r\n",
+]
+
+
+@pytest.mark.parametrize("framing", SMUGGLED)
+def test_smuggling_shapes_are_refused(exchange: Exchange, framing: bytes) -> None:
+    """Where two readers could see two requests there is none, and the connection ends."""
+    before = len(exchange.partner.received)
+    head = b"POST /droits HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"
+    answer = exchange.application.raw(head + framing + b"\r\n0\r\n\r\nGET /batch HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert len(exchange.partner.received) == before
+
+
+def test_a_revoked_partner_is_sent_nothing(exchange: Exchange) -> None:
+    """The CRL counts from the next connection on, with the session of an earlier one or without."""
+    certificate = exchange.organisation.directory / "front.pem"
+    exchange.organisation.revoke(certificate)
+    wait_until(lambda: b"partner-distrusted" in _fresh(exchange), 15, "the CRL to be read")
+    before = len(exchange.partner.received)
+    assert b"revoked" in _fresh(exchange)
+    assert len(exchange.partner.received) == before
+
+
+def _fresh(exchange: Exchange) -> bytes:
+    """An answer over a connection that is new: the partner closes each."""
+    exchange.partner.answer = lambda _: write_answer(ANSWER, Connection="close")
+    return exchange.application.post(envelope()).body
