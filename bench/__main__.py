@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 from appliance.errors import ConfigurationError
-from bench import cache, ceiling, demo, faults, lanes, load, native, trace
+from bench import cache, ceiling, demo, faults, lanes, load, native, peers, trace
 from hsm.errors import HsmError
 
 _TOOLS: Final = {
@@ -17,6 +17,7 @@ _TOOLS: Final = {
         native,
         "the XML core beside lxml, python-xmlsec and signxml, on the same documents",
     ),
+    "peers": (peers, "the same vector by signxml, python-xmlsec and OpenSAML"),
     "trace": (trace, "durable trace entries per second, and how long an answer waits for its own"),
     "cache": (cache, "a vector given out again, and one that comes twice: microseconds each"),
     "demo": (demo, "the tour that `make run` gives"),

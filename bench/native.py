@@ -12,26 +12,27 @@ import sys
 import timeit
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import xmlsec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 from lxml import etree  # noqa: TID251 - a peer that is measured
-from signxml.algorithms import CanonicalizationMethod
-from signxml.signer import XMLSigner
 from signxml.verifier import XMLVerifier
 
 from appliance import native
-from bench.documents import ASSERTION_ID, DOCUMENTS, write_assertion
+from bench.documents import DOCUMENTS, write_assertion
+from bench.makers import (
+    RSA_SHA256,
+    SoftwareKey,
+    content,
+    make_by_signxml,
+    make_by_us,
+    make_by_xmlsec,
+    profile_of,
+    spki_of,
+)
 
 _SAMPLE: Final = 0.02  # seconds a sample takes at least
-_RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
-_SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
 _OURS: Final = "ours"
 _AROUND: Final = ", around the key operation"
 
@@ -60,60 +61,15 @@ class Measured:
     ahead: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Signer:
-    """One RSA-2048 key in software, as each library wants it."""
-
-    key: rsa.RSAPrivateKey
-    certificate: x509.Certificate
-
-    @classmethod
-    def generate(cls) -> "_Signer":
-        key = rsa.generate_private_key(65537, 2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-        builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
-        builder = builder.not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        builder = builder.not_valid_after(datetime(2050, 1, 1, tzinfo=UTC))
-        return cls(key, builder.sign(key, hashes.SHA256()))
-
-    @property
-    def spki(self) -> bytes:
-        return self.key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-
-    @property
-    def certificate_pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    def sign(self, digest: bytes) -> bytes:
-        return self.key.sign(digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
-
-    def verify(self, digest: bytes, signature: bytes) -> None:
-        algorithm = Prehashed(hashes.SHA256())
-        self.key.public_key().verify(signature, digest, padding.PKCS1v15(), algorithm)
-
-    def xmlsec_key(self) -> xmlsec.Key:
-        pem = self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        key = xmlsec.Key.from_memory(pem, xmlsec.constants.KeyDataFormatPem)
-        key.load_cert_from_memory(self.certificate_pem, xmlsec.constants.KeyDataFormatPem)
-        return key
-
-
 def measure(rounds: int) -> Iterator[Measured]:
     """Measure everything; results come as soon as their group is complete."""
     for name, write in DOCUMENTS.items():
         octets = write()
         yield from _compare(f"digest {name}", len(octets), _digesters(octets), {}, rounds)
-    signer = _Signer.generate()
-    unsigned = write_assertion()
-    issuers, sign_only = _issuers(unsigned, signer)
-    yield from _compare("issue", len(unsigned), issuers, sign_only, rounds)
-    vector = _issue(signer)
+    signer = SoftwareKey.generate()
+    issuers, sign_only = _issuers(signer)
+    yield from _compare("issue", len(write_assertion()), issuers, sign_only, rounds)
+    vector = make_by_us(signer.certificate, signer.sign)()
     verifiers, verify_only = _verifiers(vector, signer)
     yield from _compare("verify", len(vector), verifiers, verify_only, rounds)
 
@@ -167,58 +123,32 @@ def _digesters(octets: bytes) -> Mapping[str, _Work]:
     }
 
 
-def _issuers(unsigned: bytes, signer: _Signer) -> tuple[Mapping[str, _Work], Mapping[str, _Work]]:
+def _issuers(signer: SoftwareKey) -> tuple[Mapping[str, _Work], Mapping[str, _Work]]:
     """One vector from its content, serialised; and each tool's key operation.
 
     Ours gets the signature ready made, as from a token, and checks it with the public key: that check is our key operation here.
     """
-    content, profile = _content(), _profile(signer)
-    digest = native.prepare(content, profile).digest
-    signature, key, spki = signer.sign(digest), signer.xmlsec_key(), signer.spki
-    xml_signer = XMLSigner(c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0)
-
-    def by_signxml() -> bytes:
-        root = xml_signer.sign(
-            etree.fromstring(unsigned),
-            key=signer.key,
-            cert=[signer.certificate],
-            reference_uri=ASSERTION_ID,
-            id_attribute="ID",
-        )
-        return etree.tostring(root)
-
-    def by_xmlsec() -> bytes:
-        root = etree.fromstring(unsigned)
-        transforms = xmlsec.constants.TransformExclC14N, xmlsec.constants.TransformRsaSha256
-        node = xmlsec.template.create(root, *transforms, ns="ds")
-        root.insert(1, node)
-        reference = xmlsec.template.add_reference(
-            node, xmlsec.constants.TransformSha256, uri="#" + ASSERTION_ID
-        )
-        xmlsec.template.add_transform(reference, xmlsec.constants.TransformEnveloped)
-        xmlsec.template.add_transform(reference, xmlsec.constants.TransformExclC14N)
-        xmlsec.template.add_x509_data(xmlsec.template.ensure_key_info(node))
-        xmlsec.tree.add_ids(root, ["ID"])
-        context = xmlsec.SignatureContext()
-        context.key = key
-        context.sign(node)
-        return etree.tostring(root)
-
+    certificate = signer.certificate
+    digest = native.prepare(content(), profile_of(certificate)).digest
+    signature, spki = signer.sign(digest), spki_of(certificate)
     tools: Mapping[str, _Work] = {
-        _OURS: lambda: native.prepare(content, profile).splice(signature).octets,
-        "signxml": by_signxml,
-        "python-xmlsec": by_xmlsec,
+        _OURS: make_by_us(certificate, lambda _: signature),
+        "signxml": make_by_signxml(certificate, signer.key),
+        "python-xmlsec": make_by_xmlsec(signer),
     }
     return tools, {
-        _OURS: lambda: native.verify_digest(spki, _RSA_SHA256, digest, signature),
+        _OURS: lambda: native.verify_digest(spki, RSA_SHA256, digest, signature),
         "signxml": lambda: signer.sign(digest),
         "python-xmlsec": lambda: signer.sign(digest),
     }
 
 
-def _verifiers(vector: bytes, signer: _Signer) -> tuple[Mapping[str, _Work], Mapping[str, _Work]]:
+def _verifiers(
+    vector: bytes, signer: SoftwareKey
+) -> tuple[Mapping[str, _Work], Mapping[str, _Work]]:
     """Received octets → verified octets, and with ours everything they state; and each tool's key operation."""
-    spki, certificate, pem = signer.spki, signer.certificate, signer.certificate_pem
+    certificate, spki = signer.certificate, spki_of(signer.certificate)
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
     digest = hashlib.sha256(vector).digest()
     signature = signer.sign(digest)
 
@@ -244,42 +174,10 @@ def _verifiers(vector: bytes, signer: _Signer) -> tuple[Mapping[str, _Work], Map
 
     tools = {_OURS: by_us, "signxml": by_signxml, "python-xmlsec": by_xmlsec}
     return tools, {
-        _OURS: lambda: native.verify_digest(spki, _RSA_SHA256, digest, signature),
+        _OURS: lambda: native.verify_digest(spki, RSA_SHA256, digest, signature),
         "signxml": lambda: signer.verify(digest, signature),
         "python-xmlsec": lambda: signer.verify(digest, signature),
     }
-
-
-def _issue(signer: _Signer) -> bytes:
-    prepared = native.prepare(_content(), _profile(signer))
-    return prepared.splice(signer.sign(prepared.digest)).octets
-
-
-def _profile(signer: _Signer) -> native.SignatureProfile:
-    return native.SignatureProfile(
-        signature_algorithm=_RSA_SHA256,
-        digest_algorithm=_SHA256,
-        public_key=signer.spki,
-        certificates=[signer.certificate.public_bytes(serialization.Encoding.DER)],
-    )
-
-
-def _content() -> native.AssertionContent:
-    """What `write_assertion` writes."""
-    return native.AssertionContent(
-        id=ASSERTION_ID,
-        issue_instant="2026-03-01T12:00:00.000Z",
-        issuer="urn:interops:73282932000074:idp:demo:1",
-        name_id="agent-0042",
-        name_id_format="urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified",
-        recipient="urn:interops:sp:73282932000074:demo",
-        audience="http://service.demo.example/droits",
-        not_before="2026-03-01T11:59:50.000Z",
-        not_on_or_after="2026-03-01T13:00:00.000Z",
-        authn_instant="2026-03-01T12:00:00.000Z",
-        authn_context="urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
-        pagms=["PAGM_CONSULTATION", "PAGM_GESTION"],
-    )
 
 
 def _compare(
