@@ -13,8 +13,9 @@ from appliance.conventions.loader import load_conventions
 from appliance.conventions.registry import Registry
 from appliance.errors import ConventionViolation, ResourceUnknown
 from appliance.native import Limits
+from appliance.operations.asking import judge_with_ocsp
 from appliance.operations.checks import Check
-from appliance.operations.judge import Question, judge_with_ocsp
+from appliance.operations.judge import Question
 from appliance.operations.verify import Verdict, verdict_of
 from appliance.server.representations import verdict_answer
 from appliance.vectors.conditions import read_instant

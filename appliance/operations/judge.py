@@ -30,14 +30,11 @@ from appliance.native import (
     locate,
 )
 from appliance.trust.certificates import MOST_CERTIFICATES, UNREADABLE
-from appliance.trust.ocsp import OcspQuestion, OcspWanted
+from appliance.trust.ocsp import OcspQuestion
 from appliance.trust.paths import TrustedSigner
 from appliance.vectors.assertion import read_vector
 from appliance.vectors.characters import shorten
 from appliance.vectors.model import AcceptedVector
-
-MOST_RESPONDERS: Final = 4
-"""Of one vector: the conventions of an issuer may name several."""
 
 _SHA1: Final = frozenset(
     {
@@ -157,26 +154,6 @@ def _read_stated(verified: VerifiedOctets) -> AssertionFields:
 
 def _name_of(certificate: bytes | None) -> x509.Name | None:
     return None if certificate is None else x509.load_der_x509_certificate(certificate).subject
-
-
-def judge_with_ocsp(
-    question: Question, registry: Registry, now: datetime, limits: Limits | None = None
-) -> Judgement:
-    """Do as `judge`, and ask the responders on the way: for the command line, where nobody else waits."""
-    for _ in range(MOST_RESPONDERS):
-        try:
-            return judge(question, registry, now, limits)
-        except OcspWanted as wanted:
-            registry.ocsp.fetch(wanted.question, now)
-    return too_many_responders()
-
-
-def too_many_responders() -> Judgement:
-    """Refuse a vector for which one responder after the other would have to be asked."""
-    return Judgement(
-        None,
-        VectorRefused(Reason.REVOCATION_UNKNOWN, "more OCSP responders than are asked at once"),
-    )
 
 
 def _choose_candidates(question: Question, registry: Registry) -> Candidates:

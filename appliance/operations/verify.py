@@ -1,6 +1,5 @@
 """The route of a received vector: judge it, ask whether it came before, trace the decision, then answer."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,19 +14,13 @@ from appliance.conventions.registry import RegistryCell
 from appliance.errors import Reason, ReplayGuardFull, ReplayGuardUnavailable, VectorRefused
 from appliance.log import Log
 from appliance.native import Limits
+from appliance.operations.asking import judge_asking
 from appliance.operations.checks import NOT_ASKED_REPLAY, Check, checks_of
 from appliance.operations.entries import received_entry
 from appliance.operations.faults import Fault, fault_of
-from appliance.operations.judge import (
-    MOST_RESPONDERS,
-    Judgement,
-    Question,
-    judge,
-    too_many_responders,
-)
+from appliance.operations.judge import Judgement, Question
 from appliance.operations.tracing import TraceWriter, wait_durable
 from appliance.trace.record import Receipt
-from appliance.trust.ocsp import OcspWanted
 from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("verify")
@@ -95,7 +88,7 @@ class VerifyOperation:
         """
         now = self._clock.now()
         question = Question(octets, convention, service, context.tls_certificate)
-        judgement = await self._judge(question, now)
+        judgement = await judge_asking(question, self._registry.current, now, self._limits)
         judgement, is_replayed = await self._check_replay(judgement, now)
         verdict = _state(judgement)
         receipt = None
@@ -109,16 +102,6 @@ class VerifyOperation:
         convention = "" if verdict.accepted is None else verdict.accepted.convention
         _counter(convention, "" if verdict.fault is None else verdict.fault.code).inc()
         return Verdict(verdict.accepted, verdict.fault, verdict.checks, receipt)
-
-    async def _judge(self, question: Question, now: datetime) -> Judgement:
-        """Judge; where a responder must be asked first, ask it in a thread and judge again."""
-        registry = self._registry.current
-        for _ in range(MOST_RESPONDERS):
-            try:
-                return judge(question, registry, now, self._limits)
-            except OcspWanted as wanted:
-                await asyncio.to_thread(registry.ocsp.fetch, wanted.question, now)
-        return too_many_responders()
 
     async def _check_replay(self, judgement: Judgement, now: datetime) -> tuple[Judgement, bool]:
         """Record an accepted vector, the last of all checks; one that came before is refused where the convention says so."""

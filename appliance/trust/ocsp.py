@@ -3,14 +3,17 @@
 Judging never waits for the network: it finds an answer in memory, or raises `OcspWanted`, and whoever judges fetches and judges again.
 The address comes from the convention, never from a certificate. An answer counts only if the CA that issued the certificate signed it,
 or a responder that this CA certified for that; anything else, and silence, is `unknown` and refuses (fail closed), for some seconds.
+
+Promises that a question is under way once, however many vectors wait for its answer, and that a slow responder costs only those who
+wait for it: no thread, a few connections of its own, and one deadline from the first wait to the last octet.
 """
 
-import http.client
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -21,22 +24,25 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from appliance.log import Log
+from appliance.trust.download import DownloadFailed, Limits, download
 
 Status = Literal["good", "revoked", "unknown"]
 
 _LOG: Final = Log("trust")
 _UNUSABLE: Final = (
-    OSError,
+    DownloadFailed,
+    TimeoutError,
     ValueError,
     InvalidSignature,
     TypeError,  # a key of a kind that is not taken
     UnsupportedAlgorithm,
-    http.client.HTTPException,
     x509.ExtensionNotFound,
 )
 _REMEMBERED: Final = 10_000
 _WITHIN: Final = 3.0
 _LARGEST: Final = 64 * 1024
+_CONNECTIONS: Final = 8
+"""To one responder at once; further questions to it wait, within their deadline."""
 _RETRY_AFTER: Final = timedelta(seconds=10)
 _LONGEST: Final = timedelta(hours=1)
 """How long an answer is believed at most; one without a next update says that newer ones are always there."""
@@ -67,10 +73,12 @@ class _Answer:
 
 
 class OcspMemory:
-    """The answers of every responder; bounded. `fetch` may run in a thread, one question at a time each."""
+    """The answers of every responder, and the questions under way; both bounded. One event loop at a time."""
 
     def __init__(self) -> None:
         self._answers: Final[OrderedDict[OcspQuestion, _Answer]] = OrderedDict()
+        self._flights: Final[dict[OcspQuestion, asyncio.Task[None]]] = {}
+        self._responders: Final[WeakValueDictionary[str, asyncio.Semaphore]] = WeakValueDictionary()
 
     def status(self, question: OcspQuestion, now: datetime) -> Status:
         """Return what is known.
@@ -83,10 +91,23 @@ class OcspMemory:
             raise OcspWanted(question)
         return answer.status
 
-    def fetch(self, question: OcspQuestion, now: datetime) -> None:
-        """Ask the responder and remember what it says; takes some seconds at most, and never fails."""
+    async def fetch(self, question: OcspQuestion, now: datetime) -> None:
+        """Ask the responder, or wait with those who have, and remember what it says; within three seconds, and never fails."""
+        flight = self._flights.get(question)
+        if flight is None:
+            flight = asyncio.get_running_loop().create_task(self._fly(question, now))
+            self._flights[question] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(question, None))
+        # Whoever gives up waiting leaves the question to the others.
+        await asyncio.shield(flight)
+
+    async def _fly(self, question: OcspQuestion, now: datetime) -> None:
+        responder = self._responders.get(question.address)
+        if responder is None:
+            responder = self._responders[question.address] = asyncio.Semaphore(_CONNECTIONS)
         try:
-            answer = _read_answer(_ask(question), question, now)
+            async with asyncio.timeout(_WITHIN), responder:
+                answer = _read_answer(await _ask(question), question, now)
         except _UNUSABLE as exc:
             cause = str(exc) or type(exc).__name__
             _LOG.warning("ocsp-unknown", address=question.address, cause=cause)
@@ -96,7 +117,7 @@ class OcspMemory:
             self._answers.popitem(last=False)
 
 
-def _ask(question: OcspQuestion) -> bytes:
+async def _ask(question: OcspQuestion) -> bytes:
     """POST the request (RFC 6960, A.1)."""
     certificate, issuer = map(
         x509.load_der_x509_certificate, (question.certificate, question.issuer)
@@ -104,17 +125,8 @@ def _ask(question: OcspQuestion) -> bytes:
     # SHA-1 names the issuer here and protects nothing; it is what every responder knows (RFC 5019, 2.1.1).
     builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())  # noqa: S303 - see above
     body = builder.build().public_bytes(Encoding.DER)
-    parts = urlsplit(question.address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_WITHIN)
-    try:
-        headers = {"Content-Type": "application/ocsp-request"}
-        connection.request("POST", parts.path or "/", body, headers)
-        response = connection.getresponse()
-        if response.status != http.client.OK:
-            raise ValueError(f"the responder answered {response.status}")
-        return response.read(_LARGEST)
-    finally:
-        connection.close()
+    limits = Limits(_LARGEST, _WITHIN)
+    return await download(question.address, limits, body, "application/ocsp-request")
 
 
 def _read_answer(octets: bytes, question: OcspQuestion, now: datetime) -> _Answer:

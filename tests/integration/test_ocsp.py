@@ -1,6 +1,7 @@
 """OCSP where a convention asks: OpenSSL's responder as the real one, and one of our own for the answers that must not count."""
 
 import asyncio
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from appliance.operations.judge import Question, judge_with_ocsp
+from appliance.operations.asking import judge_with_ocsp
+from appliance.operations.judge import Question
 from appliance.operations.verify import verdict_of
 from tests.issuing import make_room
 from tests.messages import Signing, make_vector
-from tests.partners import CONTEXT, make_partner, make_provider
+from tests.partners import CONTEXT, make_partner, make_provider, make_registry
 from tests.pki import NOW, Holder, Pki, make_crl, make_pki, rsa_key, write_pem
+from tests.publisher import ENDLESS, trickle
 from tests.service import wait_until
 
 
@@ -45,6 +48,10 @@ class Answers:
     octets: bytes | None = None
     code: int = 200
     asked: list[bytes] = field(default_factory=list)
+    may_answer: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     def write(self) -> bytes:
         """Write the response."""
@@ -79,6 +86,7 @@ def responder(answers: Answers) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             answers.asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            answers.may_answer.wait(30)
             body = answers.write()
             self.send_response(answers.code)
             self.send_header("Content-Length", str(len(body)))
@@ -204,6 +212,75 @@ def test_the_service_asks_beside_its_other_requests(pki: Pki, tmp_path: Path) ->
         (tmp_path / "crl" / "2.crl").write_bytes(make_crl(pki.issuing, [pki.leaf]))
         assert asyncio.run(run(address)) == [False, False]
     assert len(answers.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "beginning", [ENDLESS, b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "]
+)
+def test_responder_that_never_ends(
+    pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    """A responder that keeps sending, ever so slowly, is given up at the one deadline, by name, and its connection closed."""
+    monkeypatch.setattr("appliance.trust.ocsp._WITHIN", 0.3)
+    with trickle(beginning) as (address, gone):
+        assert not gone.is_set()
+        assert reason(tmp_path, pki, address) == "revocation-unknown"
+
+
+def test_several_slow_responders_have_one_deadline(
+    pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of an issuer's conventions may name a responder: what is waited for all of them together has its own end."""
+    monkeypatch.setattr("appliance.operations.asking._WITHIN", 0.3)
+    pki.write(tmp_path)
+    with trickle(ENDLESS) as (first, _), trickle(ENDLESS) as (second, _):
+        registry = make_registry(
+            make_provider(tmp_path, id="a", ocsp=first),
+            make_provider(tmp_path, id="b", ocsp=second, audience="urn:other"),
+        )
+        verdict = verdict_of(
+            judge_with_ocsp(Question(make_vector(Signing(pki.leaf))), registry, NOW)
+        )
+        second_port = int(second.rpartition(":")[2].rstrip("/"))
+        socket.create_connection(("127.0.0.1", second_port)).close()  # nobody came this far
+    assert verdict.fault is not None
+    assert verdict.fault.reason.value == "revocation-unknown"
+    failed = next(check for check in verdict.checks if check.outcome == "failed")
+    assert "have not all answered" in (failed.detail or "")
+
+
+def test_slow_responder_holds_up_nobody_else(pki: Pki, tmp_path: Path) -> None:
+    """A hundred vectors wait for a responder: each signer is asked about once, eight at a time; all other work goes on."""
+    pki.write(tmp_path)
+    stranger = make_pki("stranger")
+    stranger.write(tmp_path / "other")
+    answers = Answers(pki, octets=b"rubbish")
+    answers.may_answer.clear()
+    signers = [pki.certify_leaf(f"app-{at}", rsa_key("front")) for at in range(20)]
+
+    async def run(address: str) -> tuple[list[str], int]:
+        asking = make_provider(tmp_path, ocsp=address, replay="off")
+        plain = make_provider(tmp_path / "other", id="plain", issuer="urn:plain", replay="off")
+        async with make_room(tmp_path, {}, asking, plain) as room:
+            waiting = [
+                asyncio.ensure_future(room.verify.verify(message, CONTEXT, None, None))
+                for message in [make_vector(Signing(each)) for each in signers] * 5
+            ]
+            await asyncio.to_thread(wait_until, lambda: len(answers.asked) == 8, 20, "questions")
+            message = make_vector(Signing(stranger.leaf), issuer="urn:plain")
+            for _ in range(3):
+                assert (await room.verify.verify(message, CONTEXT, None, None)).accepted
+            at_once = len(answers.asked)
+            assert not any(each.done() for each in waiting)
+            answers.may_answer.set()
+            verdicts = await asyncio.gather(*waiting)
+            return [each.fault.reason.value for each in verdicts if each.fault], at_once
+
+    with responder(answers) as address:
+        faults, at_once = asyncio.run(run(address))
+    assert faults == ["revocation-unknown"] * 100
+    assert at_once == 8
+    assert len(answers.asked) == len(set(answers.asked)) == len(signers)
 
 
 @pytest.mark.parametrize(("mark", "expected"), [("V", "accepted"), ("R", "certificate-revoked")])
