@@ -18,6 +18,22 @@ from appliance.errors import ConfigurationError
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _OCTETS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _QUANTITY: Final = re.compile(r"(\d{1,15})(ms|s|m|h|d|B|KiB|MiB|GiB)", re.ASCII)
+_PLAIN: Final = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "list": "a list",
+    "object": "a table",
+    "dict": "a table",
+    "datetime": "an instant",
+    "date": "a date",
+    "time": "a time of day",
+}
+"""What msgspec and Python call the kinds of values, in the words of whoever writes the file."""
+
+_INSTANT: Final = "an instant with its time zone, such as 2026-01-01T00:00:00Z"
 _AT_PATH: Final = re.compile(r"(?P<what>.*?) - at `\$\.?(?P<key>.*)`", re.DOTALL)
 
 
@@ -78,14 +94,18 @@ def _read_custom(kind: type, value: object) -> object:
     readers: dict[type, Callable[[str], object]] = {
         Duration: read_duration,
         Size: read_size,
-        Path: Path,
+        Path: _read_path,
     }
-    reader = readers.get(kind)
-    if reader is None:
-        raise NotImplementedError(f"no reader for {kind}")
     if not isinstance(value, str):
-        raise ValueError(f"a string, got {type(value).__name__}")  # noqa: TRY004 - msgspec adds the path to ValueError
-    return reader(value)
+        found = _PLAIN[type(value).__name__]
+        raise ValueError(f"a text in quotes, got {found}")  # noqa: TRY004 - msgspec adds the path to ValueError
+    return readers[kind](value)
+
+
+def _read_path(text: str) -> Path:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("the path of a file or directory")
+    return Path(text)
 
 
 def _say_expected(what: str, kind: type, key: str) -> str:
@@ -93,13 +113,27 @@ def _say_expected(what: str, kind: type, key: str) -> str:
     choice = re.fullmatch(r"Invalid enum value '(.*)'", what, re.DOTALL)
     if choice:
         return f"{_list_choices(kind, key)}, got `{choice[1]}`"
+    if what == "Invalid RFC3339 encoded datetime":
+        return _INSTANT
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
     if unknown:
         return f"no key `{unknown[1]}` here (unknown key; check the spelling)"
     missing = re.fullmatch(r"Object missing required field `(.*)`", what)
     if missing:
         return f"a key `{missing[1]}` (it is missing)"
-    return what.removeprefix("Expected ")
+    return _in_plain_words(what.removeprefix("Expected ")) if what.startswith("Expected ") else what
+
+
+def _in_plain_words(what: str) -> str:
+    """Say "an instant" for `datetime | null`."""
+    if "timezone" in what:
+        return _INSTANT
+
+    def name(found: re.Match[str]) -> str:
+        kinds = [kind for kind in found[1].split(" | ") if kind != "null"]
+        return " or ".join(_PLAIN.get(kind, f"`{kind}`") for kind in kinds)
+
+    return re.sub(r"`([a-z]+(?: \| [a-z]+)*)`", name, what)
 
 
 def _list_choices(kind: type, key: str) -> str:

@@ -1,5 +1,6 @@
 """A client convention from its tables: every key checked, contradictions refused."""
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Final, cast
 from appliance.conventions.algorithms import SIGNATURE_ALGORITHMS
 from appliance.conventions.file_checks import (
     FileChecks,
-    check_shared,
+    check_name_id_format,
     read_environment,
     read_period,
     read_replay,
+    read_shared,
     read_trace,
 )
 from appliance.conventions.model import (
@@ -28,12 +30,12 @@ from appliance.conventions.model import (
     Variant,
 )
 from appliance.conventions.tables import CallerTable, ClientTable
-from appliance.toml import read_toml
 from appliance.vectors.identifiers import WrittenStyle
 
 _WRITTEN_STYLES: Final[Mapping[str, WrittenStyle]] = {"uuid": "uuid", "xs-id": "xs-id"}
 _CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {"2.0": "bearer", "1.1": "sender-vouches"}
 
+_UID: Final = re.compile(r"uid:(0|[1-9][0-9]{0,9})", re.ASCII)
 _LONGEST_DAYS: Final = 31
 
 
@@ -43,13 +45,11 @@ def load_client(file: Path) -> ClientConvention:
     Raises:
         ConfigurationError: of the first key that cannot be used.
     """
-    checks = FileChecks(file)
-    read = read_toml(file, ClientTable)
-    check_shared(checks, read)
-    checks.texts(key=read.key, name_id_format=read.name_id_format)
+    checks, read = read_shared(file, ClientTable)
+    checks.text("key", read.key)
     version = cast("SamlVersion", checks.word("saml_version", read.saml_version, SamlVersion))
+    check_name_id_format(checks, "name_id_format", read.name_id_format, [version])
     _check_lifetime(checks, read)
-    confirmation = read.confirmation or _CONFIRMATIONS[version]
     signature = read.signature
     return ClientConvention(
         id=file.stem,
@@ -59,7 +59,7 @@ def load_client(file: Path) -> ClientConvention:
         levels=read.levels,
         pagms=frozenset(read.pagms),
         attributes=frozenset(read.attributes),
-        id_style=checks.choose("id_style", read.id_style, _WRITTEN_STYLES),
+        id_style=_read_id_style(checks, read),
         name_id_format=read.name_id_format,
         no_user=read.no_user,
         lifetime=checks.days("lifetime", read.lifetime, _LONGEST_DAYS),
@@ -71,7 +71,7 @@ def load_client(file: Path) -> ClientConvention:
         environment=read_environment(checks, read),
         period=read_period(checks, read),
         saml_version=version,
-        confirmation=cast("Confirmation", checks.word("confirmation", confirmation, Confirmation)),
+        confirmation=_read_confirmation(checks, read),
         variant=cast("Variant", checks.word("signature.variant", signature.variant, Variant)),
         key_info=cast("KeyInfo", checks.word("signature.key_info", signature.key_info, KeyInfo)),
         soap_reference=cast(
@@ -88,6 +88,23 @@ def load_client(file: Path) -> ClientConvention:
         replay=_read_replay(checks, read),
         trace=read_trace(checks, read.trace),
     )
+
+
+def _read_id_style(checks: FileChecks, read: ClientTable) -> WrittenStyle:
+    style = checks.choose("id_style", read.id_style, _WRITTEN_STYLES)
+    if style == "uuid" and read.saml_version == "1.1":
+        # SAML 1.1 core 2.3.2: AssertionID is an xs:ID; only the profile of 2.0 has partners who want it bare (DOMAIN 2.2, 2.3).
+        raise checks.refuse("id_style", "`xs-id`: the AssertionID of SAML 1.1 begins with `_`")
+    return style
+
+
+def _read_confirmation(checks: FileChecks, read: ClientTable) -> Confirmation:
+    if read.confirmation is None:
+        return _CONFIRMATIONS[read.saml_version]
+    word = cast("Confirmation", checks.word("confirmation", read.confirmation, Confirmation))
+    if word == "sender-vouches" and read.saml_version == "2.0":
+        raise checks.refuse("confirmation", "`bearer`: only SAML 1.1 has `sender-vouches`")
+    return word
 
 
 def _check_lifetime(checks: FileChecks, read: ClientTable) -> None:
@@ -145,6 +162,14 @@ def _read_rollover(checks: FileChecks, read: ClientTable) -> tuple[KeyChange, ..
             raise checks.refuse(
                 f"rollover[{at}].valid_from", "an instant after that of the step before"
             )
+        if read.valid_until is not None and change.begins >= read.valid_until:
+            raise checks.refuse(
+                f"rollover[{at}].valid_from", "an instant before `valid_until`, or it never signs"
+            )
+        if change.key == (changes[at - 1].key if at else read.key):
+            raise checks.refuse(
+                f"rollover[{at}].key", f"another key than the one before it, `{change.key}`"
+            )
     return changes
 
 
@@ -153,6 +178,9 @@ def _read_caller(checks: FileChecks, read: ClientTable, at: int) -> CallerRule:
     if not (caller.names or caller.networks or caller.certificates):
         raise checks.refuse(key, "at least one of `names`, `networks`, `certificates`")
     checks.list_(f"{key}.names", caller.names)
+    for place, name in enumerate(caller.names):
+        if name.startswith("uid:") and not _UID.fullmatch(name):
+            raise checks.refuse(f"{key}.names[{place}]", f"a number, as in uid:1000; got `{name}`")
     if caller.pagms is not None:
         checks.some(f"{key}.pagms", caller.pagms)
         checks.known(f"{key}.pagms", caller.pagms, read.pagms)

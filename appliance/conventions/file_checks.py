@@ -15,17 +15,22 @@ from appliance.conventions.model import (
 )
 from appliance.conventions.tables import ConventionTable, TraceTable
 from appliance.errors import ConfigurationError
+from appliance.toml import read_toml
+from appliance.trust.download import read_http_address
 from appliance.trust.names import NamePattern
 from appliance.vectors.characters import is_stated
 
 PAGM_ATTRIBUTE: Final = "PAGM"
+_FORMATS_OF_2: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:"
 
 _MODELS: Final = {"A": "A"}
 _YEARS: Final = re.compile(r"([1-6])y", re.ASCII)
+_ONE_LINE: Final = frozenset("\t\r\n")
 _DAY: Final = 86400
 _RETENTION: Final = "1y to 6y, in whole years"
 
 Chosen = TypeVar("Chosen")
+Table = TypeVar("Table", bound=ConventionTable)
 
 
 class FileChecks:
@@ -55,9 +60,9 @@ class FileChecks:
             self.text(key, value)
 
     def text(self, key: str, value: str) -> None:
-        """Check one text."""
-        if not is_stated(value):
-            raise self.refuse(key, "a text without white space at its ends, not empty")
+        """Check one text; it stands in messages, traces and attributes of XML, where a line end would not survive."""
+        if not is_stated(value) or not _ONE_LINE.isdisjoint(value):
+            raise self.refuse(key, "a text on one line, without white space at its ends, not empty")
 
     def list_(self, key: str, values: tuple[str, ...]) -> None:
         """Check a list of texts, each once."""
@@ -88,6 +93,15 @@ class FileChecks:
             if value not in pagms:
                 raise self.refuse(f"{key}[{at}]", f"a PAGM that `pagms` lists; got `{value}`")
 
+    def address(self, key: str, text: str) -> str:
+        """Check the address of a server that is asked."""
+        try:
+            read_http_address(text)
+        except ValueError as exc:
+            expected = f"an address such as http://ocsp.example/path ({exc}; what is signed needs no https)"
+            raise self.refuse(key, f"{expected}; got `{text}`") from exc
+        return text
+
     def names(self, key: str, texts: tuple[str, ...]) -> tuple[NamePattern, ...]:
         """Read patterns of distinguished names."""
         self.list_(key, texts)
@@ -102,8 +116,9 @@ class FileChecks:
         return tuple(patterns)
 
 
-def check_shared(checks: FileChecks, read: ConventionTable) -> None:
-    """Check what both roles have."""
+def read_shared(file: Path, kind: type[Table]) -> tuple[FileChecks, Table]:
+    """Read a file, and check what both roles have."""
+    checks, read = FileChecks(file), read_toml(file, kind)
     checks.choose("model", read.model, _MODELS)
     checks.texts(issuer=read.issuer, audience=read.audience, recipient=read.recipient)
     checks.text("no_user", read.no_user)
@@ -114,6 +129,14 @@ def check_shared(checks: FileChecks, read: ConventionTable) -> None:
     checks.list_("attributes", read.attributes)
     if PAGM_ATTRIBUTE in read.attributes:
         raise checks.refuse("attributes", f"no `{PAGM_ATTRIBUTE}`: profiles belong in `pagms`")
+    return checks, read
+
+
+def check_name_id_format(checks: FileChecks, key: str, value: str, versions: Iterable[str]) -> None:
+    """Check that one of the SAML versions knows the Format: those of SAML 2.0 mean nothing in a 1.1 assertion."""
+    checks.text(key, value)
+    if value.startswith(_FORMATS_OF_2) and "2.0" not in versions:
+        raise checks.refuse(key, f"a Format that SAML 1.1 knows; got `{value}`")
 
 
 def read_period(checks: FileChecks, read: ConventionTable) -> Period:

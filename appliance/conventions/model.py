@@ -42,6 +42,14 @@ class Period:
         """Tell whether the convention is in force at an instant."""
         return (self.begins is None or self.begins <= at) and (self.ends is None or at < self.ends)
 
+    def overlaps(self, other: "Period") -> bool:
+        """Tell whether there is an instant at which both are in force."""
+        return _precedes(self.begins, other.ends) and _precedes(other.begins, self.ends)
+
+
+def _precedes(begin: datetime | None, end: datetime | None) -> bool:
+    return begin is None or end is None or begin < end
+
 
 @dataclass(frozen=True, slots=True)
 class TracePolicy:
@@ -170,6 +178,8 @@ class ProviderConvention:
         tls_peers: subjects the TLS peer may have, where it is known; empty: any.
         crl_grace: seconds for which a CRL still counts after its next update.
         ocsp: address of the OCSP responder that is asked about the signer too; None: CRLs alone.
+        crl_addresses: where CRLs are fetched from into `crl_directory`; empty: somebody else puts them there.
+        crl_refresh: seconds from one such fetch to the next.
         crl_warning: seconds before the next update of a CRL at which the log and `doctor` begin to warn.
     """
 
@@ -208,6 +218,8 @@ class ProviderConvention:
     tls_peers: tuple[NamePattern, ...] = ()
     crl_grace: float = 0.0
     crl_warning: float = 86400.0
+    crl_addresses: tuple[str, ...] = ()
+    crl_refresh: float = 3600.0
     ocsp: str | None = None
     trace: TracePolicy = TracePolicy()
 

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 from appliance.conventions.algorithms import ACCEPTED_ALGORITHMS, RSA_SHA1
 from appliance.conventions.file_checks import (
     FileChecks,
-    check_shared,
+    check_name_id_format,
     read_environment,
     read_period,
     read_replay,
+    read_shared,
     read_trace,
 )
 from appliance.conventions.model import (
@@ -22,7 +22,6 @@ from appliance.conventions.model import (
     Variant,
 )
 from appliance.conventions.tables import ProviderTable
-from appliance.toml import read_toml
 from appliance.vectors.identifiers import AcceptedStyle
 
 _ACCEPTED_STYLES: Final[Mapping[str, AcceptedStyle]] = {
@@ -48,10 +47,8 @@ def load_provider(file: Path) -> ProviderConvention:
     Raises:
         ConfigurationError: of the first key that cannot be used.
     """
-    checks = FileChecks(file)
-    read = read_toml(file, ProviderTable)
-    check_shared(checks, read)
-    checks.list_("name_id_formats", read.name_id_formats)
+    checks, read = read_shared(file, ProviderTable)
+    _check_formats(checks, read)
     _check_durations(checks, read)
     home = file.absolute().parent.parent
     trust = read.trust
@@ -89,13 +86,22 @@ def load_provider(file: Path) -> ProviderConvention:
         tls_peers=checks.names("trust.tls_peers", trust.tls_peers),
         crl_grace=checks.days("trust.crl_grace", trust.crl_grace, _LONGEST_DAYS),
         crl_warning=checks.days("trust.crl_warning", trust.crl_warning, _LONGEST_DAYS),
-        ocsp=_read_ocsp(checks, trust.ocsp),
+        crl_addresses=_read_addresses(checks, trust.crl_addresses),
+        crl_refresh=checks.days("trust.crl_refresh", trust.crl_refresh, _LONGEST_DAYS),
+        ocsp=None if trust.ocsp is None else checks.address("trust.ocsp", trust.ocsp),
         trace=read_trace(checks, read.trace),
     )
 
 
+def _check_formats(checks: FileChecks, read: ProviderTable) -> None:
+    checks.list_("name_id_formats", read.name_id_formats)
+    for at, value in enumerate(read.name_id_formats):
+        check_name_id_format(checks, f"name_id_formats[{at}]", value, read.saml_versions)
+
+
 def _check_durations(checks: FileChecks, read: ProviderTable) -> None:
     checks.some("saml_versions", read.saml_versions)
+    checks.positive("trust.crl_refresh", read.trust.crl_refresh)
     checks.some("trust.roots", read.trust.roots)
     checks.positive("maximum_lifetime", read.maximum_lifetime)
     if read.maximum_lifetime is not None and read.skew >= read.maximum_lifetime:
@@ -118,7 +124,11 @@ def _read_confirmations(checks: FileChecks, read: ProviderTable) -> Mapping[str,
     if not read.confirmations:
         return _CONFIRMATIONS
     words = _words(checks, "confirmations", read.confirmations, Confirmation)
-    return dict.fromkeys(_CONFIRMATIONS, words)
+    if "sender-vouches" in words and "1.1" not in read.saml_versions:
+        raise checks.refuse("confirmations", "`bearer` alone: only SAML 1.1 has `sender-vouches`")
+    if "bearer" not in words and "2.0" in read.saml_versions:
+        raise checks.refuse("confirmations", "`bearer` too: SAML 2.0 has nothing else here")
+    return {version: known & words for version, known in _CONFIRMATIONS.items()}
 
 
 def _read_algorithms(
@@ -145,13 +155,9 @@ def _read_bits(checks: FileChecks, read: ProviderTable, *, allow_sha1: bool) -> 
     return bits
 
 
-def _read_ocsp(checks: FileChecks, address: str | None) -> str | None:
-    if address is None:
-        return None
-    parts = urlsplit(address)
-    if parts.scheme != "http" or not parts.hostname:
-        raise checks.refuse(
-            "trust.ocsp",
-            f"the http:// address of a responder (its answers are signed); got `{address}`",
-        )
-    return address
+def _read_addresses(checks: FileChecks, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    key = "trust.crl_addresses"
+    for at, address in enumerate(addresses):
+        checks.address(f"{key}[{at}]", address)
+    checks.list_(key, addresses)
+    return addresses

@@ -118,6 +118,8 @@ class TrustTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_peers: tuple[str, ...] = ()
     crl_grace: Duration = Duration(0)
     crl_warning: Duration = Duration(86400)
+    crl_addresses: tuple[str, ...] = ()
+    crl_refresh: Duration = Duration(3600)
     ocsp: str | None = None
 
 

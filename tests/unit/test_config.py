@@ -85,17 +85,17 @@ def test_a_key_is_described_for_its_lane(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "key", "expected"),
     [
-        ("[api]\nlisten = 8440", "api.listen", "`str`, got `int`"),
+        ("[api]\nlisten = 8440", "api.listen", "a text, got a whole number"),
         ("[api]\nlisten = 'here'", "api.listen", "HOST:PORT, got `here`"),
         ("[api]\nlisten = '127.0.0.1:99999'", "api.listen", "HOST:PORT"),
         ("[api]\nlisten = '0.0.0.0:8440'", "api.listen", "a loopback address"),
         ("[api]\nworkers = 0", "api.workers", ">= 1"),
-        ("[api]\nworkers = '2'", "api.workers", "`int`, got `str`"),
-        ("[api]\nworkers = true", "api.workers", "`int`, got `bool`"),
+        ("[api]\nworkers = '2'", "api.workers", "a whole number, got a text"),
+        ("[api]\nworkers = true", "api.workers", "a whole number, got true or false"),
         ("[api]\nconnections = 0", "api.connections", ">= 1"),
         ("[api]\nbatch_limit = -1", "api.batch_limit", ">= 1"),
         ("[api]\nheader_fields = 0", "api.header_fields", ">= 1"),
-        ("[api]\nbody_limit = 10485760", "api.body_limit", "a string, got int"),
+        ("[api]\nbody_limit = 10485760", "api.body_limit", "a text in quotes, got a whole number"),
         ("[api]\nbody_limit = '10MB'", "api.body_limit", "a size such as"),
         ("[api]\nbody_limit = '10s'", "api.body_limit", "a size such as"),
         ("[api]\nkeep_alive = '75'", "api.keep_alive", "a duration such as"),
@@ -124,7 +124,7 @@ def test_a_key_is_described_for_its_lane(tmp_path: Path) -> None:
         (CALLER + CALLER, "caller[1].name", "`c` stands twice"),
         (CALLER.replace("0a", "0A"), "caller[0].key_sha256", "64 lower-case hexadecimal digits"),
         (CALLER.replace("0a", "0"), "caller[0].key_sha256", "64 lower-case hexadecimal digits"),
-        (CALLER + "conventions = 'x'", "caller[0].conventions", "`array"),
+        (CALLER + "conventions = 'x'", "caller[0].conventions", "a list, got a text"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, text: str, key: str, expected: str) -> None:

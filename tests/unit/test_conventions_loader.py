@@ -19,6 +19,19 @@ from appliance.errors import ConfigurationError
 from tests.messages import AUDIENCE, ISSUER, LEVEL, MORE, RECIPIENT
 from tests.partners import CLIENT as CLIENT_VALUE, write_provider
 
+PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
+WRONG_ADDRESSES = (
+    *("", "ocsp", "https://ocsp", "http://", "http:///x", "http://a b/", "http://a/b c"),
+    *(
+        "http://a:x/",
+        "http://a:0/",
+        "http://a:99999/",
+        "http://a:/",
+        "http://u@a/",
+        "http://u:p@a/",
+    ),
+    *("http://a/?x=1", "http://a/?", "http://a/#x", "http://é/", r"http://a/\n", "http://[a/"),
+)
 CLIENT = {
     "role": '"client"',
     "issuer": f'"{ISSUER}"',
@@ -73,7 +86,6 @@ def test_client_says_everything(tmp_path: Path) -> None:
         tmp_path,
         levels='["urn:b", "urn:a"]',
         attributes='["service"]',
-        id_style='"uuid"',
         lifetime='"2h"',
         back_dating='"0s"',
         no_user='"PERSONNE"',
@@ -104,7 +116,7 @@ def test_client_says_everything(tmp_path: Path) -> None:
     assert isinstance(convention, ClientConvention)
     assert convention.levels == ("urn:b", "urn:a")
     assert convention.attributes == {"service"}
-    assert (convention.id_style, convention.no_user) == ("uuid", "PERSONNE")
+    assert (convention.id_style, convention.no_user) == ("xs-id", "PERSONNE")
     assert (convention.lifetime, convention.back_dating) == (7200.0, 0.0)
     assert convention.name_id_format == "urn:format"
     assert convention.signature_algorithm == f"{MORE}ecdsa-sha384"
@@ -122,6 +134,13 @@ def test_client_says_everything(tmp_path: Path) -> None:
     assert [str(network) for network in first.networks] == ["10.0.0.0/8", "fd00::/8"]
     assert [str(pattern) for pattern in second.certificates] == ["CN=front-*,O=Nous,C=FR"]
     assert convention.keys == ("signer", "next")
+
+
+def test_client_of_saml_2_0_may_write_bare_uuids(tmp_path: Path) -> None:
+    """As some partners need; SAML 1.1 has no place for them."""
+    convention = load_convention(write_client(tmp_path, id_style='"uuid"'))
+    assert isinstance(convention, ClientConvention)
+    assert (convention.id_style, convention.saml_version) == ("uuid", "2.0")
 
 
 def test_period_and_roll_over_are_half_open() -> None:
@@ -186,6 +205,8 @@ def test_provider_says_everything(tmp_path: Path) -> None:
             "trust.crl_grace": '"6h"',
             "trust.crl_warning": '"2d"',
             "trust.ocsp": '"http://ocsp.example/"',
+            "trust.crl_addresses": '["http://crl.example:8080/a.crl", "http://[::1]/b"]',
+            "trust.crl_refresh": '"10m"',
             "signature.algorithms": '["rsa-sha256", "rsa-pss-sha512"]',
             "signature.variants": '["A"]',
             "signature.minimum_rsa_bits": "3072",
@@ -202,6 +223,8 @@ def test_provider_says_everything(tmp_path: Path) -> None:
     assert (convention.unknown_pagms, convention.replay) == ("refuse", "refuse")
     assert (convention.crl_grace, convention.crl_warning) == (21600.0, 172800.0)
     assert (convention.minimum_rsa_bits, convention.ocsp) == (3072, "http://ocsp.example/")
+    assert convention.crl_addresses == ("http://crl.example:8080/a.crl", "http://[::1]/b")
+    assert convention.crl_refresh == 600.0
     assert len(convention.signature_algorithms) == 2
     assert (convention.attributes, convention.no_user) == ({"service"}, "PERSONNE")
     assert convention.trace == TracePolicy("pseudonymous", 6)
@@ -221,11 +244,14 @@ def test_provider_says_everything(tmp_path: Path) -> None:
         ({"pagms": "[]"}, "pagms", "at least one"),
         ({"pagms": '["A", "A"]'}, "pagms[1]", "stands twice"),
         ({"pagms": '["A", " "]'}, "pagms[1]", "not empty"),
-        ({"pagms": "[1]"}, "pagms[0]", "str"),
+        ({"pagms": "[1]"}, "pagms[0]", "a text, got a whole number"),
+        ({"pagms": "1"}, "pagms", "a list, got a whole number"),
+        ({"reuse": "1"}, "reuse", "a table, got a whole number"),
+        ({"reuse.allowed": "1"}, "reuse.allowed", "true or false, got a whole number"),
         ({"attributes": '["PAGM"]'}, "attributes", "profiles belong in `pagms`"),
         ({"levels": "[" * 100_000}, "", "valid TOML"),
         ({"lifetime": '"0s"'}, "lifetime", "more than zero"),
-        ({"lifetime": "3600"}, "lifetime", "a string"),
+        ({"lifetime": "3600"}, "lifetime", "a text in quotes, got a whole number"),
         ({"lifetime": '"1 hour"'}, "lifetime", "a duration such as"),
         ({"lifetime": f'"{"9" * 400}d"'}, "lifetime", "a duration such as"),
         ({"lifetime": '"9999999999d"'}, "lifetime", "31d at most; got 9999999999 days"),
@@ -236,8 +262,40 @@ def test_provider_says_everything(tmp_path: Path) -> None:
         ({"trust.roots": '["x"]'}, "", "trust"),
         ({"model": '"P"'}, "model", "one of A; got `P`"),
         ({"environment": '"test"'}, "environment", "one of integration, production"),
-        ({"valid_from": "2026-01-01T00:00:00"}, "valid_from", "timezone"),
-        ({"valid_from": '"2026"'}, "valid_from", "RFC3339"),
+        ({"valid_from": "2026-01-01T00:00:00"}, "valid_from", "an instant with its time zone"),
+        ({"valid_from": '"2026"'}, "valid_from", "an instant with its time zone"),
+        ({"valid_from": "1"}, "valid_from", "an instant, got a whole number"),
+        ({"valid_from": "2026-01-01"}, "valid_from", "an instant, got a date"),
+        ({"issuer": r'"urn:\nx"'}, "issuer", "on one line"),
+        ({"levels": r'["urn:\tx"]'}, "levels[0]", "on one line"),
+        ({"pagms": r'["A\r\nB"]'}, "pagms[0]", "on one line"),
+        ({"no_user": r'"a\nb"'}, "no_user", "on one line"),
+        (
+            {"saml_version": '"1.1"', "id_style": '"uuid"'},
+            "id_style",
+            "the AssertionID of SAML 1.1",
+        ),
+        (
+            {"saml_version": '"1.1"', "name_id_format": f'"{PERSISTENT}"'},
+            "name_id_format",
+            "a Format that SAML 1.1 knows",
+        ),
+        ({"confirmation": '"sender-vouches"'}, "confirmation", "only SAML 1.1 has"),
+        ({"caller": '[{names = ["uid:abc"]}]'}, "caller[0].names[0]", "as in uid:1000"),
+        ({"caller": '[{names = ["uid:-1"]}]'}, "caller[0].names[0]", "as in uid:1000"),
+        (
+            {"rollover": "[{key = 'signer', valid_from = 2027-01-01T00:00:00Z}]"},
+            "rollover[0].key",
+            "another key than the one before it, `signer`",
+        ),
+        (
+            {
+                "valid_until": "2027-01-01T00:00:00Z",
+                "rollover": "[{key = 'next', valid_from = 2027-01-01T00:00:00Z}]",
+            },
+            "rollover[0].valid_from",
+            "before `valid_until`",
+        ),
         (
             {"valid_from": "2026-01-01T00:00:00Z", "valid_until": "2026-01-01T00:00:00Z"},
             "valid_until",
@@ -306,7 +364,40 @@ def test_wrong_client_file(
         ({"unknown_pagms": '"drop"'}, "unknown_pagms", "one of ignore, refuse"),
         ({"trust.signer_names": '[""]'}, "trust.signer_names[0]", "not empty"),
         ({"trust.tls_peers": '["nobody"]'}, "trust.tls_peers[0]", "a whole name"),
-        ({"trust.ocsp": '"https://ocsp"'}, "trust.ocsp", "http:// address"),
+        *(
+            ({"trust.ocsp": f'"{address}"'}, "trust.ocsp", "an address such as http://ocsp.example")
+            for address in WRONG_ADDRESSES
+        ),
+        *(
+            (
+                {"trust.crl_addresses": f'["http://a/", "{address}"]'},
+                "trust.crl_addresses[1]",
+                "http://",
+            )
+            for address in WRONG_ADDRESSES
+        ),
+        ({"trust.crl_refresh": '"0s"'}, "trust.crl_refresh", "more than zero"),
+        ({"trust.roots": '[""]'}, "trust.roots[0]", "the path of a file"),
+        ({"trust.roots": r'["a\u0000b"]'}, "trust.roots[0]", "the path of a file"),
+        ({"trust.certificates": '["x.pem", " "]'}, "trust.certificates[1]", "the path of a file"),
+        ({"trust.crl_directory": '""'}, "trust.crl_directory", "the path of a file"),
+        ({"maximum_lifetime": "1"}, "maximum_lifetime", "a text in quotes"),
+        (
+            {"signature.minimum_rsa_bits": '"x"'},
+            "signature.minimum_rsa_bits",
+            "a whole number, got",
+        ),
+        (
+            {"saml_versions": '["1.1"]', "name_id_formats": f'["urn:x", "{PERSISTENT}"]'},
+            "name_id_formats[1]",
+            "a Format that SAML 1.1 knows",
+        ),
+        (
+            {"saml_versions": '["2.0"]', "confirmations": '["bearer", "sender-vouches"]'},
+            "confirmations",
+            "only SAML 1.1 has `sender-vouches`",
+        ),
+        ({"confirmations": '["sender-vouches"]'}, "confirmations", "`bearer` too"),
         ({"skew": '"2d"'}, "skew", "1d at most"),
         ({"maximum_lifetime": '"9999999999d"'}, "maximum_lifetime", "366d at most"),
         ({"trust.crl_grace": '"9999999999d"'}, "trust.crl_grace", "31d at most"),
