@@ -61,6 +61,7 @@ from appliance.signing.checkpoints import CheckpointClient
 from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
 from appliance.trace.names import COMMAND_LINE
+from appliance.trust.crl_download import CrlDownloads
 from appliance.trust.watch import CrlWatch
 from hsm.errors import HsmError
 from hsm.user import become
@@ -187,8 +188,10 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
             asyncio.create_task(watch.run()),
             asyncio.create_task(gateway.sweep()),
         ]
-        if index == 0:  # one worker brings to the disk what all have recorded
+        if index == 0:  # one worker brings to the disk what all have recorded, and fetches the CRLs that all read
+            downloads = CrlDownloads(cell.crl_sources, clock)
             besides.append(asyncio.create_task(keep_flushed(memory.guard)))
+            besides.append(asyncio.create_task(downloads.run()))
         print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
         await servers.serve()
         for task in besides:

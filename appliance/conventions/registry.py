@@ -6,10 +6,11 @@ whether there are ten or ten thousand.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from cryptography import x509
 
 from appliance.conventions.model import ClientConvention, Convention, ProviderConvention
 from appliance.errors import ConventionViolation, Reason
+from appliance.trust.crl_download import CrlSource
 from appliance.trust.ocsp import OcspMemory
 from appliance.trust.paths import PartnerTrust, TrustSettings, load_pins
 from appliance.trust.revocation import CrlDirectories, CrlDirectory
@@ -68,6 +70,19 @@ class TrustGroup:
         self.takes_variant_b |= "B" in convention.accepted_variants
         if convention.certificates:
             self._pins[convention.id] = load_pins(convention.certificates)
+
+    def crl_sources(self) -> Iterator[CrlSource]:
+        """Yield the addresses that a convention of the group names."""
+        trust = self.trust
+        for convention in self.conventions:
+            for address in convention.crl_addresses:
+                yield CrlSource(
+                    address,
+                    convention.crl_directory,
+                    convention.crl_refresh,
+                    trust.settings.allow_sha1,
+                    trust.authorities,
+                )
 
     def accepts(self, convention: ProviderConvention, fingerprint: bytes) -> bool:
         """Tell whether a convention of the group takes this signer, pinned or not."""
@@ -195,6 +210,16 @@ class Registry:
             warnings[crls] = max(longest, warnings.get(crls, 0.0))
         return tuple(WatchedDirectory(crls, warning) for crls, warning in warnings.items())
 
+    def crl_sources(self) -> tuple[CrlSource, ...]:
+        """Return where CRLs are fetched from; one that several conventions name as often as the one in the greatest hurry says."""
+        sources: dict[Path, CrlSource] = {}
+        for group in self._groups:
+            for source in group.crl_sources():
+                known = sources.get(source.file)
+                if known is None or source.every < known.every:
+                    sources[source.file] = source
+        return tuple(sources.values())
+
     def trusts_naming(self, issuers: Iterable[x509.Name]) -> tuple[TrustGroup, ...]:
         """Return the trusts that know one of the CAs; no other can accept a certificate issued by them."""
         names = dict.fromkeys(issuer.public_bytes() for issuer in issuers)
@@ -223,6 +248,10 @@ class RegistryCell:
     def watched(self) -> tuple[WatchedDirectory, ...]:
         """Return the CRL directories of the registry in force."""
         return self.current.watched()
+
+    def crl_sources(self) -> tuple[CrlSource, ...]:
+        """Return where the registry in force has its CRLs from."""
+        return self.current.crl_sources()
 
 
 def _index_names(groups: Iterable[TrustGroup]) -> Mapping[bytes, tuple[TrustGroup, ...]]:

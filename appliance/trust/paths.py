@@ -142,6 +142,7 @@ class PartnerTrust:
     Attributes:
         settings: what it was made from.
         names: subjects, DER, of every certificate in the files of roots; a good chain was issued under one of them.
+        authorities: those certificates.
         crls: where revocation is looked up.
     """
 
@@ -158,6 +159,7 @@ class PartnerTrust:
                 ", ".join(map(str, settings.roots)), "", "at least one self-signed root certificate"
             )
         self.settings: Final = settings
+        self.authorities: Final = tuple(given)
         self.names: Final = frozenset(c.subject.public_bytes() for c in given)
         self.crls: Final = directories.at(settings.crl_directory, allow_sha1=settings.allow_sha1)
         default = _RSA_BITS_LEGACY if settings.allow_sha1 else _RSA_BITS

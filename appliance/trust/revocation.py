@@ -1,4 +1,4 @@
-"""The CRLs of one directory: any file names, PEM or DER, re-read when a file changes.
+"""The CRLs of one directory: any file names but hidden ones, PEM or DER, re-read when a file changes.
 
 Promises to parse only what changed, and never while a vector waits: `current` gives what the last look found, `look` is for a thread
 beside the event loop. A file that cannot be read, is no CRL, or names no next update is left out and logged, so the CA it should
@@ -21,7 +21,9 @@ from appliance.log import Log
 from appliance.trust.certificates import has_sound_hash
 
 _LOG: Final = Log("trust")
-_LARGEST_FILE: Final = 64 * 1024**2
+LARGEST_CRL: Final = 64 * 1024**2
+"""Octets of a file beyond which it is not read."""
+
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 
@@ -109,7 +111,7 @@ class CrlDirectory:
         try:
             with os.scandir(self.directory) as entries:
                 for entry in entries:
-                    if entry.is_file():
+                    if entry.is_file() and not entry.name.startswith("."):
                         status = entry.stat()
                         found[entry.name] = _Stamp(
                             status.st_ino, status.st_size, status.st_mtime_ns
@@ -127,7 +129,7 @@ class CrlDirectory:
 
     def _read(self, file: Path, stamp: _Stamp) -> tuple[x509.CertificateRevocationList, ...]:
         try:
-            crls = read_crls(file.read_bytes()) if stamp.size <= _LARGEST_FILE else ()
+            crls = read_crls(file.read_bytes()) if stamp.size <= LARGEST_CRL else ()
         except (OSError, ValueError):
             crls = ()
         usable = tuple(crl for crl in crls if self._is_usable(crl))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from appliance.config import load_config
-from appliance.conventions.loader import load_convention
+from appliance.conventions.loader import load_convention, load_conventions
 from tests.homes import CommandLine
 
 HOME_FILES = files("appliance.cli").joinpath("home")
@@ -21,7 +21,7 @@ def appliance(capsysbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
     return CommandLine(capsysbinary)
 
 
-@pytest.mark.parametrize(("name", "count"), [("demo-client.toml", 12), ("demo-provider.toml", 9)])
+@pytest.mark.parametrize(("name", "count"), [("demo-client.toml", 12), ("demo-provider.toml", 11)])
 def test_commented_convention_settings_are_the_defaults(
     tmp_path: Path, name: str, count: int
 ) -> None:
@@ -61,7 +61,10 @@ def test_empty_home_is_a_skeleton_that_loads(appliance: CommandLine, tmp_path: P
     for model in ("demo-client", "demo-provider"):
         example = home / "conventions" / f"{model}.toml.example"
         example.rename(example.with_suffix(""))
-    assert appliance("convention", "check", "--home", home).code == 0
+    assert len(load_conventions(home / "conventions")) == 2
+    check = appliance("convention", "check", "--home", home, "--json")
+    said = [line["detail"].partition(".toml: ")[2] for line in check.lines]
+    assert [each.partition(":")[0] for each in said] == ["key", "trust.roots[0]"]
     said = ended.stdout.decode()
     for step in ("appliance.toml", "secrets/pin", "hsm list", "doctor", "serve"):
         assert step in said

@@ -96,7 +96,7 @@ def _read_newest(check: str, directory: Path) -> tuple[_Newest | None, list[Find
     newest: _Newest = {}
     unread: list[Finding] = []
     try:
-        files = sorted(file for file in directory.iterdir() if file.is_file())
+        files = sorted(f for f in directory.iterdir() if f.is_file() and f.name[0] != ".")
     except OSError as exc:
         cause = f"cannot be read ({exc.strerror})"
         return None, [failed(check, directory, cause, "put the CRLs of the path there")]

@@ -1,0 +1,164 @@
+"""CRLs fetched into their directories, from the addresses that conventions name; one worker does it for all.
+
+Promises that a file in the directory is replaced whole or not at all, and only by CRLs that are current, not older than those they
+replace, and signed by their CA where the convention's files hold that CA's certificate; that a slow or absent server holds up nobody
+(one deadline for the whole of a download, a few at once); and that nothing is deleted: without a new CRL the last one serves until its
+next update, and the warnings of `watch` come long before that.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from appliance.clock import Clock
+from appliance.log import Log
+from appliance.trust.certificates import has_sound_hash
+from appliance.trust.download import DownloadFailed, Limits, download
+from appliance.trust.revocation import LARGEST_CRL, read_crls
+
+_LOG: Final = Log("trust")
+_LIMITS: Final = Limits(octets=LARGEST_CRL, seconds=30.0)
+_AT_ONCE: Final = 4
+_PAUSE: Final = 1.0
+_RETRY_AFTER: Final = 60.0
+_CLOCKS: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class CrlSource:
+    """Where a CRL comes from, and where it goes.
+
+    Attributes:
+        address: `http://…`; CRLs are signed.
+        directory: where `CrlDirectory` finds it.
+        every: seconds from one download to the next.
+        allow_sha1: whether a CRL signed with SHA-1 is of any use.
+        authorities: certificates of CAs that the convention's files hold.
+    """
+
+    address: str
+    directory: Path
+    every: float
+    allow_sha1: bool
+    authorities: tuple[x509.Certificate, ...]
+
+    @property
+    def file(self) -> Path:
+        """The file that holds what came from the address."""
+        return self.directory / f"fetched-{sha256(self.address.encode()).hexdigest()[:16]}.crl"
+
+
+class CrlDownloads:
+    """Keeps the directories of an appliance current."""
+
+    def __init__(self, sources: Callable[[], Iterable[CrlSource]], clock: Clock) -> None:
+        """Fetch from what `sources` returns at the time."""
+        self._sources: Final = sources
+        self._clock: Final = clock
+        self._due: dict[Path, float] = {}
+
+    async def run(self) -> None:
+        """Fetch what is due, until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(_PAUSE)
+
+    async def refresh(self) -> None:
+        """Fetch once from every source that is due; those that fail are due again in a minute."""
+        sources = {source.file: source for source in self._sources()}
+        self._due = {file: due for file, due in self._due.items() if file in sources}
+        now, room = self._clock.monotonic(), asyncio.Semaphore(_AT_ONCE)
+        due = [each for file, each in sources.items() if self._due.get(file, now) <= now]
+        await asyncio.gather(*(self._fetch(source, room) for source in due))
+
+    async def _fetch(self, source: CrlSource, room: asyncio.Semaphore) -> None:
+        pause = source.every
+        try:
+            async with room:
+                octets = await download(source.address, _LIMITS)
+            await asyncio.to_thread(_keep, source, octets, self._clock.now())
+        except (DownloadFailed, OSError, ValueError) as exc:
+            pause = min(pause, _RETRY_AFTER)
+            _LOG.warning(
+                "crl-not-fetched",
+                address=source.address,
+                directory=source.directory,
+                cause=str(exc),
+                next="see trust.crl_addresses; until its next update the CRL at hand serves",
+            )
+        self._due[source.file] = self._clock.monotonic() + pause
+
+
+def _keep(source: CrlSource, octets: bytes, now: datetime) -> None:
+    """Put what came in the place of what came before.
+
+    Raises:
+        ValueError: it is no better.
+        OSError: the directory cannot be written.
+    """
+    crls = _read(octets)
+    for crl in crls:
+        _check(source, crl, now)
+    if _is_older(crls, _held(source), now):
+        raise ValueError("older than the CRL at hand")
+    # CrlDirectory looks at no hidden file, so half of one is never read.
+    new = source.directory / f".{source.file.name}.new"
+    with new.open("wb") as made:
+        made.write(octets)
+        made.flush()
+        os.fsync(made.fileno())
+    new.replace(source.file)
+
+
+def _read(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:
+    try:
+        return read_crls(octets)
+    except ValueError as exc:
+        raise ValueError("what came is no CRL") from exc
+
+
+def _held(source: CrlSource) -> tuple[x509.CertificateRevocationList, ...]:
+    try:
+        return read_crls(source.file.read_bytes())
+    except (OSError, ValueError):
+        return ()
+
+
+def _check(source: CrlSource, crl: x509.CertificateRevocationList, now: datetime) -> None:
+    name = crl.issuer.rfc4514_string()
+    if crl.next_update_utc is None or not has_sound_hash(crl, allow_sha1=source.allow_sha1):
+        raise ValueError(f"the CRL of {name} names no next update, or is signed with a weak hash")
+    if not crl.last_update_utc - _CLOCKS <= now < crl.next_update_utc:
+        raise ValueError(f"the CRL of {name} is not of now")
+    known = [each for each in source.authorities if each.subject == crl.issuer]
+    if known and not any(_has_signed(each, crl) for each in known):
+        raise ValueError(f"the CRL of {name} is not signed by the CA of that name")
+
+
+def _has_signed(authority: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
+    try:
+        return crl.is_signature_valid(authority.public_key())  # type: ignore[arg-type]  # another kind is a TypeError
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def _is_older(
+    new: Sequence[x509.CertificateRevocationList],
+    held: Sequence[x509.CertificateRevocationList],
+    now: datetime,
+) -> bool:
+    """Tell whether a CA's list would be lost, or go back; what has ended already cannot be lost."""
+    newest = {crl.issuer: crl.last_update_utc for crl in new}
+    return any(
+        newest.get(crl.issuer) is None or newest[crl.issuer] < crl.last_update_utc
+        for crl in held
+        if crl.next_update_utc is not None and now < crl.next_update_utc
+    )
