@@ -24,7 +24,7 @@ from appliance.config import (
     read_secret,
     token_settings,
 )
-from appliance.conventions.builder import RegistryBuilder
+from appliance.conventions.builder import HomeParts, RegistryBuilder
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.conventions.retention import check_all_tracing
 from appliance.errors import (
@@ -65,11 +65,15 @@ def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
     Raises:
         ConfigurationError: a file is wrong, or a convention names a key that is not there or does not fit its algorithm.
     """
-    registry = RegistryBuilder(config.home.conventions).build(
-        config.environment, keyring or Keyring.load(config.keys)
-    )
+    builder = RegistryBuilder(config.home.conventions)
+    registry = builder.build(home_parts(config, keyring or Keyring.load(config.keys)))
     check_all_tracing(registry, config.home.conventions, config.trace)
     return registry
+
+
+def home_parts(config: Config, keyring: Keyring) -> HomeParts:
+    """Return what conventions may name."""
+    return HomeParts(config.environment, keyring, [caller.name for caller in config.callers])
 
 
 async def open_lane(

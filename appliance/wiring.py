@@ -43,6 +43,7 @@ from appliance.parts import (
     build_queue,
     build_registry,
     cache_limits,
+    home_parts,
     hsm_unavailable,
     open_lane,
     open_memory,
@@ -154,7 +155,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
     clock = SystemClock()
     keyring = Keyring.load(config.keys)
     builder = RegistryBuilder(config.home.conventions)
-    cell = RegistryCell(builder.build(config.environment, keyring))
+    cell = RegistryCell(builder.build(home_parts(config, keyring)))
     metrics.state_build()
     async with contextlib.AsyncExitStack() as stack:
         trace = open_worker_trace(stack, config, index, cell)
@@ -299,7 +300,7 @@ class _Control:
         """Read everything in a thread: requests go on under the conventions in force."""
         config = load_config(self._root)
         keyring = Keyring.load(config.keys)
-        registry = self._served.builder.build(config.environment, keyring)
+        registry = self._served.builder.build(home_parts(config, keyring))
         gateway = self._served.gateway.load(config)
         return _Loaded(config, keyring, registry, build_callers(config), gateway)
 

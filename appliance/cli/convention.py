@@ -9,11 +9,14 @@ import msgspec
 from appliance.cli import convention_files
 from appliance.cli.output import Colour, Exit, Output, printable, write_table
 from appliance.config import Config, load_config
+from appliance.conventions.builder import load_checked
 from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention, load_conventions
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.conventions.retention import check_tracing
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
+from appliance.parts import home_parts
+from appliance.signing.keyring import Keyring
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -88,9 +91,10 @@ def run_check(arguments: argparse.Namespace) -> int:
     conventions: list[Convention] = []
     ended = Exit.DONE
     config = load_config(arguments.home)
+    parts = home_parts(config, Keyring.load(config.keys))
     for file in sorted(config.home.conventions.glob("*.toml")):
         try:
-            convention = load_convention(file)
+            convention = load_checked(file, parts)
             check_tracing(file, convention, config.trace.retention, config.trace.pseudonym_key_file)
             conventions.append(convention)
         except ConfigurationError as exc:

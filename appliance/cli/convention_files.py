@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.cli.output import Exit, Output
 from appliance.config import Config, load_config
+from appliance.conventions.builder import load_checked
 from appliance.conventions.loader import load_conventions
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.conventions.portable import (
@@ -22,6 +23,8 @@ from appliance.conventions.portable import (
 )
 from appliance.conventions.writer import Value, fill_template, save_convention
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
+from appliance.parts import home_parts
+from appliance.signing.keyring import Keyring
 from appliance.trust.certificates import load_certificates
 
 _QUESTIONS = {
@@ -39,6 +42,8 @@ _ASKED = {
     "client": ("issuer", "audience", "recipient", "level", "pagm", "key"),
     "provider": ("issuer", "audience", "recipient", "level", "pagm", "root", "crl_directory"),
 }
+_FIRST = {"rsa-pss": "rsa-pss-sha256", "ec": "ecdsa-sha256"}
+"""The algorithm of a key that cannot sign with the default one."""
 _KEYS = {
     "level": "levels",
     "pagm": "pagms",
@@ -107,7 +112,14 @@ def run_new(arguments: argparse.Namespace) -> int:
     values |= {name: _ask(name) for name in missing}
     stated: dict[str, Value] = {_KEYS.get(name, name): value for name, value in values.items()}
     _check_key(config, arguments.role, values)
-    made = _save(config, arguments.id, arguments.role, stated)
+    beside: dict[Path, bytes | None] = {}
+    if arguments.role == "provider":
+        crls = (config.home.root / str(values["crl_directory"])).resolve()
+        if crls.is_relative_to(
+            config.home.root.resolve()
+        ):  # what lies elsewhere is somebody else's to make
+            beside[crls] = None
+    made = _save(config, arguments.id, arguments.role, stated, beside)
     _say_next(config, made, arguments.home)
     return Exit.DONE
 
@@ -132,13 +144,15 @@ def run_import(arguments: argparse.Namespace) -> int:
     if role == "client":
         _check_key(config, role, {"key": key})
     trust = f"pki/{arguments.id}"
-    roots = _find_roots(arguments, read) if role == "provider" else b""
-    values = mirror(read, arguments.file, key, trust)
-    made = _save(config, arguments.id, role, dict(values))
+    beside: dict[Path, bytes | None] = {}
     if role == "provider":
         directory = config.home.root / trust
-        (directory / "crl").mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "root.pem").write_bytes(roots)
+        beside = {
+            directory / "root.pem": _find_roots(arguments, read),
+            directory / "crl": None,
+        }
+    values = mirror(read, arguments.file, key, trust)
+    made = _save(config, arguments.id, role, dict(values), beside)
     _say_next(config, made, arguments.home)
     return Exit.DONE
 
@@ -172,9 +186,24 @@ def _check_key(config: Config, role: str, values: dict[str, str | list[str]]) ->
         )
 
 
-def _save(config: Config, convention_id: str, role: str, values: dict[str, Value]) -> Convention:
+def _save(
+    config: Config,
+    convention_id: str,
+    role: str,
+    values: dict[str, Value],
+    beside: dict[Path, bytes | None],
+) -> Convention:
     model = files("appliance.cli").joinpath("home", f"demo-{role}.toml").read_text("utf-8")
-    return save_convention(config.home.conventions, convention_id, fill_template(model, values))
+    parts = home_parts(config, Keyring.load(config.keys))
+    if role == "client":
+        way = parts.keyring.certified()[str(values["key"])].way
+        values |= {"signature.algorithm": algorithm} if (algorithm := _FIRST.get(way)) else {}
+    return save_convention(
+        config.home.conventions / f"{convention_id}.toml",
+        fill_template(model, values),
+        lambda file: load_checked(file, parts),
+        beside,
+    )
 
 
 def _certificates(config: Config, convention: Convention) -> str:

@@ -16,7 +16,7 @@ from cryptography import x509
 from appliance.cli.checks.audit import check_audit
 from appliance.cli.checks.certificates import check_chain
 from appliance.cli.checks.clock import check_clock
-from appliance.cli.checks.conventions import check_agreement, check_signing, read_conventions
+from appliance.cli.checks.conventions import check_agreement, check_parts_named, read_conventions
 from appliance.cli.checks.files import check_home, check_pin_source, check_run, check_spool
 from appliance.cli.checks.finding import Finding, Level, failed, passed, unreadable, warned
 from appliance.cli.checks.tokens import check_tokens
@@ -29,6 +29,8 @@ from appliance.config import Config, load_config
 from appliance.conventions.model import ProviderConvention
 from appliance.errors import ConfigurationError, ServiceUnreachable
 from appliance.home import Home
+from appliance.parts import home_parts
+from appliance.signing.keyring import Keyring
 from appliance.trace.view import LogPlace
 from appliance.trust.certificates import load_certificates
 
@@ -113,12 +115,15 @@ def _examine_keys(config: Config, clock: Clock) -> Iterator[Finding]:
         try:
             chains[key.name] = load_certificates(key.certificates)
             findings.extend(check_chain(key.name, key.certificates, chains[key.name], now))
+            Keyring.load([key])
         except ConfigurationError as exc:
             chains[key.name] = ()
             findings.append(unreadable(f"certificates of key {key.name}", exc))
     conventions, unread = read_conventions(home)
     yield from unread
-    yield from check_signing(home, conventions, chains)
+    readable = [key for key in config.keys if chains[key.name]]
+    parts = home_parts(config, Keyring.load(readable))
+    yield from check_parts_named(home, conventions, parts, chains.keys() - parts.keyring.names())
     yield from check_agreement(home, conventions, now)
     yield from check_tokens(config, chains)
     yield from findings

@@ -1,15 +1,41 @@
-"""From the files of a home to a registry that can serve: read, checked against the keys in service, CRLs looked at."""
+"""From the files of a home to a registry that can serve: read, checked against what the home has in service, CRLs looked at."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from appliance.conventions.loader import ConventionFiles
-from appliance.conventions.model import ClientConvention, Convention, Environment
+from appliance.conventions.loader import ConventionFiles, load_convention
+from appliance.conventions.model import (
+    ClientConvention,
+    Convention,
+    Environment,
+    ProviderConvention,
+)
 from appliance.conventions.registry import Registry
 from appliance.errors import ConfigurationError
 from appliance.signing.keyring import Keyring
+from appliance.trust.certificates import load_certificates
 from appliance.trust.ocsp import OcspMemory
 from appliance.trust.revocation import CrlDirectories
+
+_WITHOUT_TABLE: Final = frozenset({"loopback", "cli"})
+"""Callers that `appliance.toml` need not describe; so is every `uid:N`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeParts:
+    """What a home has in service and a convention may name.
+
+    Attributes:
+        environment: the only one taken; None takes both.
+        keyring: the keys.
+        callers: names of the `[[caller]]` of appliance.toml.
+    """
+
+    environment: Environment | None
+    keyring: Keyring
+    callers: Sequence[str] = ()
 
 
 class RegistryBuilder:
@@ -21,45 +47,103 @@ class RegistryBuilder:
         self._crls: Final = CrlDirectories()
         self._ocsp: Final = OcspMemory()
 
-    def build(self, environment: Environment | None, keyring: Keyring) -> Registry:
+    def build(self, parts: HomeParts) -> Registry:
         """Read, check, and look at every CRL directory, so that no vector will wait for that.
-
-        Args:
-            environment: the only one taken; None takes both.
-            keyring: the keys in service.
 
         Raises:
             ConfigurationError: a file is wrong, or a convention does not fit this home.
         """
-        registry = Registry(self._files.load(), self._crls, self._ocsp)
-        for convention in registry.all():
-            self._check_environment(convention, environment)
-        for convention in registry.clients():
-            for key in convention.keys:
-                self._check_key(convention, key, keyring)
+        conventions = self._files.load()
+        for convention in conventions:
+            check_parts(self._file_of(convention), convention, parts)
+        try:
+            registry = Registry(conventions, self._crls, self._ocsp)
+        except ConfigurationError:
+            for convention in conventions:  # to say whose certificates they are
+                _check_trust(self._file_of(convention), convention)
+            raise
         for each in registry.watched():
             each.crls.look()
         return registry
 
-    def _check_environment(self, convention: Convention, environment: Environment | None) -> None:
-        if environment not in {None, convention.environment}:
-            raise self._refuse(
-                convention,
-                "environment",
-                f"`{environment}`, as appliance.toml says; got `{convention.environment}`",
-            )
+    def _file_of(self, convention: Convention) -> Path:
+        return self._directory / f"{convention.id}.toml"
 
-    def _check_key(self, convention: ClientConvention, key: str, keyring: Keyring) -> None:
-        if key not in keyring.names():
-            known = ", ".join(keyring.names()) or "(there is none)"
-            where = "key" if key == convention.key else "rollover.key"
-            raise self._refuse(
-                convention, where, f"the name of a [[key]] in service: {known}; got `{key}`"
-            )
-        try:
-            keyring.profile(key, convention.signature_algorithm)
-        except ConfigurationError as exc:
-            raise self._refuse(convention, "signature.algorithm", exc.expected) from exc
 
-    def _refuse(self, convention: Convention, key: str, expected: str) -> ConfigurationError:
-        return ConfigurationError(str(self._directory / f"{convention.id}.toml"), key, expected)
+def load_checked(file: Path, parts: HomeParts) -> Convention:
+    """Load one convention and check it as `RegistryBuilder` would, and that there is a directory for its CRLs.
+
+    Raises:
+        ConfigurationError: it would not be served, or only to refuse.
+    """
+    convention = load_convention(file)
+    check_parts(file, convention, parts)
+    _check_trust(file, convention)
+    if isinstance(convention, ProviderConvention) and not convention.crl_directory.is_dir():
+        expected = "a directory, with a current CRL for each CA of the path"
+        raise _refuse(file, "trust.crl_directory", f"{expected}; got {convention.crl_directory}")
+    return convention
+
+
+def check_parts(file: Path, convention: Convention, parts: HomeParts) -> None:
+    """Check that a home has what a convention names of it: environment, keys that fit its algorithm, callers.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    if parts.environment not in {None, convention.environment}:
+        said = f"`{parts.environment}`, as appliance.toml says; got `{convention.environment}`"
+        raise _refuse(file, "environment", said)
+    if isinstance(convention, ClientConvention):
+        for where, key in _keys_of(convention):
+            _check_key(file, convention, where, key, parts.keyring)
+        _check_callers(file, convention, parts.callers)
+
+
+def _keys_of(convention: ClientConvention) -> Iterator[tuple[str, str]]:
+    yield "key", convention.key
+    for at, change in enumerate(convention.rollover):
+        yield f"rollover[{at}].key", change.key
+
+
+def _check_key(
+    file: Path, convention: ClientConvention, where: str, key: str, keyring: Keyring
+) -> None:
+    if key not in keyring.names():
+        known = ", ".join(keyring.names()) or "(there is none)"
+        raise _refuse(file, where, f"the name of a [[key]] in service: {known}; got `{key}`")
+    try:
+        keyring.profile(key, convention.signature_algorithm)
+    except ConfigurationError as exc:
+        raise _refuse(file, "signature.algorithm", exc.expected) from exc
+
+
+def _check_callers(file: Path, convention: ClientConvention, callers: Sequence[str]) -> None:
+    for at, rule in enumerate(convention.callers):
+        for name in sorted(rule.names):
+            if name not in _WITHOUT_TABLE and name not in callers and not name.startswith("uid:"):
+                known = ", ".join([*callers, "uid:N", *sorted(_WITHOUT_TABLE)])
+                raise _refuse(
+                    file, f"caller[{at}].names", f"callers there are: {known}; got `{name}`"
+                )
+
+
+def _check_trust(file: Path, convention: Convention) -> None:
+    """Check that what a provider convention names on disk can be loaded, and say which key names what cannot."""
+    if not isinstance(convention, ProviderConvention):
+        return
+    named = {"trust.roots": convention.roots, "trust.certificates": convention.certificates}
+    for key, files in named.items():
+        for at, each in enumerate(files):
+            try:
+                load_certificates(each)
+            except ConfigurationError as exc:
+                raise _refuse(file, f"{key}[{at}]", f"{exc.expected}; got {each}") from exc
+    try:
+        Registry([convention])
+    except ConfigurationError as exc:
+        raise _refuse(file, "trust.roots", f"{exc.expected}; got {exc.file}") from exc
+
+
+def _refuse(file: Path, key: str, expected: str) -> ConfigurationError:
+    return ConfigurationError(str(file), key, expected)

@@ -39,6 +39,16 @@ _ALGORITHMS: Final[dict[str, tuple[_Way, str]]] = {
 }
 """SignatureMethod URI (RFC 6931 2.3) → how the key must sign, and its hash; the vector's digests use the same hash."""
 
+_WAYS: Final[Mapping[_Way, tuple[str, str]]] = {
+    "rsa": ("rsa-sha256, rsa-sha384 or rsa-sha512", "an RSA key that signs with PKCS #1 v1.5"),
+    "rsa-pss": (
+        "rsa-pss-sha256, rsa-pss-sha384 or rsa-pss-sha512",
+        'an RSA key whose [[key]] says mechanism = "rsa-pss"',
+    ),
+    "ec": ("ecdsa-sha256 or ecdsa-sha384", "an EC key"),
+}
+"""How a key signs → the names that conventions use for it, and what such a key is."""
+
 
 class KeyRefTable(Protocol):
     """What is read of a `[[key]]`."""
@@ -200,8 +210,7 @@ def _make_profile(
 ) -> SignatureProfile:
     way, hash_name = _ALGORITHMS.get(signature_algorithm, (None, ""))
     if way != key.way:
-        expected = f"a signature algorithm for {key.way} keys, got `{signature_algorithm}`"
-        raise ConfigurationError(str(key.file), "", expected)
+        raise ConfigurationError(str(key.file), "", _say_fitting(key, way))
     return SignatureProfile(
         signature_algorithm=signature_algorithm,
         digest_algorithm=_DIGESTS[hash_name],
@@ -209,3 +218,10 @@ def _make_profile(
         certificates=key.certificates if key_info == "chain" else key.certificates[:1],
         variant=variant,
     )
+
+
+def _say_fitting(key: CertifiedKey, wanted: _Way | None) -> str:
+    """Say what the key can do, and what the algorithm that was asked for would need."""
+    names, is_what = _WAYS[key.way]
+    fitting = f"{names}: `{key.name}` is {is_what}"
+    return fitting if wanted is None else f"{fitting}; what is named needs {_WAYS[wanted][1]}"

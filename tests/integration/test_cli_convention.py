@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.config import load_config
+from appliance.errors import ConfigurationError
+from appliance.wiring import build_registry
 from tests.homes import CommandLine, copy_home, edit
 
 AGREED = (
@@ -112,6 +115,169 @@ def test_check_names_what_does_not_fit(appliance: CommandLine, home: Path) -> No
     assert b"both are for the same issuer, audience and recipient" in ended.stdout
 
 
+CLIENT, PROVIDER = "demo-client.toml", "demo-provider.toml"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "key", "expected"),
+    [
+        (CLIENT, 'key = "demo-rsa"', 'key = "absent"', "key", "demo-rsa, demo-ec; got `absent`"),
+        (
+            CLIENT,
+            'key = "demo-rsa"',
+            'key = "demo-rsa"\nrollover = [{key = "x", valid_from = 2030-01-01T00:00:00Z}]',
+            "rollover[0].key",
+            "got `x`",
+        ),
+        (
+            CLIENT,
+            '# algorithm = "rsa-sha256"',
+            'algorithm = "rsa-pss-sha256"',
+            "signature.algorithm",
+            'what is named needs an RSA key whose [[key]] says mechanism = "rsa-pss"',
+        ),
+        (
+            CLIENT,
+            'key = "demo-rsa"',
+            'key = "demo-rsa"\ncaller = [{names = ["uid:7", "cli", "portal"]}]',
+            "caller[0].names",
+            "callers there are: uid:N, cli, loopback; got `portal`",
+        ),
+        (PROVIDER, '"pki/root.pem"', '"pki/absent.pem"', "trust.roots[0]", "pki/absent.pem"),
+        (PROVIDER, '"pki/root.pem"', '"pki/demo-rsa.key"', "trust.roots[0]", "pki/demo-rsa.key"),
+        (PROVIDER, '"pki/crl"', '"pki/none"', "trust.crl_directory", "a directory, with a current"),
+        (
+            PROVIDER,
+            "# certificates = []",
+            'certificates = ["pki/root.pem", "pki/absent.pem"]',
+            "trust.certificates[1]",
+            "a readable file (No such file",
+        ),
+        (
+            PROVIDER,
+            "# certificates = []",
+            'certificates = ["appliance.toml"]',
+            "trust.certificates[0]",
+            "certificates in PEM",
+        ),
+    ],
+)
+def test_check_looks_at_what_is_named(  # noqa: PLR0913, PLR0917 - the columns of a table
+    appliance: CommandLine, home: Path, file: str, old: str, new: str, key: str, expected: str
+) -> None:
+    """What the service would not take `check` does not either: the file, the key and what was expected are named, once."""
+    edit(home / "conventions" / file, old, new)
+    ended = appliance("convention", "check", "--home", home, "--json")
+    assert ended.code == 1
+    [wrong] = [line for line in ended.lines if not line["ok"]]
+    assert wrong["file"] == str(home / "conventions" / file)
+    assert wrong["detail"].startswith(f"{wrong['file']}: {key}: expected ")
+    assert expected in wrong["detail"]
+    if (
+        key != "trust.crl_directory"
+    ):  # a directory may come later; until then every vector is refused
+        config = load_config(home)
+        with pytest.raises(ConfigurationError) as raised:
+            build_registry(config)
+        assert raised.value.detail == wrong["detail"]
+
+
+def test_check_wants_the_homes_environment(appliance: CommandLine, home: Path) -> None:
+    """A convention of the other world is refused by `check` as by the service."""
+    text = (home / "appliance.toml").read_text()
+    (home / "appliance.toml").write_text(f'environment = "integration"\n{text}')
+    ended = appliance("convention", "check", "--home", home, "--json")
+    assert ended.code == 1
+    assert all("environment: expected `integration`" in line["detail"] for line in ended.lines)
+
+
+def test_successive_periods_agree(appliance: CommandLine, home: Path) -> None:
+    """A convention and the one that follows it are for the same identities; only those in force together contradict."""
+    first, second = home / "conventions" / PROVIDER, home / "conventions" / "after.toml"
+    text = first.read_text()
+    first.write_text(f"valid_until = 2027-01-01T00:00:00Z\n{text}")
+    second.write_text(f"valid_from = 2027-01-01T00:00:00Z\n{text}")
+    assert appliance("convention", "check", "--home", home).code == 0
+    edit(second, "2027-01-01", "2026-12-31")
+    ended = appliance("convention", "check", "--home", home)
+    assert ended.code == 1
+    assert b"demo-provider and after: both are for the same issuer" in ended.stdout
+    edit(second, "2026-12-31", "2027-01-01")
+    edit(second, '# replay = "log"', 'replay = "refuse"')
+    client = home / "conventions" / CLIENT
+    edit(client, "# allowed = false", "allowed = true")
+    client.write_text(f"valid_until = 2027-01-01T00:00:00Z\n{client.read_text()}")
+    assert appliance("convention", "check", "--home", home).code == 0
+    edit(client, "2027-01-01", "2027-01-02")
+    ended = appliance("convention", "check", "--home", home)
+    assert b"demo-client and after: reuse.allowed = true" in ended.stdout
+
+
+def test_new_provider_needs_trust_anchors(appliance: CommandLine, home: Path) -> None:
+    """Without the file of trust anchors nothing is made, and one sentence says so; the directory of CRLs is made."""
+    before = sorted(home.rglob("*"))
+    making = (
+        *("convention", "new", "--home", home, "--role", "provider", "them", *AGREED),
+        *("--crl-directory", "pki/them/crl", "--root"),
+    )
+    ended = appliance(*making, "pki/them/root.pem")
+    assert ended.code == 2
+    file = home / "conventions" / "them.toml"
+    missing = home / "pki" / "them" / "root.pem"
+    assert f"{file}: trust.roots[0]: expected a readable file" in ended.stderr
+    assert f"got {missing}" in ended.stderr
+    assert sorted(home.rglob("*")) == before
+    assert appliance(*making, "pki/root.pem").code == 0
+    assert (home / "pki" / "them" / "crl").is_dir()
+    assert appliance("convention", "check", "--home", home).code == 0
+
+
+@pytest.mark.hsm
+def test_new_client_of_another_key_issues(appliance: CommandLine, home: Path) -> None:
+    """The algorithm is one that the key can do: what `new` makes for an EC key issues too."""
+    making = ("convention", "new", "--home", home, "--role", "client", "ec", *AGREED)
+    assert appliance(*making, "--key", "demo-ec").code == 0
+    issued = appliance("issue", "--home", home, "--convention", "ec", "--pagm", "PAGM_LIRE")
+    assert issued.code == 0
+    assert b"ecdsa-sha256" in issued.stdout
+
+
+def test_import_is_all_or_nothing(
+    appliance: CommandLine, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trust anchors that cannot be ones, a place that is taken, a disk that fails half-way: the home is as it was."""
+    document = tmp_path / "theirs.toml"
+    document.write_bytes(appliance("convention", "export", "--home", home, "demo-client").stdout)
+    taking = ("convention", "import", "--home", home, document, "--id", "us", "--root")
+    before = sorted(home.rglob("*"))
+    leaf = tmp_path / "leaf.pem"
+    leaf.write_text((home / "pki" / "demo-rsa.pem").read_text().split("-----END")[0])
+    leaf.write_text(f"{leaf.read_text()}-----END CERTIFICATE-----\n")
+    ended = appliance(*taking, leaf)
+    assert ended.code == 2
+    assert "trust.roots: expected at least one self-signed root" in ended.stderr
+    assert sorted(home.rglob("*")) == before
+
+    def fail(_: Path, __: Path) -> Path:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", fail)
+        ended = appliance(*taking, home / "pki" / "root.pem")
+    assert ended.code == 2
+    assert "conventions/us.toml: expected a place to write to (Input/output error)" in ended.stderr
+    assert sorted(home.rglob("*")) == before
+    (home / "pki" / "us").mkdir()
+    (home / "pki" / "us" / "root.pem").write_text("of somebody else")
+    ended = appliance(*taking, home / "pki" / "root.pem")
+    assert ended.code == 2
+    assert "a free place" in ended.stderr
+    assert (home / "pki" / "us" / "root.pem").read_text() == "of somebody else"
+    assert not (home / "conventions" / "us.toml").exists()
+    (home / "pki" / "us" / "root.pem").unlink()
+    assert appliance(*taking, home / "pki" / "root.pem").code == 0
+
+
 @pytest.mark.hsm
 def test_doctor_compares_conventions_too(appliance: CommandLine, home: Path) -> None:
     """What does not fit, and what is not in force, is a warning of `doctor`: the service would start."""
@@ -160,7 +326,9 @@ def test_exported_here_imported_there(appliance: CommandLine, home: Path, tmp_pa
     assert appliance(*back).code == 0
     differing = appliance("convention", "diff", "--home", home, "demo-client", "back", "--json")
     assert differing.code == 1
-    assert [line["key"] for line in differing.lines] == ["callers", "key", "roles"]
+    assert [line["key"] for line in differing.lines] == [
+        *("callers", "key", "roles", "signature_algorithm"),
+    ]
 
 
 def test_what_is_no_export(appliance: CommandLine, home: Path, tmp_path: Path) -> None:

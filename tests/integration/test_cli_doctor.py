@@ -107,13 +107,13 @@ TROUBLES = {
     ),
     "no such key": Trouble(
         lambda home: edit(home / "conventions" / "demo-client.toml", '"demo-rsa"', '"other"'),
-        *("convention", "demo-client.toml", "no [[key]]", "demo-rsa, demo-ec"),
+        *("convention", "demo-client.toml", "a [[key]] in service: demo-rsa, demo-ec", "correct"),
     ),
     "algorithm of another key": Trouble(
         lambda home: edit(
             home / "conventions" / "demo-client.toml", '# algorithm = "rsa-', 'algorithm = "ecdsa-'
         ),
-        *("convention", "demo-client.toml", "ecdsa-sha256", "ecdsa-… for an EC key"),
+        *("convention", "demo-client.toml", "what is named needs an EC key", "correct"),
     ),
     "unknown key in a convention": Trouble(
         lambda home: edit(home / "conventions" / "demo-provider.toml", "issuer =", "isuer ="),

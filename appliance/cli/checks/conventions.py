@@ -1,26 +1,15 @@
-"""Conventions: does each file load, and does the key it names exist and fit the algorithm."""
+"""Conventions: does each file load, and does the home have what it names."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
-from appliance.cli.checks.finding import Finding, failed, passed, unreadable, warned
+from appliance.cli.checks.finding import Finding, passed, unreadable, warned
+from appliance.conventions.builder import HomeParts, check_parts
 from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention
 from appliance.conventions.model import ClientConvention, Convention
 from appliance.errors import ConfigurationError
 from appliance.home import Home
-
-_FAMILIES: Final = {
-    "#rsa-": rsa.RSAPublicKey,
-    "-rsa-MGF1": rsa.RSAPublicKey,
-    "#ecdsa-": ec.EllipticCurvePublicKey,
-}
-"""What a SignatureMethod URI holds, and the key it takes (RFC 6931 2.3)."""
 
 
 def read_conventions(home: Home) -> tuple[list[Convention], list[Finding]]:
@@ -39,23 +28,23 @@ def read_conventions(home: Home) -> tuple[list[Convention], list[Finding]]:
     return conventions, findings
 
 
-def check_signing(
-    home: Home,
-    conventions: Sequence[Convention],
-    keys: Mapping[str, Sequence[x509.Certificate]],
+def check_parts_named(
+    home: Home, conventions: Sequence[Convention], parts: HomeParts, unread: Collection[str]
 ) -> Iterator[Finding]:
-    """Look at the key of each convention; `keys` holds the chain of every configured key, empty where unreadable."""
+    """Look at what each convention names of the home, as the service does; `unread` are the keys whose certificates cannot be read."""
     for convention in conventions:
         file = home.conventions / f"{convention.id}.toml"
-        if not isinstance(convention, ClientConvention):
-            yield passed("convention", file, "provider")
+        if isinstance(convention, ClientConvention) and not set(convention.keys).isdisjoint(unread):
+            continue  # the unreadable chain is a finding of its own
+        try:
+            check_parts(file, convention, parts)
+        except ConfigurationError as exc:
+            yield unreadable("convention", exc)
             continue
-        wrong = [
-            each for key in convention.keys for each in _check_key(file, convention, key, keys)
-        ]
-        yield from wrong
-        if not wrong:
+        if isinstance(convention, ClientConvention):
             yield passed("convention", file, f"client, signs with {', '.join(convention.keys)}")
+        else:
+            yield passed("convention", file, "provider")
 
 
 def check_agreement(
@@ -77,34 +66,3 @@ def check_agreement(
                 "is not in force now: nothing is issued or accepted under it",
                 "see valid_from and valid_until; remove the file when it has served its time",
             )
-
-
-def _check_key(
-    file: Path,
-    convention: ClientConvention,
-    key: str,
-    keys: Mapping[str, Sequence[x509.Certificate]],
-) -> Iterator[Finding]:
-    if key not in keys:
-        yield failed(
-            "convention",
-            file,
-            f"key `{key}` is no [[key]] of appliance.toml",
-            f"name one of: {', '.join(keys) or '(there is none yet)'}",
-        )
-    elif not _fits(convention.signature_algorithm, keys[key]):
-        yield failed(
-            "convention",
-            file,
-            f"{convention.signature_algorithm.rpartition('#')[2]} cannot be made with key `{key}`",
-            "set signature.algorithm to rsa-… or rsa-pss-… for an RSA key and to ecdsa-… for an EC key",
-        )
-
-
-def _fits(algorithm: str, chain: Sequence[x509.Certificate]) -> bool:
-    if not chain:
-        return True  # the unreadable chain is a finding of its own
-    public_key = chain[0].public_key()
-    return any(
-        part in algorithm and isinstance(public_key, kind) for part, kind in _FAMILIES.items()
-    )
