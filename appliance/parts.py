@@ -17,6 +17,7 @@ from appliance.cache.vector_cache import CacheLimits, SharedVectors, VectorCache
 from appliance.clock import Clock, SystemClock
 from appliance.config import (
     Config,
+    SharedTable,
     TokenTable,
     find_user,
     key_settings,
@@ -283,10 +284,19 @@ def _open_shared(
         raise ConfigurationError(
             str(table.seal_key_file), "", "64 hexadecimal digits: openssl rand -hex 32"
         )
-    password = None if table.password_file is None else read_secret(table.password_file)
-    valkey = Valkey(ValkeySettings(table.address, password, table.within))
+    valkey = open_valkey(table)
     stack.push_async_callback(valkey.aclose)
     return SharedReplayGate(valkey), SealedVectors(valkey, seal_key, SystemClock())
+
+
+def open_valkey(table: SharedTable) -> Valkey:
+    """Return a client of the server that appliances share; it connects when it is first asked.
+
+    Raises:
+        ConfigurationError: the password cannot be read.
+    """
+    password = None if table.password_file is None else read_secret(table.password_file)
+    return Valkey(ValkeySettings(table.address, password, table.within))
 
 
 def cache_limits(config: Config) -> CacheLimits:

@@ -15,7 +15,7 @@ PASSWORD = "a password of the tests"  # noqa: S105 - protects nothing
 
 
 @contextmanager
-def run_valkey(directory: Path) -> Iterator[Path]:
+def run_valkey(directory: Path, *options: str) -> Iterator[Path]:
     """Run a server until the block ends; yields its socket."""
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
@@ -23,7 +23,7 @@ def run_valkey(directory: Path) -> Iterator[Path]:
     address = directory / "valkey.sock"
     command = [
         *(found, "--port", "0", "--unixsocket", str(address), "--requirepass", PASSWORD),
-        *("--save", "", "--appendonly", "no", "--dir", str(directory)),
+        *("--save", "", "--dir", str(directory), *(options or ("--appendonly", "no"))),
     ]
     with (directory / "valkey.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

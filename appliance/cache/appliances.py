@@ -2,12 +2,13 @@
 
 The server is not trusted: a vector is sealed (AES-256-GCM) with a key that only the appliances hold, and its cache key is associated
 data, so that no entry can be read, changed, or put in another's place; what comes back is verified like any vector besides. Without an
-answer a vector is signed anew; but nobody who must know whether a vector came before goes on without one.
+answer a vector is signed anew; but nobody who must know whether a vector came before goes on without one, or with a server that may
+forget: one that evicts keys when its memory is full is refused.
 """
 
 import math
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -24,6 +25,8 @@ SEAL_KEY_OCTETS: Final = 32
 _LOG: Final = Log("cache")
 _NONCE: Final = 12
 _REST: Final = 1.0  # seconds
+_CLOCKS: Final = timedelta(minutes=5)
+"""How far the clocks of two appliances may be apart."""
 
 
 class SealedVectors:
@@ -60,7 +63,9 @@ class SealedVectors:
         nonce = os.urandom(_NONCE)
         sealed = nonce + self._seal.encrypt(nonce, octets, key)
         try:
-            await self._valkey.set(b"vector:" + key, sealed, int(ends.timestamp() * 1000))
+            await self._valkey.set(
+                b"vector:" + key, sealed, _milliseconds(ends - self._clock.now())
+            )
         except ValkeyUnavailable as exc:
             self._rest(exc)
 
@@ -82,17 +87,47 @@ class SharedReplayGate:
     def __init__(self, valkey: Valkey) -> None:
         self._valkey: Final = valkey
 
-    async def record(self, received: Received, now: datetime) -> bool:  # noqa: ARG002 - the server has its own clock
-        """Record a vector at once for every appliance; False when it came before.
+    async def record(self, received: Received, now: datetime) -> bool:
+        """Record a vector at once for every appliance, for as long as the one with the slowest clock may take it; False when it came before.
+
+        Raises:
+            ReplayGuardUnavailable: the server does not answer, or may forget what it was told.
+        """
+        lasts = _milliseconds(received.expires - now + _CLOCKS)
+        try:
+            eviction = await self._valkey.eviction()
+            if eviction == "noeviction":
+                return await self._valkey.set_once(_replay_key(received), b"", lasts)
+        except ValkeyUnavailable as exc:
+            raise _no_answer(exc) from exc
+        said = f"`{eviction}`" if eviction else "not to be seen (allow INFO)"
+        raise ReplayGuardUnavailable(
+            Reason.REPLAY_GUARD_UNAVAILABLE,
+            f"the server of [shared] may forget vectors: its maxmemory-policy is {said}; set it to noeviction",
+        )
+
+    async def forget(self, received: Received) -> None:
+        """Take a vector back, for every appliance.
 
         Raises:
             ReplayGuardUnavailable: the server does not answer.
         """
-        expires = math.ceil(received.expires.timestamp() * 1000)
         try:
-            return await self._valkey.set_once(b"replay:" + received.digest, b"", expires)
+            await self._valkey.delete(_replay_key(received))
         except ValkeyUnavailable as exc:
-            raise ReplayGuardUnavailable(
-                Reason.REPLAY_GUARD_UNAVAILABLE,
-                f"the server that the appliances share does not answer ({exc}): see [shared]",
-            ) from exc
+            raise _no_answer(exc) from exc
+
+
+def _no_answer(cause: ValkeyUnavailable) -> ReplayGuardUnavailable:
+    return ReplayGuardUnavailable(
+        Reason.REPLAY_GUARD_UNAVAILABLE,
+        f"the server that the appliances share does not answer ({cause}): see [shared]",
+    )
+
+
+def _replay_key(received: Received) -> bytes:
+    return b"replay:" + received.digest
+
+
+def _milliseconds(lasts: timedelta) -> int:
+    return math.ceil(lasts / timedelta(milliseconds=1))

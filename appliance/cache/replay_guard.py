@@ -125,6 +125,19 @@ class ReplayGuard:
         with self._locked(self._bucket_of(digest)):
             return self._record(digest, expires, int(now.timestamp() * 1000))
 
+    def forget(self, received: Received) -> None:
+        """Take a vector back: what was recorded is free again.
+
+        Raises:
+            ReplayGuardUnavailable: somebody has held the bucket for half a second.
+        """
+        digest = received.digest[:_DIGEST]
+        bucket = self._bucket_of(digest)
+        with self._locked(bucket):
+            found = self._find(bucket, digest)
+            if found is not None:
+                self._words[bucket * _WORDS + 1 + found] = 0
+
     def _bucket_of(self, digest: bytes) -> int:
         return int.from_bytes(digest[:8], "little") % self.buckets
 
@@ -234,6 +247,14 @@ class LocalReplayGate:
             ReplayGuardFull, ReplayGuardUnavailable: as `ReplayGuard.record`.
         """
         return self._guard.record(received, now)
+
+    async def forget(self, received: Received) -> None:
+        """Take a vector back.
+
+        Raises:
+            ReplayGuardUnavailable: as `ReplayGuard.forget`.
+        """
+        self._guard.forget(received)
 
 
 async def keep_flushed(guard: ReplayGuard) -> None:

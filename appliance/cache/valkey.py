@@ -1,12 +1,15 @@
 """A connection to Valkey or Redis, for what several appliances share: RESP 2, pipelined, every wait with a deadline.
 
-Speaks the four commands that are needed and refuses nothing else by itself: a server that does not answer in time, or answers what was
-not asked, is `ValkeyUnavailable`, and the next command tries a new connection. One event loop.
+Speaks the few commands that are needed and refuses nothing else by itself: a server that does not answer in time, or answers what was
+not asked, is `ValkeyUnavailable`, and the next command tries a new connection. How long a key is kept is said in milliseconds from now,
+never as an instant: the server's clock may be wrong, and a key whose instant it takes for past is never there at all. One event loop.
 """
 
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -111,26 +114,54 @@ class Valkey:
         self._settings: Final = settings
         self._connection: _Connection | None = None
         self._connecting: Final = asyncio.Lock()
+        self._eviction = ""
 
     def __repr__(self) -> str:
         state = "idle" if self._connection is None else "connected"
         return f"Valkey({urlsplit(self._settings.address).scheme}, {state})"
 
-    async def set_once(self, key: bytes, value: bytes, expires_ms: int) -> bool:
-        """Set a key that nobody has set, until an instant (ms since 1970); False when somebody has.
+    async def set_once(self, key: bytes, value: bytes, lasts_ms: int) -> bool:
+        """Set a key that nobody has set, for so long (at least a millisecond); False when somebody has.
 
         Raises:
             ValkeyUnavailable: nobody can tell.
         """
-        return await self._ask(b"SET", key, value, b"NX", b"PXAT", b"%d" % expires_ms) == b"OK"
+        lasts = b"%d" % max(1, lasts_ms)
+        return await self._ask(b"SET", key, value, b"NX", b"PX", lasts) == b"OK"
 
-    async def set(self, key: bytes, value: bytes, expires_ms: int) -> None:
-        """Set a key until an instant (ms since 1970).
+    async def set(self, key: bytes, value: bytes, lasts_ms: int) -> None:
+        """Set a key for so long (at least a millisecond).
 
         Raises:
             ValkeyUnavailable: it may or may not have been set.
         """
-        await self._ask(b"SET", key, value, b"PXAT", b"%d" % expires_ms)
+        await self._ask(b"SET", key, value, b"PX", b"%d" % max(1, lasts_ms))
+
+    async def delete(self, key: bytes) -> None:
+        """Delete a key, if it is there.
+
+        Raises:
+            ValkeyUnavailable: it may or may not be there.
+        """
+        await self._ask(b"DEL", key)
+
+    async def eviction(self) -> str:
+        """Return what the server drops when its memory is full (`maxmemory-policy`), as it said when we connected.
+
+        Raises:
+            ValkeyUnavailable: there is no server.
+        """
+        async with self._answering():
+            await self._connect()
+        return self._eviction
+
+    async def info(self, section: str) -> dict[str, str]:
+        """Return what the server says of itself.
+
+        Raises:
+            ValkeyUnavailable: it says nothing.
+        """
+        return _read_info(await self._ask(b"INFO", section.encode()))
 
     async def find(self, key: bytes) -> bytes | None:
         """Return what a key holds.
@@ -149,10 +180,16 @@ class Valkey:
             self._connection.close()
 
     async def _ask(self, *parts: bytes) -> Reply:
+        async with self._answering():
+            connection = await self._connect()
+            return await connection.send(*parts)
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """Give what is asked its deadline; a connection that does not keep it is given up."""
         try:
             async with asyncio.timeout(self._settings.within):
-                connection = await self._connect()
-                return await connection.send(*parts)
+                yield
         except (OSError, TimeoutError) as exc:
             if self._connection is not None:
                 self._connection.close()
@@ -167,6 +204,7 @@ class Valkey:
                 database = urlsplit(self._settings.address).path.strip("/")
                 if database.isdigit():
                     await connection.send(b"SELECT", database.encode())
+                self._eviction = await _ask_eviction(connection)
                 self._connection = connection
             return self._connection
 
@@ -178,3 +216,17 @@ class Valkey:
         return await asyncio.open_connection(
             address.hostname, address.port or 6379, ssl=context, limit=_LONGEST_LINE
         )
+
+
+async def _ask_eviction(connection: _Connection) -> str:
+    """Return `maxmemory-policy`; empty where the server does not let us ask."""
+    try:
+        return _read_info(await connection.send(b"INFO", b"memory")).get("maxmemory_policy", "")
+    except ValkeyUnavailable:
+        return ""
+
+
+def _read_info(reply: Reply) -> dict[str, str]:
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else ""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value for name, colon, value in pairs if colon}

@@ -19,6 +19,7 @@ from appliance.cli.checks.clock import check_clock
 from appliance.cli.checks.conventions import check_agreement, check_parts_named, read_conventions
 from appliance.cli.checks.files import check_home, check_pin_source, check_run, check_spool
 from appliance.cli.checks.finding import Finding, Level, failed, passed, unreadable, warned
+from appliance.cli.checks.shared import check_shared
 from appliance.cli.checks.tokens import check_tokens
 from appliance.cli.checks.trust import check_trust
 from appliance.cli.checks.users import check_users
@@ -90,6 +91,7 @@ def examine(home: Home, clock: Clock, environment: Mapping[str, str]) -> Iterato
     yield from check_audit(config)
     yield from check_spool(config)
     yield from check_run(home)
+    yield from check_shared(config)
     yield _check_service(home)
 
 

@@ -12,11 +12,12 @@ from appliance.cache.appliances import SealedVectors, SharedReplayGate
 from appliance.cache.replay_guard import Received
 from appliance.cache.valkey import Valkey, ValkeySettings, ValkeyUnavailable
 from appliance.cache.vector_cache import CacheLimits, VectorCache
+from appliance.cli.checks.shared import check_shared
 from appliance.clock import FixedClock, SystemClock
 from appliance.config import load_config, read_secret
 from appliance.errors import ConfigurationError, ReplayGuardUnavailable
 from appliance.vectors.model import IssuedVector
-from tests.homes import edit
+from tests.homes import copy_home, edit
 from tests.integration.test_reuse import HOLDERS, REQUEST, REUSING
 from tests.issuing import make_room
 from tests.partners import CONTEXT
@@ -38,6 +39,19 @@ def settings(socket: Path, **fields: object) -> ValkeySettings:
     """How to reach it; generous, because the machine may be busy."""
     values = {"address": f"unix://{socket}", "password": PASSWORD, "within": 10.0} | fields
     return ValkeySettings(**values)  # type: ignore[arg-type]  # overrides of a builder
+
+
+def write_shared(home: Path, socket: Path) -> None:
+    """Have a home use the server."""
+    secrets = home / "secrets"
+    for name, text in (("seal", SEAL_KEY.hex()), ("valkey", PASSWORD)):
+        (secrets / name).touch(mode=0o600)
+        (secrets / name).write_text(text)
+    with (home / "appliance.toml").open("a") as file:
+        file.write(
+            f'\n[shared]\naddress = "unix://{socket}"\nseal_key_file = "secrets/seal"\n'
+            'password_file = "secrets/valkey"\nwithin = "10s"\n'
+        )
 
 
 def received(name: str) -> Received:
@@ -66,19 +80,101 @@ def test_one_vector_to_several_appliances_at_once(server: Path) -> None:
     assert [sum(each) for each in zip(*found, strict=True)] == [1] * len(names)
 
 
-def test_a_vector_is_forgotten_when_it_has_expired(server: Path) -> None:
-    """The server drops what has run out, by its own clock."""
+@pytest.mark.parametrize("ahead", [timedelta(days=-3), timedelta(0), timedelta(days=3)])
+def test_clock_of_the_server_does_not_matter(server: Path, ahead: timedelta) -> None:
+    """By a server whose clock is days wrong a vector is accepted once, and forgotten when the slowest appliance would not take it any more."""
+
+    async def run() -> tuple[list[bool], int]:
+        client = Valkey(settings(server))
+        gate, now = SharedReplayGate(client), datetime.now(UTC) - ahead
+        vector = Received("urn:issuer", os.urandom(8).hex(), now + timedelta(hours=1))
+        found = [await gate.record(vector, now) for _ in range(2)]
+        lasts = await client._ask(b"PTTL", b"replay:" + vector.digest)
+        await client.aclose()
+        assert isinstance(lasts, int)
+        return found, lasts
+
+    found, lasts = asyncio.run(run())
+    assert found == [True, False]
+    hour, minute = 3_600_000, 60_000
+    assert hour + 4 * minute < lasts <= hour + 5 * minute
+
+
+def test_what_is_taken_back_is_free_again(server: Path) -> None:
+    """A vector on which no decision was given may come again, to any appliance."""
 
     async def run() -> list[bool]:
-        client = Valkey(settings(server))
-        gate, now = SharedReplayGate(client), datetime.now(UTC)
-        name = os.urandom(8).hex()
-        ended = Received("urn:issuer", name, now - timedelta(seconds=1))
-        found = [await gate.record(ended, now), await gate.record(ended, now)]
-        await client.aclose()
+        clients = [Valkey(settings(server)) for _ in range(2)]
+        first, second = map(SharedReplayGate, clients)
+        vector, now = received(os.urandom(8).hex()), datetime.now(UTC)
+        found = [await first.record(vector, now), await second.record(vector, now)]
+        await first.forget(vector)
+        found += [await second.record(vector, now), await first.record(vector, now)]
+        for client in clients:
+            await client.aclose()
         return found
 
-    assert asyncio.run(run()) == [True, True]
+    assert asyncio.run(run()) == [True, False, True, False]
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_server_that_may_forget_is_refused(tmp_path: Path, policy: str) -> None:
+    """A server that evicts keys takes no vectors that may come once; set right, it does. Vectors kept for reuse may be evicted."""
+
+    async def run() -> None:
+        client = Valkey(settings(socket))
+        gate, vectors = SharedReplayGate(client), SealedVectors(client, SEAL_KEY, SystemClock())
+        with pytest.raises(ReplayGuardUnavailable, match=f"`{policy}`; set it to noeviction"):
+            await gate.record(received("x"), datetime.now(UTC))
+        await vectors.keep(b"k" * 32, b"octets", datetime.now(UTC) + timedelta(hours=1))
+        assert await vectors.find(b"k" * 32) == b"octets"
+        assert await client._ask(b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction") == b"OK"
+        await client.aclose()
+        client = Valkey(settings(socket))
+        assert await SharedReplayGate(client).record(received("x"), datetime.now(UTC))
+        await client.aclose()
+
+    with run_valkey(tmp_path, "--maxmemory-policy", policy) as socket:
+        asyncio.run(run())
+
+
+def test_server_that_does_not_say_is_refused(tmp_path: Path) -> None:
+    """Where the user of [shared] may not ask, nobody knows whether the server forgets."""
+
+    async def run() -> None:
+        client = Valkey(settings(socket))
+        commands = (b"+@all", b"-info")
+        assert await client._ask(b"ACL", b"SETUSER", b"default", *commands) == b"OK"
+        await client.aclose()
+        client = Valkey(settings(socket))
+        with pytest.raises(ReplayGuardUnavailable, match="allow INFO"):
+            await SharedReplayGate(client).record(received("x"), datetime.now(UTC))
+        await client.aclose()
+
+    with run_valkey(tmp_path) as socket:
+        asyncio.run(run())
+
+
+def test_doctor_looks_at_the_server(demo_home: Path, tmp_path: Path) -> None:
+    """Absent, evicting, forgetful after a restart, or as it should be: each is a finding with what to do."""
+    home = copy_home(demo_home, tmp_path)
+    write_shared(home, tmp_path / "valkey.sock")
+    config = load_config(home)
+
+    def found(*options: str) -> list[tuple[str, str]]:
+        with run_valkey(tmp_path, *options):
+            return [(each.level.value, each.found) for each in check_shared(config)]
+
+    [absent] = check_shared(config)
+    assert absent.level == "error"
+    assert absent.found.startswith("does not answer")
+    evicting, forgetful = found("--maxmemory-policy", "allkeys-lru")
+    assert (evicting[0], "`allkeys-lru`" in evicting[1]) == ("error", True)
+    assert (forgetful[0], "append-only" in forgetful[1]) == ("warning", True)
+    assert [level for level, _ in found("--appendonly", "yes")] == ["ok"]
+    (home / "secrets" / "valkey").unlink()
+    [unread] = check_shared(config)
+    assert (unread.level, "secrets/valkey" in unread.where) == ("error", True)
 
 
 def test_without_the_server_nobody_is_let_through(tmp_path: Path) -> None:
@@ -115,11 +211,11 @@ def test_entries_are_sealed_to_their_place(server: Path) -> None:
         stored = await client.find(b"vector:" + first)
         assert stored is not None
         assert b"agent" not in stored
-        await client.set(b"vector:" + second, stored, int(ends.timestamp() * 1000))
+        await client.set(b"vector:" + second, stored, 60_000)
         assert await ours.find(second) is None
         assert await theirs.find(first) is None
         for changed in (stored[:-1] + bytes([stored[-1] ^ 1]), stored[:5], b""):
-            await client.set(b"vector:" + first, changed, int(ends.timestamp() * 1000))
+            await client.set(b"vector:" + first, changed, 60_000)
             assert await ours.find(first) is None
         await client.aclose()
 
@@ -133,7 +229,7 @@ def test_client_outlives_its_server(tmp_path: Path) -> None:
         client = Valkey(settings(tmp_path / "valkey.sock"))
         for _ in range(2):
             with run_valkey(tmp_path):
-                await client.set(b"k", b"v", int(datetime.now(UTC).timestamp() * 1000) + 60_000)
+                await client.set(b"k", b"v", 60_000)
                 assert await client.find(b"k") == b"v"
             with pytest.raises(ValkeyUnavailable):
                 await client.find(b"k")
@@ -173,15 +269,7 @@ def test_appliances_share_vectors(server: Path, tmp_path: Path) -> None:
 def test_two_appliances_accept_a_vector_once(server: Path, tmp_path: Path) -> None:
     """Two services with homes of their own and one server between them: what one accepted the other refuses."""
     home = make_demo_home(tmp_path)
-    secrets = home / "secrets"
-    for name, text in (("seal", SEAL_KEY.hex()), ("valkey", PASSWORD)):
-        (secrets / name).touch(mode=0o600)
-        (secrets / name).write_text(text)
-    with (home / "appliance.toml").open("a") as file:
-        file.write(
-            f'\n[shared]\naddress = "unix://{server}"\nseal_key_file = "secrets/seal"\n'
-            'password_file = "secrets/valkey"\nwithin = "10s"\n'
-        )
+    write_shared(home, server)
     edit(home / "conventions" / "demo-provider.toml", '# replay = "log"', 'replay = "refuse"')
     with serve(home) as running:
         vector = running.issue().json["assertion"].encode()

@@ -45,6 +45,18 @@ def test_each_vector_once(guard: ReplayGuard) -> None:
     assert guard.record(Received("urn:issuera", "", NOW + HOUR), NOW)
 
 
+def test_what_is_taken_back_is_free_again(file: Path, guard: ReplayGuard) -> None:
+    """A vector that was recorded and taken back is fresh once more, to every process, and no other is touched."""
+    names = [f"v{at}" for at in range(100)]
+    assert all(guard.record(received(name), NOW) for name in names)
+    guard.forget(received("v50"))
+    guard.forget(received("never seen"))
+    other = ReplayGuard(file)
+    assert [name for name in names if other.record(received(name), NOW)] == ["v50"]
+    assert not guard.record(received("v50"), NOW)
+    other.close()
+
+
 def test_restart_forgets_nothing(file: Path) -> None:
     """Another process, or the same after its end, finds what was recorded."""
     first = ReplayGuard(file)
