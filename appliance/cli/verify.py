@@ -22,7 +22,12 @@ from appliance.vectors.conditions import read_instant
 from appliance.vectors.model import AcceptedVector
 
 _NOT_TRACED: Final = "This is a diagnosis; it leaves no trace."
-_COLOURS: Final = {"passed": Colour.GOOD, "failed": Colour.BAD, "not-run": Colour.DIM}
+_COLOURS: Final = {
+    "passed": Colour.GOOD,
+    "flagged": Colour.WARN,
+    "failed": Colour.BAD,
+    "not-run": Colour.DIM,
+}
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,22 +1,25 @@
 """The checks of a received vector, named, in the order in which they run (DOMAIN 7).
 
 Because checks run in this order and stop at the first failure, the reason of a refusal alone tells the outcome of each: those
-before it passed, those after it did not run. The checks of an envelope do not run on an assertion that came alone. The names are
-stable; people script against them.
+before it passed, those after it did not run. Nor did what nobody asked for: the checks of an envelope on an assertion that came alone,
+and those that the convention leaves open. A vector that came before and is accepted all the same is `flagged`. The names are stable;
+people script against them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Final, Literal
 
 import msgspec
 
+from appliance.conventions.model import ProviderConvention
 from appliance.errors import Reason, VectorRefused
 
-Outcome = Literal["passed", "failed", "not-run"]
+Outcome = Literal["passed", "flagged", "failed", "not-run"]
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One check with its outcome; only a failed one has a detail."""
+    """One check with its outcome; only a failed or flagged one has a detail."""
 
     name: str
     outcome: Outcome
@@ -70,13 +73,38 @@ _FAILS_AT: Final = {
 }
 ALL_PASSED: Final = tuple(Check(name, "passed") for name in _NAMES)
 
-NOT_ASKED_REPLAY: Final = Check("replay", "not-run")
-"""What a diagnosis says of a vector that may come once only: nobody asked the replay guard."""
-
-_OF_ENVELOPE: Final = frozenset({"soap-header", "security-header"})
-_NO_ENVELOPE: Final = tuple(
-    Check(check.name, "not-run") if check.name in _OF_ENVELOPE else check for check in ALL_PASSED
+CAME_BEFORE: Final = Check(
+    "replay", "flagged", "a vector of this issuer with this ID was accepted before"
 )
+"""What is said of a vector that comes again where the convention merely logs that."""
+
+REPLAY: Final = frozenset({"replay"})
+OF_ENVELOPE: Final = frozenset({"soap-header", "security-header"})
+_NOTHING: Final[frozenset[str]] = frozenset()
+_WHERE_ASKED: Final[Mapping[str, Callable[[ProviderConvention], bool]]] = {
+    "lifetime": lambda c: c.maximum_lifetime is not None,
+    "name-id-format": lambda c: bool(c.name_id_formats),
+    "signer-name": lambda c: bool(c.signer_names),
+    "tls-peer": lambda c: bool(c.tls_peers),
+    "replay": lambda c: c.replay != "off",
+}
+"""Checks that a convention may leave open → whether it does not."""
+
+
+def not_asked(
+    conventions: Collection[ProviderConvention], saml_version: str, *, has_tls_peer: bool
+) -> frozenset[str]:
+    """Name the checks that none of the conventions a vector may fall under asks for, or that there is nothing to check by."""
+    unasked = {
+        name
+        for name, is_asked in _WHERE_ASKED.items()
+        if conventions and not any(map(is_asked, conventions))
+    }
+    if saml_version == "1.1":  # it has no place for a Recipient
+        unasked.add("recipient")
+    if not has_tls_peer:
+        unasked.add("tls-peer")
+    return frozenset(unasked)
 
 
 def failed_check(refusal: VectorRefused) -> str:
@@ -84,9 +112,11 @@ def failed_check(refusal: VectorRefused) -> str:
     return _NAMES[_FAILS_AT[refusal.reason]]
 
 
-def checks_of(refusal: VectorRefused | None, *, is_alone: bool = False) -> tuple[Check, ...]:
+def checks_of(
+    refusal: VectorRefused | None, unasked: frozenset[str] = _NOTHING
+) -> tuple[Check, ...]:
     """Return every check with its outcome; all that ran passed when nothing was refused."""
-    passed = _NO_ENVELOPE if is_alone else ALL_PASSED
+    passed = _passed_but(unasked)
     if refusal is None:
         return passed
     at = _FAILS_AT[refusal.reason]
@@ -95,4 +125,11 @@ def checks_of(refusal: VectorRefused | None, *, is_alone: bool = False) -> tuple
         *passed[:at],
         failed,
         *(Check(name, "not-run") for name in _NAMES[at + 1 :]),
+    )
+
+
+@cache  # one for each set of checks that conventions can leave open: a few dozen
+def _passed_but(unasked: frozenset[str]) -> tuple[Check, ...]:
+    return tuple(
+        Check(check.name, "not-run") if check.name in unasked else check for check in ALL_PASSED
     )

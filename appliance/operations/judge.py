@@ -29,6 +29,7 @@ from appliance.native import (
     XmlRefused,
     locate,
 )
+from appliance.operations.checks import OF_ENVELOPE, not_asked
 from appliance.trust.certificates import MOST_CERTIFICATES, UNREADABLE
 from appliance.trust.ocsp import OcspQuestion
 from appliance.trust.paths import TrustedSigner
@@ -87,14 +88,14 @@ class Judgement:
     Attributes:
         assertion_sha256: hexadecimal, of the assertion as received, in UTF-8; None when none was found.
         signed: present once the signature was found good, whatever came after.
-        is_alone: whether the assertion came without an envelope around it.
+        unasked: the checks that nobody asked for.
     """
 
     accepted: AcceptedVector | None
     refusal: VectorRefused | None
     assertion_sha256: str | None = None
     signed: Signed | None = None
-    is_alone: bool = False
+    unasked: frozenset[str] = frozenset()
 
 
 def judge(
@@ -118,7 +119,9 @@ def judge(
     except VectorRefused as refusal:
         return Judgement(None, refusal)
     judgement = _judge_assertion(received, question, candidates, registry, now)
-    return replace(judgement, is_alone=message.kind == "assertion")
+    if message.kind == "assertion":
+        return replace(judgement, unasked=judgement.unasked | OF_ENVELOPE)
+    return judgement
 
 
 def _judge_assertion(
@@ -139,10 +142,17 @@ def _judge_assertion(
     signing = Signing(inquiry.trusting, _name_of(question.tls_certificate), inquiry.legacy_sha1)
     try:
         vector = read_vector(verified, signed.stated, claim)
-        accepted = authorize_received(vector, candidates, question.service, signing, now)
     except VectorRefused as refusal:
         return Judgement(None, refusal, digest, signed)
-    return Judgement(accepted, None, digest, signed)
+    scope, has_tls_peer = candidates.of_issuer(vector.issuer), signing.tls_peer is not None
+    try:
+        accepted = authorize_received(vector, candidates, question.service, signing, now)
+    except VectorRefused as refusal:
+        unasked = not_asked(scope, vector.saml_version, has_tls_peer=has_tls_peer)
+        return Judgement(None, refusal, digest, signed, unasked)
+    scope = tuple(each for each in scope if each.id == accepted.convention)
+    unasked = not_asked(scope, vector.saml_version, has_tls_peer=has_tls_peer)
+    return Judgement(accepted, None, digest, signed, unasked)
 
 
 def _read_stated(verified: VerifiedOctets) -> AssertionFields:

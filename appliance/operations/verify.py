@@ -1,9 +1,15 @@
-"""The route of a received vector: judge it, ask whether it came before, trace the decision, then answer."""
+"""The route of a received vector: judge it, ask whether it came before, trace the decision, then answer.
+
+Whether it came before is part of the decision, so the guard is asked, and told, before the decision can be traced. When the trace then
+refuses, nothing is answered and the guard is told to forget the vector: it may come again, and is decided on anew. A process that is
+killed in between can tell the guard nothing: the vector counts as one that came, which is refused where once is the rule. So no
+vector is ever accepted twice; at worst one that nobody was told of must be issued anew.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -11,16 +17,22 @@ from appliance import metrics
 from appliance.cache.replay_guard import Received
 from appliance.clock import Clock
 from appliance.conventions.registry import RegistryCell
-from appliance.errors import Reason, ReplayGuardFull, ReplayGuardUnavailable, VectorRefused
+from appliance.errors import (
+    ApplianceError,
+    Reason,
+    ReplayGuardFull,
+    ReplayGuardUnavailable,
+    VectorRefused,
+)
 from appliance.log import Log
 from appliance.native import Limits
 from appliance.operations.asking import judge_asking
-from appliance.operations.checks import NOT_ASKED_REPLAY, Check, checks_of
+from appliance.operations.checks import CAME_BEFORE, REPLAY, Check, checks_of
 from appliance.operations.entries import received_entry
 from appliance.operations.faults import Fault, fault_of
-from appliance.operations.judge import Judgement, Question
+from appliance.operations.judge import Judgement, Question, Signed
 from appliance.operations.tracing import TraceWriter, wait_durable
-from appliance.trace.record import Receipt
+from appliance.trace.record import Receipt, TraceEntry
 from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("verify")
@@ -56,6 +68,26 @@ class ReplayGate(Protocol):
             ReplayGuardUnavailable: nobody can tell.
         """
 
+    async def forget(self, received: Received) -> None:
+        """Take a vector back that was recorded and not decided on after all.
+
+        Raises:
+            ReplayGuardUnavailable: nobody can tell whether that is done.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What the guard says of an accepted vector.
+
+    Attributes:
+        answer: None where it was not asked, or cannot tell.
+        recorded: what it has newly recorded.
+    """
+
+    answer: Literal["fresh", "again"] | None = None
+    recorded: Received | None = None
+
 
 class VerifyOperation:
     """Decides on received vectors."""
@@ -89,43 +121,68 @@ class VerifyOperation:
         now = self._clock.now()
         question = Question(octets, convention, service, context.tls_certificate)
         judgement = await judge_asking(question, self._registry.current, now, self._limits)
-        judgement, is_replayed = await self._check_replay(judgement, now)
-        verdict = _state(judgement)
+        replay = await self._ask_guard(judgement, now)
+        if replay.answer == "again":
+            judgement = _judge_again(judgement)
+        verdict = _state(judgement, replay.answer)
         receipt = None
         if verdict.fault is None or self._trace.admits_refusal(context.peer):
-            if judgement.signed is not None:
-                self._trace.keep_certificate(judgement.signed.claim.certificates[0])
             entry = received_entry(judgement, context, verdict.fault, service, now)
-            if is_replayed:
+            if replay.answer == "again":
                 entry = msgspec.structs.replace(entry, replayed=True)
-            receipt = await wait_durable(self._trace.append(self._trace.prepare(entry)))
+            receipt = await self._make_durable(entry, judgement.signed, replay.recorded)
         convention = "" if verdict.accepted is None else verdict.accepted.convention
         _counter(convention, "" if verdict.fault is None else verdict.fault.code).inc()
-        return Verdict(verdict.accepted, verdict.fault, verdict.checks, receipt)
+        return replace(verdict, receipt=receipt)
 
-    async def _check_replay(self, judgement: Judgement, now: datetime) -> tuple[Judgement, bool]:
-        """Record an accepted vector, the last of all checks; one that came before is refused where the convention says so."""
+    async def _make_durable(
+        self, entry: TraceEntry, signed: Signed | None, recorded: Received | None
+    ) -> Receipt:
+        """Trace a decision; one that cannot be traced is not given, and its vector not used up."""
+        try:
+            if signed is not None:
+                self._trace.keep_certificate(signed.claim.certificates[0])
+            return await wait_durable(self._trace.append(self._trace.prepare(entry)))
+        except ApplianceError:
+            if recorded is not None:
+                await self._take_back(recorded)
+            raise
+
+    async def _ask_guard(self, judgement: Judgement, now: datetime) -> _Replay:
+        """Record an accepted vector, the last of all checks."""
         accepted = judgement.accepted
         if accepted is None or accepted.replay == "off":
-            return judgement, False
+            return _Replay()
         vector = accepted.vector
         expires = _last_use(vector.not_on_or_after, accepted.skew)
         received = Received(vector.issuer, vector.assertion_id, expires)
         try:
             if await self._replay.record(received, now):
-                return judgement, False
+                return _Replay("fresh", received)
         except (ReplayGuardFull, ReplayGuardUnavailable) as exc:
             if accepted.replay == "refuse":
                 raise
             _LOG.warning("replay-not-noticed", convention=accepted.convention, detail=exc.detail)
-            return judgement, False
+            return _Replay()
         _replays(accepted.convention).inc()
-        if accepted.replay == "log":
-            return judgement, True
-        refusal = VectorRefused(
-            Reason.REPLAYED, "a vector of this issuer with this ID was accepted before"
-        )
-        return replace(judgement, accepted=None, refusal=refusal), True
+        return _Replay("again")
+
+    async def _take_back(self, received: Received) -> None:
+        """Have the guard forget a vector on which no decision was given; where it cannot, the vector counts as one that came."""
+        try:
+            await self._replay.forget(received)
+        except ReplayGuardUnavailable as exc:
+            _LOG.warning("replay-not-taken-back", detail=exc.detail)
+
+
+def _judge_again(judgement: Judgement) -> Judgement:
+    """Refuse a vector that came before where the convention says so."""
+    if judgement.accepted is None or judgement.accepted.replay == "log":
+        return judgement
+    refusal = VectorRefused(
+        Reason.REPLAYED, "a vector of this issuer with this ID was accepted before"
+    )
+    return replace(judgement, accepted=None, refusal=refusal)
 
 
 def _last_use(end: datetime, skew: float) -> datetime:
@@ -136,13 +193,14 @@ def _last_use(end: datetime, skew: float) -> datetime:
 
 def verdict_of(judgement: Judgement) -> Verdict:
     """State a judgement as a verdict that leaves no trace and asked no replay guard."""
-    verdict = _state(judgement)
-    if judgement.accepted is not None and judgement.accepted.replay == "refuse":
-        return replace(verdict, checks=(*verdict.checks[:-1], NOT_ASKED_REPLAY))
-    return verdict
+    return _state(judgement, None)
 
 
-def _state(judgement: Judgement) -> Verdict:
+def _state(judgement: Judgement, replay: Literal["fresh", "again"] | None) -> Verdict:
     refusal = judgement.refusal
+    unasked = judgement.unasked if replay is not None else judgement.unasked | REPLAY
+    checks = checks_of(refusal, unasked)
+    if replay == "again" and refusal is None:
+        checks = (*checks[:-1], CAME_BEFORE)
     fault = None if refusal is None else fault_of(refusal)
-    return Verdict(judgement.accepted, fault, checks_of(refusal, is_alone=judgement.is_alone), None)
+    return Verdict(judgement.accepted, fault, checks, None)

@@ -82,7 +82,7 @@ class Check(Protocol):
         """What was checked."""
 
     @property
-    def outcome(self) -> Literal["passed", "failed", "not-run"]:
+    def outcome(self) -> Literal["passed", "flagged", "failed", "not-run"]:
         """What came of it."""
 
     @property

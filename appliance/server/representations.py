@@ -87,7 +87,7 @@ class CheckFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """One check and what came of it."""
 
     name: str
-    outcome: Literal["passed", "failed", "not-run"]
+    outcome: Literal["passed", "flagged", "failed", "not-run"]
     detail: str | None = None
 
 

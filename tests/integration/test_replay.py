@@ -1,21 +1,25 @@
 """A vector that comes twice: off, log, refuse; under concurrency, restarts and full tables."""
 
 import asyncio
+import contextlib
+import hashlib
 import http.client
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from appliance.cache.replay_guard import LocalReplayGate, ReplayGuard, prepare_guard
+from appliance.cache.replay_guard import LocalReplayGate, Received, ReplayGuard, prepare_guard
 from appliance.clock import FixedClock
-from appliance.errors import ReplayGuardFull
+from appliance.errors import ReplayGuardFull, SpoolUnavailable
 from appliance.operations.judge import Question, judge
 from appliance.operations.verify import Verdict, VerifyOperation, verdict_of
+from tests.fault_disk import FaultDisk
 from tests.homes import edit
 from tests.issuing import Room, make_room
 from tests.messages import Signing, make_vector
@@ -76,6 +80,95 @@ def test_refused_vectors_are_not_remembered(pki: Pki, tmp_path: Path) -> None:
             return [code(each) for each in await present(room, forged, message, message, forged)]
 
     assert asyncio.run(run()) == ["digest-mismatch", "accepted", "replayed", "digest-mismatch"]
+
+
+@pytest.mark.parametrize("policy", ["log", "refuse"])
+def test_vector_whose_trace_fails_may_come_again(
+    pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """The trace's disk fails after the guard has recorded: no decision is given, and the retry is accepted, traced once and not as a replay."""
+    pki.write(tmp_path)
+    message = make_vector(Signing(pki.leaf))
+    disk = FaultDisk()
+    monkeypatch.setattr("appliance.trace.shard.Disk", lambda: disk)
+
+    async def run() -> list[tuple[str, bool]]:
+        convention = make_provider(tmp_path, replay=policy)
+        async with make_room(tmp_path, {}, convention) as room:
+            await _until_traced(room, pki)
+            disk.is_ill = True
+            for _ in range(2):
+                with pytest.raises(SpoolUnavailable):
+                    await room.verify.verify(message, CONTEXT, None, None)
+            disk.is_ill = False
+            await _until_traced(room, pki)
+            [retried, again] = await present(room, message, message)
+            assert code(retried) == "accepted"
+            assert code(again) == ("replayed" if policy == "refuse" else "accepted")
+            [first, second] = [e for e in room.entries() if e.assertion_sha256 == _sha256(message)]
+            return [(str(each.verdict), each.replayed) for each in (first, second)]
+
+    second = "refused" if policy == "refuse" else "accepted"
+    assert asyncio.run(run()) == [("accepted", False), (second, True)]
+
+
+async def _until_traced(room: Room, pki: Pki) -> None:
+    """Present other vectors until the trace takes one again."""
+    for _ in range(100):
+        with contextlib.suppress(SpoolUnavailable):
+            await room.verify.verify(make_vector(Signing(pki.leaf)), CONTEXT, None, None)
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the trace stays away")
+
+
+def _sha256(message: bytes) -> str:
+    return hashlib.sha256(message).hexdigest()
+
+
+def test_process_killed_before_its_trace_uses_the_vector_up(pki: Pki, tmp_path: Path) -> None:
+    """What the guard recorded before the end of a process stays recorded: the retry is refused by name, never accepted twice."""
+    pki.write(tmp_path)
+    message = make_vector(Signing(pki.leaf))
+    convention = make_provider(tmp_path, replay="refuse")
+
+    async def run() -> tuple[str, int]:
+        async with make_room(tmp_path, {}, convention) as room:
+            accepted = judge(Question(message), room.cell.current, NOW).accepted
+            assert accepted is not None
+            vector = accepted.vector
+            ends = vector.not_on_or_after + timedelta(seconds=accepted.skew)
+            with ReplayGuard(tmp_path / "replay.guard") as of_the_dead:
+                of_the_dead.record(Received(vector.issuer, vector.assertion_id, ends), NOW)
+            [retried] = await present(room, message)
+            return code(retried), len(room.entries())
+
+    assert asyncio.run(run()) == ("replayed", 1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcomes"),
+    [
+        ("off", ["not-run", "not-run"]),
+        ("log", ["passed", "flagged"]),
+        ("refuse", ["passed", "failed"]),
+    ],
+)
+def test_outcome_of_the_replay_check(
+    pki: Pki, tmp_path: Path, policy: str, outcomes: list[str]
+) -> None:
+    """A vector that came before is never reported as having passed; nor is one that nobody asked about."""
+    pki.write(tmp_path)
+    message = make_vector(Signing(pki.leaf))
+
+    async def run() -> list[Verdict]:
+        async with make_room(tmp_path, {}, make_provider(tmp_path, replay=policy)) as room:
+            return await present(room, message, message)
+
+    checks = [verdict.checks[-1] for verdict in asyncio.run(run())]
+    assert [check.name for check in checks] == ["replay", "replay"]
+    assert [check.outcome for check in checks] == outcomes
+    assert (checks[1].detail is not None) == (policy != "off")
 
 
 def test_full_guard_refuses_where_once_is_the_rule(pki: Pki, tmp_path: Path) -> None:

@@ -9,9 +9,19 @@ from appliance.operations.checks import ALL_PASSED, checks_of
 from appliance.operations.faults import fault_of
 from appliance.operations.judge import Question, judge
 from appliance.operations.verify import verdict_of
-from tests.messages import AUDIENCE, ISSUER, LEVEL, RECIPIENT, Signing, make_vector, wrap
+from appliance.trust.names import NamePattern
+from tests.messages import (
+    AUDIENCE,
+    ISSUER,
+    LEVEL,
+    RECIPIENT,
+    UNSPECIFIED,
+    Signing,
+    make_vector,
+    wrap,
+)
 from tests.partners import make_partner
-from tests.pki import NOW, make_pki
+from tests.pki import NOW, make_pki, rsa_key
 
 REFUSALS = [
     reason
@@ -149,6 +159,33 @@ def test_checks_of_an_envelope_do_not_run_on_an_assertion(tmp_path: Path) -> Non
             assert (judgement.accepted is None) == (service is not None)
             assert (checks["soap-header"], checks["security-header"]) == (outcome, outcome)
             assert checks["assertion"] == "passed"
+
+
+def test_what_the_convention_leaves_open_is_not_run(tmp_path: Path) -> None:
+    """A check that no convention asks for, or that there is nothing to check by, is not reported as passed."""
+    pki = make_pki("partner")
+    front = pki.certify_leaf("front", rsa_key("front")).certificate
+    stated: dict[str, dict[str, object]] = {
+        "lifetime": {"maximum_lifetime": 86400.0},
+        "name-id-format": {"name_id_formats": frozenset({UNSPECIFIED})},
+        "signer-name": {"signer_names": (NamePattern.read("CN=application,O=Tests,C=FR"),)},
+        "tls-peer": {"tls_peers": (NamePattern.read("CN=front,O=Tests,C=FR"),)},
+    }
+    message = make_vector(Signing(pki.leaf))
+    strange = make_vector(Signing(pki.leaf), pagms=("INCONNU",))
+    for fields in ({}, *stated.values()):
+        registry = make_partner(tmp_path, pki, **fields)
+        for octets in (message, strange):
+            for certificate in (front, None):
+                question = Question(octets, tls_certificate=certificate)
+                verdict = verdict_of(judge(question, registry, NOW))
+                assert (verdict.accepted is None) == (octets is strange)
+                outcomes = {check.name: check.outcome for check in verdict.checks}
+                asked = {name for name in stated if stated[name] == fields}
+                asked -= set() if certificate else {"tls-peer"}
+                assert {name for name in stated if outcomes[name] == "passed"} == asked
+                assert {outcomes[name] for name in stated.keys() - asked} <= {"not-run"}
+                assert outcomes["recipient"] == "passed"
 
 
 def test_the_expected_audience_is_named(tmp_path: Path) -> None:
