@@ -44,6 +44,7 @@ from appliance.vectors.model import (
     UnsignedVector,
     VectorRequest,
 )
+from bench.cache_growth import measure_growth
 
 _RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 _SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
@@ -73,10 +74,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench cache`."""
     parser.add_argument("--rounds", type=int, default=15, help="blocks of each (default 15)")
     parser.add_argument("--json", action="store_true", help="print a JSON object of results")
+    parser.add_argument(
+        "--growth",
+        action="store_true",
+        help="instead: how each cost grows up to a million vectors and ten thousand conventions",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
+    if arguments.growth:
+        return _run_growth(as_json=arguments.json)
     with tempfile.TemporaryDirectory(prefix="bench-cache-") as made:
         medians = asyncio.run(_measure(Path(made), arguments.rounds))
     if arguments.json:
@@ -85,6 +93,19 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{'operation':<44}{'µs':>10}")
     for name, seconds in medians.items():
         print(f"{name:<44}{seconds * 1e6:>10.1f}")
+    return 0
+
+
+def _run_growth(*, as_json: bool) -> int:
+    found = asyncio.run(measure_growth(_Bench.make().cached))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return 0
+    print(f"{'operation':<44}{'size':>10}{'µs':>10}{'ratio':>8}")
+    for name, sizes in found.items():
+        least = next(iter(sizes.values()))
+        for size, seconds in sizes.items():
+            print(f"{name:<44}{size:>10,}{seconds * 1e6:>10.1f}{seconds / least:>8.2f}")
     return 0
 
 

@@ -18,6 +18,7 @@ from appliance.conventions.file_checks import FileChecks
 from appliance.conventions.model import Convention
 from appliance.conventions.provider_file import load_provider
 from appliance.conventions.tables import EitherTable
+from appliance.errors import ConfigurationError
 from appliance.toml import read_toml
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -34,7 +35,7 @@ def load_conventions(directory: Path) -> tuple[Convention, ...]:
     Raises:
         ConfigurationError: of the first file that cannot be used.
     """
-    return tuple(load_convention(file) for file in sorted(directory.glob("*.toml")))
+    return ConventionFiles(directory).load()
 
 
 def load_convention(file: Path) -> Convention:
@@ -85,12 +86,25 @@ class ConventionChanges:
         return is_settled
 
     def _look(self) -> dict[str, _Stamp]:
-        found: dict[str, _Stamp] = {}
-        with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
-            for entry in entries:
-                if entry.name.endswith(".toml"):
-                    found[entry.name] = _stamp_of(entry.stat())
-        return found
+        with contextlib.suppress(OSError):
+            return _list(self._directory)
+        return {}
+
+
+def _list(directory: Path) -> dict[str, _Stamp]:
+    """Return the convention files of a directory, by name; none where there is no directory.
+
+    Raises:
+        OSError: it cannot be read, or a file in it cannot be looked at.
+    """
+    try:
+        entries = os.scandir(directory)
+    except FileNotFoundError:
+        return {}
+    with entries:
+        return {
+            entry.name: _stamp_of(entry.stat()) for entry in entries if entry.name.endswith(".toml")
+        }
 
 
 @dataclass(slots=True)
@@ -106,12 +120,16 @@ class ConventionFiles:
         Raises:
             ConfigurationError: of the first file that cannot be used; what was known stays known.
         """
+        try:
+            found = _list(self.directory)
+        except OSError as exc:  # no file less must be taken for a convention that ended
+            expected = f"a directory of conventions that can be read ({exc.strerror})"
+            raise ConfigurationError(str(self.directory), "", expected) from exc
         loaded: dict[str, tuple[_Stamp, Convention]] = {}
-        for file in sorted(self.directory.glob("*.toml")):
-            stamp = _stamp_of(file.stat())
-            known = self._known.get(file.name)
-            if known is None or known[0] != stamp:
-                known = (stamp, load_convention(file))
-            loaded[file.name] = known
+        for name in sorted(found):
+            known = self._known.get(name)
+            if known is None or known[0] != found[name]:
+                known = (found[name], load_convention(self.directory / name))
+            loaded[name] = known
         self._known = loaded
         return tuple(convention for _, convention in loaded.values())

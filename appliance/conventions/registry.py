@@ -18,7 +18,7 @@ from cryptography import x509
 
 from appliance.conventions.model import ClientConvention, Convention, ProviderConvention
 from appliance.errors import ConventionViolation, Reason
-from appliance.trust.crl_download import CrlSource
+from appliance.trust.crl_download import CrlSource, file_of
 from appliance.trust.ocsp import OcspMemory
 from appliance.trust.paths import PartnerTrust, TrustSettings, load_pins
 from appliance.trust.revocation import CrlDirectories, CrlDirectory
@@ -78,7 +78,7 @@ class TrustGroup:
             for address in convention.crl_addresses:
                 yield CrlSource(
                     address,
-                    convention.crl_directory,
+                    file_of(convention.crl_directory, address),
                     convention.crl_refresh,
                     trust.settings.allow_sha1,
                     trust.authorities,
@@ -210,8 +210,9 @@ class Registry:
             warnings[crls] = max(longest, warnings.get(crls, 0.0))
         return tuple(WatchedDirectory(crls, warning) for crls, warning in warnings.items())
 
+    @cached_property
     def crl_sources(self) -> tuple[CrlSource, ...]:
-        """Return where CRLs are fetched from; one that several conventions name as often as the one in the greatest hurry says."""
+        """Where CRLs are fetched from; one that several conventions name as often as the one in the greatest hurry says."""
         sources: dict[Path, CrlSource] = {}
         for group in self._groups:
             for source in group.crl_sources():
@@ -251,7 +252,7 @@ class RegistryCell:
 
     def crl_sources(self) -> tuple[CrlSource, ...]:
         """Return where the registry in force has its CRLs from."""
-        return self.current.crl_sources()
+        return self.current.crl_sources
 
 
 def _index_names(groups: Iterable[TrustGroup]) -> Mapping[bytes, tuple[TrustGroup, ...]]:

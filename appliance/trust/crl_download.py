@@ -38,22 +38,22 @@ class CrlSource:
 
     Attributes:
         address: `http://…`; CRLs are signed.
-        directory: where `CrlDirectory` finds it.
+        file: what holds it, where `CrlDirectory` finds it.
         every: seconds from one download to the next.
         allow_sha1: whether a CRL signed with SHA-1 is of any use.
         authorities: certificates of CAs that the convention's files hold.
     """
 
     address: str
-    directory: Path
+    file: Path
     every: float
     allow_sha1: bool
     authorities: tuple[x509.Certificate, ...]
 
-    @property
-    def file(self) -> Path:
-        """The file that holds what came from the address."""
-        return self.directory / f"fetched-{sha256(self.address.encode()).hexdigest()[:16]}.crl"
+
+def file_of(directory: Path, address: str) -> Path:
+    """Name the file that holds what came from an address."""
+    return directory / f"fetched-{sha256(address.encode()).hexdigest()[:16]}.crl"
 
 
 class CrlDownloads:
@@ -90,7 +90,7 @@ class CrlDownloads:
             _LOG.warning(
                 "crl-not-fetched",
                 address=source.address,
-                directory=source.directory,
+                directory=source.file.parent,
                 cause=str(exc),
                 next="see trust.crl_addresses; until its next update the CRL at hand serves",
             )
@@ -110,7 +110,7 @@ def _keep(source: CrlSource, octets: bytes, now: datetime) -> None:
     if _is_older(crls, _held(source), now):
         raise ValueError("older than the CRL at hand")
     # CrlDirectory looks at no hidden file, so half of one is never read.
-    new = source.directory / f".{source.file.name}.new"
+    new = source.file.with_name(f".{source.file.name}.new")
     with new.open("wb") as made:
         made.write(octets)
         made.flush()

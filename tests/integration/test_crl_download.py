@@ -57,7 +57,7 @@ def partner(directory: Path, pki: Pki, *addresses: str, **fields: object) -> Reg
 
 def refresh(registry: Registry, clock: ManualClock) -> CrlDownloads:
     """Fetch once."""
-    downloads = CrlDownloads(registry.crl_sources, clock)
+    downloads = CrlDownloads(lambda: registry.crl_sources, clock)
     asyncio.run(downloads.refresh())
     return downloads
 
@@ -196,7 +196,7 @@ def test_one_address_is_asked_once(pki: Pki, clock: ManualClock, tmp_path: Path)
                 for at in range(1, 20)
             )
         )
-        [source] = registry.crl_sources()
+        [source] = registry.crl_sources
         assert source.every == 60.0
         refresh(registry, clock)
         assert server.asked == ["/root"]

@@ -432,6 +432,19 @@ def test_directory_is_read_whole(tmp_path: Path) -> None:
     assert load_conventions(tmp_path / "absent") == ()
 
 
+def test_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
+    """A file that cannot be looked at, or no directory in the directory's place, refuses: no convention ends for that."""
+    write_client(tmp_path)
+    files = ConventionFiles(tmp_path / "conventions")
+    assert len(files.load()) == 1
+    (tmp_path / "conventions" / "gone.toml").symlink_to(tmp_path / "nowhere")
+    for directory in (files.directory, tmp_path / "conventions" / "client.toml"):
+        with pytest.raises(ConfigurationError, match="a directory of conventions that can be read"):
+            ConventionFiles(directory).load()
+    with pytest.raises(ConfigurationError):
+        files.load()
+
+
 def test_only_changed_files_are_read_again(tmp_path: Path) -> None:
     """A reload takes what did not change from memory; what changed, came or went is seen, and a wrong file changes nothing."""
     write_client(tmp_path)
