@@ -108,7 +108,8 @@ def run_new(arguments: argparse.Namespace) -> int:
     missing = [name for name, value in values.items() if not value]
     if missing and not sys.stdin.isatty():
         options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
-        raise ConfigurationError("appliance convention new", "", f"{options} too")
+        keys = f" (one of {', '.join(key.name for key in config.keys)})" if "key" in missing else ""
+        raise ConfigurationError("appliance convention new", "", f"{options} too{keys}")
     values |= {name: _ask(name) for name in missing}
     stated: dict[str, Value] = {_KEYS.get(name, name): value for name, value in values.items()}
     _check_key(config, arguments.role, values)

@@ -35,6 +35,7 @@ from appliance.trust.certificates import (
     read_chain,
 )
 from appliance.trust.revocation import CrlDirectories, CrlSet
+from appliance.vectors.characters import shorten
 
 _REMEMBERED: Final = 1024
 _REMEMBERED_FOR: Final = timedelta(seconds=60)
@@ -313,12 +314,21 @@ def _fingerprint(chain: Sequence[bytes]) -> bytes:
 
 def _read_refusal(exc: X509StoreContextError) -> VectorRefused:
     code, depth, text = exc.errors
-    where = f"certificate {depth} of the path (0 is the signer): {text}"
+    issuer = _issuer_of(exc.certificate)
+    where = f"certificate {depth} of the path (0 is the signer), issued by {issuer}: {text}"
     if code == _REVOKED:
         return VectorRefused(Reason.CERTIFICATE_REVOKED, where)
     if code in _REVOCATION_UNKNOWN:
         return VectorRefused(Reason.REVOCATION_UNKNOWN, where)
     return VectorRefused(Reason.CERTIFICATE_NOT_TRUSTED, where)
+
+
+def _issuer_of(certificate: X509) -> str:
+    """Name the CA whose CRL, or whose certificate, is looked for."""
+    try:
+        return shorten(certificate.to_cryptography().issuer.rfc4514_string())
+    except UNREADABLE:
+        return "a CA whose name cannot be read"
 
 
 def _distrust(detail: str) -> VectorRefused:

@@ -59,6 +59,8 @@ def test_new_asks_for_what_is_missing(
     )
     assert refused.code == 2
     assert "--audience, --recipient, --level, --pagm, --root, --crl-directory" in refused.stderr
+    client = ("convention", "new", "--home", home, "--role", "client", "p", *AGREED)
+    assert "--key too (one of demo-rsa, demo-ec)" in appliance(*client).stderr
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

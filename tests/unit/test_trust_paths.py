@@ -381,6 +381,21 @@ def test_absent_crl_directory_fails_closed(pki: Pki, tmp_path: Path) -> None:
     assert trust.check(pki.leaf.chain, NOW).public_key == pki.leaf.public_key
 
 
+def test_refusal_names_the_ca_that_is_missing(pki: Pki, tmp_path: Path) -> None:
+    """Whoever must fetch a CRL or a certificate is told of which CA."""
+    pki.write(tmp_path)
+    (tmp_path / "crl" / "1.crl").unlink()
+    trust = make_trust(tmp_path)
+    for chain, missing, of_which in (
+        (pki.leaf.chain, "CN=partner intermediate,O=Tests,C=FR: unable to get certificate CRL", 1),
+        ([pki.leaf.certificate], "CN=partner issuing,O=Tests,C=FR: unable to get local issuer", 0),
+    ):
+        with pytest.raises(VectorRefused) as raised:
+            trust.check(chain, NOW)
+        assert raised.value.detail.startswith(f"certificate {of_which} of the path")
+        assert missing in raised.value.detail
+
+
 def test_memory_is_bounded(pki: Pki, tmp_path: Path) -> None:
     """Chains that differ only in what they carry beside the path do not pile up; the latest are kept."""
     pki.write(tmp_path)
