@@ -189,7 +189,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
             asyncio.create_task(watch.run()),
             asyncio.create_task(gateway.sweep()),
         ]
-        if index == 0:  # one worker brings to the disk what all have recorded, and fetches the CRLs that all read
+        if index == 0:  # one worker flushes for all, and fetches the CRLs that all read
             downloads = CrlDownloads(cell.crl_sources, clock)
             besides.append(asyncio.create_task(keep_flushed(memory.guard)))
             besides.append(asyncio.create_task(downloads.run()))

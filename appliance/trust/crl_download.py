@@ -2,7 +2,7 @@
 
 Promises that a file in the directory is replaced whole or not at all, and only by CRLs that are current, not older than those they
 replace, and signed by their CA where the convention's files hold that CA's certificate; that a slow or absent server holds up nobody
-(one deadline for the whole of a download, a few at once); and that nothing is deleted: without a new CRL the last one serves until its
+(one deadline for the whole of a download, two at once from one server); and that nothing is deleted: without a new CRL the last one serves until its
 next update, and the warnings of `watch` come long before that.
 """
 
@@ -11,9 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,7 +29,8 @@ from appliance.trust.revocation import LARGEST_CRL, read_crls
 
 _LOG: Final = Log("trust")
 _LIMITS: Final = Limits(octets=LARGEST_CRL, seconds=30.0)
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 16
+_OF_ONE_SERVER: Final = 2
 _PAUSE: Final = 1.0
 _RETRY_AFTER: Final = 60.0
 _CLOCKS: Final = timedelta(minutes=5)
@@ -64,25 +68,43 @@ class CrlDownloads:
         self._sources: Final = sources
         self._clock: Final = clock
         self._due: dict[Path, float] = {}
+        self._flights: Final[dict[Path, asyncio.Task[None]]] = {}
+        self._gates: Final[WeakValueDictionary[str, asyncio.Semaphore]] = WeakValueDictionary()
 
     async def run(self) -> None:
-        """Fetch what is due, until cancelled."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(_PAUSE)
+        """Fetch what is due, until cancelled; nobody waits for a download that takes its time."""
+        try:
+            while True:
+                self._start_due()
+                await asyncio.sleep(_PAUSE)
+        finally:
+            for flight in self._flights.values():
+                flight.cancel()
 
     async def refresh(self) -> None:
         """Fetch once from every source that is due; those that fail are due again in a minute."""
+        self._start_due()
+        await asyncio.gather(*self._flights.values())
+
+    def _start_due(self) -> None:
         sources = {source.file: source for source in self._sources()}
         self._due = {file: due for file, due in self._due.items() if file in sources}
-        now, room = self._clock.monotonic(), asyncio.Semaphore(_AT_ONCE)
-        due = [each for file, each in sources.items() if self._due.get(file, now) <= now]
-        await asyncio.gather(*(self._fetch(source, room) for source in due))
+        now = self._clock.monotonic()
+        for file, source in sources.items():
+            if self._due.get(file, now) <= now and file not in self._flights:
+                flight = asyncio.get_running_loop().create_task(self._fetch(source))
+                self._flights[file] = flight
+                flight.add_done_callback(partial(self._forget, file))
 
-    async def _fetch(self, source: CrlSource, room: asyncio.Semaphore) -> None:
+    def _forget(self, file: Path, _flight: asyncio.Task[None]) -> None:
+        del self._flights[file]
+
+    async def _fetch(self, source: CrlSource) -> None:
         pause = source.every
+        server = self._gate(urlsplit(source.address).netloc, _OF_ONE_SERVER)
+        room = self._gate("", _AT_ONCE)
         try:
-            async with room:
+            async with server, room:
                 octets = await download(source.address, _LIMITS)
             await asyncio.to_thread(_keep, source, octets, self._clock.now())
         except (DownloadFailed, OSError, ValueError) as exc:
@@ -95,6 +117,13 @@ class CrlDownloads:
                 next="see trust.crl_addresses; until its next update the CRL at hand serves",
             )
         self._due[source.file] = self._clock.monotonic() + pause
+
+    def _gate(self, name: str, width: int) -> asyncio.Semaphore:
+        """Return what lets so many through at once; it goes when nobody holds it."""
+        gate = self._gates.get(name)
+        if gate is None:
+            gate = self._gates[name] = asyncio.Semaphore(width)
+        return gate
 
 
 def _keep(source: CrlSource, octets: bytes, now: datetime) -> None:

@@ -154,6 +154,31 @@ def test_download_has_bounds(
         assert reason(registry, pki) == "accepted"
 
 
+def test_servers_that_hang_hold_up_nobody(pki: Pki, clock: ManualClock, tmp_path: Path) -> None:
+    """Many addresses of servers that never answer: what others publish is fetched meanwhile, and fetched again when it is due."""
+    root, intermediate, issuing = pki.crls()
+
+    async def run(registry: Registry, server: Publisher) -> None:
+        downloads = CrlDownloads(lambda: registry.crl_sources, clock)
+        running = asyncio.create_task(downloads.run())
+
+        def asked_often() -> bool:
+            clock.seconds += 3600
+            return len(server.asked) >= 9
+
+        await asyncio.to_thread(wait_until, asked_often, 20, "downloads")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with publish(root=root, intermediate=intermediate, issuing=issuing) as server:
+        with trickle() as (slow, _), trickle() as (slower, _):
+            dead = [f"{each}{at}" for each in (slow, slower) for at in range(20)]
+            registry = partner(tmp_path, pki, *dead, *addresses(server))
+            asyncio.run(run(registry, server))
+        assert reason(registry, pki) == "accepted"
+
+
 def test_the_last_crl_serves_until_it_ends_and_through_its_grace(
     pki: Pki, clock: ManualClock, tmp_path: Path
 ) -> None:
