@@ -9,7 +9,7 @@ import fcntl
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -184,19 +184,20 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
             Served(application, operations.health, builder, memory.vectors, gateway),
         )
         watch = CrlWatch(lambda: (*cell.watched(), *gateway.watched()), clock)
-        besides = [
-            asyncio.create_task(control.obey(servers)),
-            asyncio.create_task(watch.run()),
-            asyncio.create_task(gateway.sweep()),
-        ]
+        beside = [control.obey(servers), watch.run(), gateway.sweep()]
         if index == 0:  # one worker flushes for all, and fetches the CRLs that all read
             downloads = CrlDownloads(cell.crl_sources, clock)
-            besides.append(asyncio.create_task(keep_flushed(memory.guard)))
-            besides.append(asyncio.create_task(downloads.run()))
-        print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
-        await servers.serve()
-        for task in besides:
-            task.cancel()
+            beside += [keep_flushed(memory.guard), downloads.run()]
+        await _serve_beside(servers, beside)
+
+
+async def _serve_beside(servers: "Servers", work: Sequence[Coroutine[None, None, None]]) -> None:
+    """Serve until every listener has drained, the other work of the process going on meanwhile."""
+    tasks = [asyncio.create_task(each) for each in work]
+    print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
+    await servers.serve()
+    for task in tasks:
+        task.cancel()
 
 
 class Servers:
