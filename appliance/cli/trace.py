@@ -1,4 +1,4 @@
-"""`appliance trace tail|search|show`: the trace logs of a home, read beside a running service or without one (and see `evidence`).
+"""`appliance trace tail|search|show`: the trace logs of a home, read beside a running service or without one (and see `evidence`, `judging`).
 
 One row, or one line of JSON, for each entry; entries of several logs merged by time. The JSON holds the entry octet for octet as
 it was made durable, beside its log, index and leaf hash.
@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.cli import evidence
+from appliance.cli import evidence, judging
 from appliance.cli.output import Colour, Exit, Output, printable
 from appliance.cli.selection import (
     add_selection,
@@ -81,6 +81,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         action.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
         action.add_argument("--json", action="store_true", help="one JSON document a line")
     evidence.add_arguments(actions)
+    judging.add_arguments(actions)
 
 
 def run_tail(arguments: argparse.Namespace) -> int:
