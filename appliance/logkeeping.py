@@ -3,6 +3,7 @@
 Shared by the worker, the supervisor and the command line; decides nothing but that `[audit]` is there and its keys can be read.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -167,7 +168,12 @@ async def open_system_log(
         system.record("service-started", detail=serving)
         system.record_keys(traced_keys(config))
         system.record_conventions(config.home.conventions)
-        yield system
+        watch = asyncio.create_task(system.watch_logs(config.home.logs))
+        try:
+            yield system
+        finally:
+            watch.cancel()
+        system.record_logs(config.home.logs)
         system.record("service-stopped")
     finally:
         await logs.aclose()

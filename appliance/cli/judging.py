@@ -8,7 +8,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from appliance.cli.actions import Actions, take_json
 from appliance.cli.output import Colour, Exit, Output
@@ -23,6 +23,7 @@ from appliance.trace.checkpoint import (
     SignedCheckpoint,
     read_audit_key,
 )
+from appliance.trace.inventory import missing_logs
 from appliance.trace.proofs import Proof, read_proof, verify_proof
 from appliance.trace.reader import LogDamaged, log_names as names_below
 from appliance.trace.store import CHECKPOINT_FILE
@@ -32,6 +33,8 @@ from appliance.trace.witness import read_witness
 
 _LIVE_ATTEMPTS: Final = 5
 _LIVE_PAUSE: Final = 1.0
+_Heads: TypeAlias = tuple[Sequence[SignedCheckpoint], Sequence[Checkpoint]]
+"""What witnesses have seen, and what the lanes remember."""
 
 
 def add_arguments(actions: Actions) -> None:
@@ -89,48 +92,67 @@ def _add_keys(action: argparse.ArgumentParser) -> None:
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Verify each log; the first fault of each is named, and one fault ends with 1."""
+    """Verify each log; the first fault of each is named, and so is every log that ought to be here and is not; one ends with 1."""
     output = Output(as_json=arguments.json)
+    home = None if arguments.home is None else Home(arguments.home.resolve())
     logs: list[Path] = list(arguments.logs)
-    if arguments.home is not None:
-        home = Home(arguments.home.resolve())
+    if home is not None:
         logs += [home.logs / name for name in names_below(home.logs)]
-    if not logs and arguments.home is None:
+    elif not logs:
         raise ConfigurationError("trace verify", "LOGDIR", "a log directory, or --home")
     keys = _keys(arguments)
     witnesses = [] if arguments.witness is None else read_witness(_read(arguments.witness))
-    known = [] if arguments.home is None else _signed_before(Home(arguments.home.resolve()))
-    total = sum(_size(log) for log in logs)
-    ended = Exit.DONE
-    with output.progress("verify", total) as bar:
+    known = [] if home is None else _signed_before(home)
+    is_sound = _judge_logs(output, logs, keys, (witnesses, known))
+    gone = _unwitnessed(logs, witnesses) | ({} if home is None else _missing(home, logs))
+    for name, detail in gone.items():
+        wrong = output.paint(Colour.BAD, "wrong")
+        output.show({"log": name, "ok": False, "detail": detail}, f"{wrong}  {detail}")
+    if not is_sound or gone:
+        return Exit.REFUSED
+    if home is not None:
+        _check_traced(home, logs)
+        show_accounts(output, LogPlace(home.logs, home.spool))
+    return Exit.DONE
+
+
+def _judge_logs(
+    output: Output, logs: Sequence[Path], keys: Sequence[AuditKey], heads: _Heads
+) -> bool:
+    """Say of each log what it is worth; tell whether all are sound."""
+    is_sound = True
+    with output.progress("verify", sum(map(_size, logs))) as bar:
         for log in logs:
             try:
-                verified = _verify_live(log, keys, (witnesses, known), bar.advance)
+                verified = _verify_live(log, keys, heads, bar.advance)
             except LogDamaged as damaged:
-                ended = Exit.REFUSED
-                facts = {
-                    "log": log.name,
-                    "ok": False,
-                    "index": damaged.index,
-                    "detail": damaged.detail,
-                }
-                output.show(facts, f"{output.paint(Colour.BAD, 'wrong')}  {damaged.detail}")
+                is_sound = False
+                place = {"log": log.name, "ok": False, "index": damaged.index}
+                wrong = output.paint(Colour.BAD, "wrong")
+                output.show(place | {"detail": damaged.detail}, f"{wrong}  {damaged.detail}")
             else:
                 output.show(_facts(log, verified), _sentence(output, log, verified))
-    missing = _missing(logs, witnesses)
-    for origin in missing:
-        detail = f"the witness has seen {origin}, which is not among the logs verified"
-        output.show({"log": origin, "ok": False, "detail": detail}, f"wrong  {detail}")
-    if arguments.home is not None and ended is Exit.DONE:
-        home = Home(arguments.home.resolve())
-        show_accounts(output, LogPlace(home.logs, home.spool))
-    return Exit.REFUSED if missing else ended
+    return is_sound
+
+
+def _check_traced(home: Home, logs: Sequence[Path]) -> None:
+    """Refuse to call nothing sound.
+
+    Raises:
+        ConfigurationError: there is no log at all.
+    """
+    if not logs:
+        raise ConfigurationError(
+            str(home.logs),
+            "",
+            "at least one log: nothing has been traced here, so nothing is verified",
+        )
 
 
 def _verify_live(
     log: Path,
     keys: Sequence[AuditKey],
-    heads: tuple[Sequence[SignedCheckpoint], Sequence[Checkpoint]],
+    heads: _Heads,
     advance: Callable[[int], None],
 ) -> VerifiedLog:
     """Verify a log that may be growing meanwhile: what was found while its checkpoint moved on is looked at again."""
@@ -167,10 +189,29 @@ def _signed_before(home: Home) -> list[Checkpoint]:
     ]
 
 
-def _missing(logs: Sequence[Path], witnesses: Sequence[SignedCheckpoint]) -> list[str]:
-    names = {log.name for log in logs}
-    origins = [witness.checkpoint.origin for witness in witnesses]
-    return [origin for origin in origins if origin.rpartition("/")[2] not in names]
+def _unwitnessed(logs: Sequence[Path], witnesses: Sequence[SignedCheckpoint]) -> dict[str, str]:
+    """Say of each origin that the witness has seen and no log here states."""
+    here = {_checkpoint_octets(log).partition(b"\n")[0].decode("utf-8", "replace") for log in logs}
+    origins = (witness.checkpoint.origin for witness in witnesses)
+    return {
+        origin: f"the witness has seen {origin}, which is not among the logs verified"
+        for origin in origins
+        if origin not in here
+    }
+
+
+def _missing(home: Home, logs: Sequence[Path]) -> dict[str, str]:
+    """Say of each log of a home that it is gone; one that has just begun may take a moment to appear."""
+    place, kept = LogPlace(home.logs, home.spool), {log.name for log in logs}
+
+    def missing() -> dict[str, str]:
+        return missing_logs(place, kept | {*names_below(home.logs)}, _signed_before(home))
+
+    gone = missing()
+    if gone:
+        time.sleep(_LIVE_PAUSE)
+        gone = missing()
+    return {name: f"log {name} is not here, yet {who}" for name, who in gone.items()}
 
 
 def _facts(log: Path, verified: VerifiedLog) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The supervisor's own events, in the log `system`: start, stop, reload, keys, their use, conventions, failed logins, ended processes.
+"""The supervisor's own events, in the log `system`: start, stop, reload, keys, their use, conventions, logs, failed logins, ended processes.
 
 Promises that stating an event never waits and never raises: what cannot be traced is said in the diagnostic log.
 """
@@ -15,9 +15,11 @@ from appliance.clock import Clock, format_instant
 from appliance.errors import ApplianceError
 from appliance.log import Log
 from appliance.trace.logs import TraceLogs
+from appliance.trace.reader import log_names
 from appliance.trace.record import Event, Receipt, TraceEntry
 
 _LOG: Final = Log("trace")
+_LOOK_EVERY: Final = 1.0
 
 
 class SystemLog:
@@ -29,6 +31,7 @@ class SystemLog:
         self._conventions: Mapping[str, str] = {}
         self._keys: Mapping[str, tuple[str, str]] = {}
         self._usage: Mapping[str, tuple[int, int]] = {}
+        self._present: Final[set[str]] = set()
 
     def record(self, event: Event, **facts: str | int | None) -> None:
         """State an event with fields of `TraceEntry`."""
@@ -73,6 +76,19 @@ class SystemLog:
         for convention in self._conventions.keys() - found.keys():
             self.record("convention-withdrawn", convention=convention)
         self._conventions = found
+
+    def record_logs(self, directory: Path) -> None:
+        """State each log that is new below `directory`: one that is stated and then gone is missed by `trace verify`."""
+        for name in log_names(directory):
+            if name not in self._present:
+                self.record("log-present", log=name)
+                self._present.add(name)
+
+    async def watch_logs(self, directory: Path) -> None:
+        """State new logs within a second, until cancelled."""
+        while True:
+            self.record_logs(directory)
+            await asyncio.sleep(_LOOK_EVERY)
 
 
 def _note_lost(written: asyncio.Future[Receipt]) -> None:

@@ -47,7 +47,7 @@ def read_witness(octets: bytes) -> Sequence[SignedCheckpoint]:
     """Read a witness file, or a single checkpoint, without believing it.
 
     Raises:
-        CheckpointInvalid: it is neither.
+        CheckpointInvalid: it is neither, or holds no checkpoint.
     """
     if not octets.lstrip().startswith(b"{"):
         return [read_checkpoint(octets)]
@@ -55,4 +55,6 @@ def read_witness(octets: bytes) -> Sequence[SignedCheckpoint]:
         read = msgspec.json.decode(octets, type=WitnessFile)
     except msgspec.MsgspecError as exc:
         raise CheckpointInvalid(f"no witness file ({exc})") from exc
+    if not read.checkpoints:
+        raise CheckpointInvalid("a witness file without a checkpoint: it bears witness to nothing")
     return [read_checkpoint(note.encode()) for note in read.checkpoints]

@@ -71,11 +71,12 @@ def test_system_log_tells_what_served(traced: Path) -> None:
     """Start, keys, conventions, what keys have signed, stop: each an entry of the log `system`."""
     events = [s.entry.event for s in entries_of_home(traced) if s.log.startswith("system")]
     start = ["service-started", *["key-in-service"] * 2, *["convention-in-force"] * 2]
-    served = [event for event in events if event != "key-usage"]
+    served = [event for event in events if event not in {"key-usage", "log-present"}]
     assert served == [*start, "service-stopped", *start, "service-stopped"]
-    for at, event in enumerate(events):
+    stated = [event for event in events if event != "log-present"]
+    for at, event in enumerate(stated):
         if event == "service-stopped":
-            assert events[at - 2 : at] == ["key-usage"] * 2
+            assert stated[at - 2 : at] == ["key-usage"] * 2
 
 
 def test_proof_stands_alone(appliance: CommandLine, traced: Path, tmp_path: Path) -> None:
@@ -130,6 +131,57 @@ def test_witness_is_exported_and_checked(
     assert ended.code == 1
     assert b"which is not among the logs" in ended.stdout
     assert signer.asked == 0
+
+
+def test_witness_of_nothing_here_fails(
+    appliance: CommandLine, traced: Path, tmp_path: Path
+) -> None:
+    """Checkpoints of other origins, whose logs have the same names, vouch for nothing, and an empty file is none."""
+    own = json.loads(appliance("trace", "witness", "--home", traced).stdout)
+    file, verify = tmp_path / "witness.json", ("trace", "verify", "--home", traced, "--witness")
+    foreign = [note.replace("demo.example/", "other.example/") for note in own["checkpoints"]]
+    for checkpoints in ([foreign[0]], [*own["checkpoints"], foreign[0]]):
+        file.write_text(json.dumps(own | {"checkpoints": checkpoints}))
+        ended = appliance(*verify, file)
+        assert ended.code == 1
+        assert b"the witness has seen other.example/" in ended.stdout
+    file.write_text(json.dumps(own | {"checkpoints": []}))
+    ended = appliance(*verify, file)
+    assert ended.code == 1
+    assert "without a checkpoint" in ended.stderr
+
+
+def test_log_that_is_gone_is_named(appliance: CommandLine, traced: Path, tmp_path: Path) -> None:
+    """Whichever log is deleted whole, what lanes remember included: `system` knows it, or a worker's log misses `system`."""
+    for log in sorted((traced / "log").iterdir()):
+        home = Path(shutil.copytree(traced, tmp_path / log.name))
+        shutil.rmtree(home / "log" / log.name)
+        by_lanes = appliance("trace", "verify", "--home", home)
+        for memory in (home / "run").glob("**/checkpoints"):
+            shutil.rmtree(memory)
+        by_logs = appliance("trace", "verify", "--home", home, "--json")
+        assert (by_lanes.code, by_logs.code) == (1, 1)
+        assert f"log {log.name} is not here".encode() in by_lanes.stdout
+        [gone] = [line for line in by_logs.lines if not line["ok"]]
+        assert gone["log"] == log.name
+        kept = appliance("trace", "verify", "--home", home, log)
+        assert kept.code == 0, "a log that is kept elsewhere is not missed"
+
+
+def test_nothing_to_verify_is_said(appliance: CommandLine, tmp_path: Path) -> None:
+    """A home without a log ends with 2 and says so; one whose logs are all gone ends with 1 and names them."""
+    home = make_demo_home(tmp_path)
+    ended = appliance("trace", "verify", "--home", home)
+    assert ended.code == 2
+    assert "nothing has been traced here" in ended.stderr
+    words = ("--convention", "demo-client", "--pagm", "PAGM_GESTION")
+    assert appliance("issue", "--home", home, *words).code == 0
+    assert appliance("trace", "verify", "--home", home).code == 0
+    shutil.rmtree(home / "log")
+    shutil.rmtree(home / "spool")
+    ended = appliance("trace", "verify", "--home", home)
+    assert ended.code == 1
+    assert b"a lane has signed for" in ended.stdout
 
 
 def test_export_is_complete(appliance: CommandLine, traced: Path) -> None:
