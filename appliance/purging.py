@@ -20,13 +20,14 @@ from appliance.logkeeping import audit_table, checkpoint_client, shard_settings
 from appliance.native import bundle_path
 from appliance.parts import hsm_unavailable, open_lane
 from appliance.signing.checkpoints import CheckpointClient
+from appliance.trace.directory import first_kept
 from appliance.trace.logs import close_log
 from appliance.trace.names import LogName, read_log_name
 from appliance.trace.reader import log_names
 from appliance.trace.record import TraceEntry
 from appliance.trace.shard import Shard
 from appliance.trace.store import TILE_WIDTH
-from appliance.trace.view import LogPlace, first_kept
+from appliance.trace.view import LogPlace
 from hsm.errors import HsmError
 
 _LOG: Final = Log("trace")

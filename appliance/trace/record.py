@@ -4,7 +4,10 @@ The schema is versioned, written out in `docs/trace-entry.schema.json`, and vali
 verified. What tells of a person is marked `x-personal` there; the convention says how much of it is kept (`appliance.trace.privacy`).
 """
 
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Final, Literal
 
@@ -44,7 +47,11 @@ TraceLevel = Literal["full", "pseudonymous", "minimal"]
 
 _Personal = Annotated[str, Meta(extra_json_schema={"x-personal": True})]
 _Instant = Annotated[
-    str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$")
+    str,
+    Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$",
+        extra_json_schema={"format": "date-time"},
+    ),
 ]
 _Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -209,12 +216,35 @@ def read_entry(octets: bytes) -> TraceEntry:
     """
     try:
         entry = _DECODER.decode(octets)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        if (
+            _ENCODER.encode(entry) != octets
+        ):  # ours are; of another writer's, see what the decoder lets pass
+            _check_form(octets)
+        for instant in (entry.time, entry.since):
+            if instant is not None:
+                datetime.fromisoformat(instant)
+    except (msgspec.MsgspecError, ValueError) as exc:
         raise EntryInvalid(str(exc)) from exc
     if None in _STATED[entry.event](entry):
         absent = next(name for name in REQUIRED[entry.event] if getattr(entry, name) is None)
         raise EntryInvalid(f"an entry `{entry.event}` without `{absent}`")
     return entry
+
+
+def _check_form(octets: bytes) -> None:
+    """Refuse what JSON decoders pass over: octets around the object, line breaks, a repeated name; and an entry without a version.
+
+    Raises:
+        EntryInvalid: it is no single object in one line, of a stated version.
+    """
+    if octets[:1] != b"{" or octets[-1:] != b"}" or b"\n" in octets or b"\r" in octets:
+        raise EntryInvalid("an entry is one JSON object in one line, and nothing around it")
+    names = Counter(name for name, _ in json.loads(octets, object_pairs_hook=tuple))
+    repeated = [name for name, count in names.items() if count > 1]
+    if repeated:
+        raise EntryInvalid(f"an entry that says `{repeated[0]}` more than once")
+    if "version" not in names:
+        raise EntryInvalid("an entry without `version`")
 
 
 def entry_schema() -> dict[str, object]:

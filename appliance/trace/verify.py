@@ -5,7 +5,7 @@ signed by the right key at the wrong time are found and named (`LogDamaged`: log
 the whole of it is an older copy, a witness tells: a checkpoint kept elsewhere. Reads every octet; never writes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,15 +25,13 @@ from appliance.trace.checkpoint import (
     SignedCheckpoint,
     read_checkpoint,
 )
-from appliance.trace.reader import LogDamaged
+from appliance.trace.directory import LogDirectory, first_difference, first_kept
 from appliance.trace.record import EntryInvalid, TraceEntry, read_entry
-from appliance.trace.store import CHECKPOINT_FILE, TILE_WIDTH, cut_resource, read_resource
+from appliance.trace.store import TILE_WIDTH
 from appliance.trace.tree import HASH_OCTETS
-from appliance.trace.view import first_kept
 
 _LEVEL_BITS: Final = 8
-_ABOUT_LOGS: Final = frozenset({"log-opened", "log-closed", "entries-purged"})
-_AFTER_CLOSING: Final = frozenset({"log-opened", "entries-purged"})
+_ABOUT_LOGS: Final = frozenset({"log-opened", "entries-purged"})
 
 
 def _advance_nothing(_count: int) -> None:
@@ -92,46 +90,43 @@ class _Verification:
     def __init__(
         self, directory: Path, keys: Sequence[AuditKey], advance: Callable[[int], None]
     ) -> None:
-        self._directory: Final = directory
+        self._log: Final = LogDirectory(directory)
         self._keys: Final = keys
         self._advance: Final = advance
         self._events: Final[list[_LogEvent]] = []
         self._size = 0
+        self._is_closed = False
 
     def run(
         self, witnesses: Sequence[SignedCheckpoint], known: Sequence[Checkpoint]
     ) -> VerifiedLog:
+        self._log.check_kinds()
         signed = self._read_checkpoint()
         checkpoint, key = self._open(signed, "checkpoint")
-        if checkpoint.origin.rpartition("/")[2] != self._directory.name:
-            raise self._fault(0, f"its checkpoint is of another log, {checkpoint.origin}")
+        if checkpoint.origin.rpartition("/")[2] != self._log.path.name:
+            raise self._log.fault(0, f"its checkpoint is of another log, {checkpoint.origin}")
         self._size = checkpoint.size
-        first = first_kept(self._directory, checkpoint.size)
+        first = first_kept(self._log.path, checkpoint.size)
         leaves = self._check_entries(checkpoint, first)
         self._check_tiles(checkpoint.size, leaves)
         self._check_root(checkpoint, checkpoint.size, "the checkpoint")
         self._check_events(checkpoint, key, first)
-        self._check_files(checkpoint.size, first)
+        self._log.check_contents(checkpoint.size, first)
         for witness in witnesses:
             if witness.checkpoint.origin == checkpoint.origin:
                 self._check_witness(witness, checkpoint.size)
         for head in known:
             if head.origin == checkpoint.origin and head.size <= checkpoint.size:
                 self._check_root(head, checkpoint.size, "what the lanes signed")
-        closings = [event for event in self._events if event.entry.event == "log-closed"]
-        openings = [event for event in self._events if event.entry.event == "log-opened"]
-        is_closed = bool(closings) and (not openings or closings[-1].index > openings[-1].index)
-        return VerifiedLog(checkpoint, first, key, is_closed)
+        return VerifiedLog(checkpoint, first, key, self._is_closed)
 
     # The checkpoint.
 
     def _read_checkpoint(self) -> SignedCheckpoint:
         try:
-            return read_checkpoint((self._directory / CHECKPOINT_FILE).read_bytes())
-        except FileNotFoundError:
-            raise self._fault(0, "it has no checkpoint") from None
+            return read_checkpoint(self._log.read_checkpoint())
         except CheckpointInvalid as exc:
-            raise self._fault(0, f"checkpoint: {exc.detail}") from exc
+            raise self._log.fault(0, f"checkpoint: {exc.detail}") from exc
 
     def _open(self, signed: SignedCheckpoint, what: str) -> tuple[Checkpoint, AuditKey]:
         for key in self._keys:
@@ -139,8 +134,8 @@ class _Verification:
                 try:
                     return key.open(signed), key
                 except CheckpointInvalid as exc:
-                    raise self._fault(0, f"{what}: {exc.detail}") from exc
-        raise self._fault(0, f"{what}: signed by no key that is trusted here")
+                    raise self._log.fault(0, f"{what}: {exc.detail}") from exc
+        raise self._log.fault(0, f"{what}: signed by no key that is trusted here")
 
     # Entries against leaf hashes.
 
@@ -150,9 +145,11 @@ class _Verification:
         size = checkpoint.size
         for bundle in range(-(-size // TILE_WIDTH)):
             start, width = bundle * TILE_WIDTH, min(TILE_WIDTH, size - bundle * TILE_WIDTH)
-            tile = self._read(tile_path(0, bundle, size), start)
+            tile = self._log.read(tile_path(0, bundle, size), start)
             if len(tile) != width * HASH_OCTETS:
-                raise self._fault(start, f"{tile_path(0, bundle, size)} is not {width} hashes wide")
+                raise self._log.fault(
+                    start, f"{tile_path(0, bundle, size)} is not {width} hashes wide"
+                )
             if start + width > first:
                 self._check_bundle(bundle_path(bundle, size), start, tile)
             tiles.append(tile)
@@ -160,19 +157,24 @@ class _Verification:
         return tiles
 
     def _check_bundle(self, path: str, start: int, tile: bytes) -> None:
-        octets = self._read(path, start)
+        octets = self._log.read(path, start)
         try:
             entries, leaves = read_bundle(octets)
         except TreeRefused as exc:
-            raise self._fault(start, f"{path}: {exc}") from exc
+            raise self._log.fault(start, f"{path}: {exc}") from exc
         if leaves != tile:
-            index = start + _first_difference(leaves, tile)
-            raise self._fault(index, f"{path}: it is not the entry its leaf hash is of")
+            index = start + first_difference(leaves, tile)
+            raise self._log.fault(index, f"{path}: it is not the entry its leaf hash is of")
         for index, entry in enumerate(entries, start):
             try:
                 read = read_entry(entry)
             except EntryInvalid as exc:
-                raise self._fault(index, f"{path}: {exc}") from exc
+                raise self._log.fault(index, f"{path}: {exc}") from exc
+            if self._is_closed and read.event != "log-opened":
+                raise self._log.fault(
+                    index, f"{path}: it stands behind the entry that closes the log"
+                )
+            self._is_closed = read.event == "log-closed"
             if read.event in _ABOUT_LOGS:
                 self._events.append(_LogEvent(index, read))
 
@@ -188,27 +190,27 @@ class _Verification:
                 path = tile_path(level, index, size)
                 expected = b"".join(hashes[index * TILE_WIDTH : (index + 1) * TILE_WIDTH])
                 start = index * TILE_WIDTH << (_LEVEL_BITS * level)
-                tile = self._read(path, start)
+                tile = self._log.read(path, start)
                 if tile != expected:
-                    at = _first_difference(tile, expected)
+                    at = first_difference(tile, expected)
                     within = start + (at << (_LEVEL_BITS * level))
-                    raise self._fault(within, f"{path}: it is not the tile over those below it")
+                    raise self._log.fault(within, f"{path}: it is not the tile over those below it")
                 below.append(tile)
             level += 1
 
     def _check_root(self, checkpoint: Checkpoint, size: int, whose: str) -> None:
         """Hold the tree of the first `checkpoint.size` entries against a checkpoint."""
         if checkpoint.size > size:
-            raise self._fault(
+            raise self._log.fault(
                 size,
                 f"{whose} has seen {checkpoint.size} entries, {size} are here: it is an older copy",
             )
         try:
-            root = tree_root(checkpoint.size, lambda path: self._read_front(path, size))
+            root = tree_root(checkpoint.size, lambda path: self._log.read_front(path, size))
         except TreeRefused as exc:
-            raise self._fault(0, str(exc)) from exc
+            raise self._log.fault(0, str(exc)) from exc
         if root != checkpoint.root:
-            raise self._fault(
+            raise self._log.fault(
                 0, f"the root over its first {checkpoint.size} entries is not that of {whose}"
             )
 
@@ -220,21 +222,17 @@ class _Verification:
 
     def _check_events(self, checkpoint: Checkpoint, key: AuditKey, first: int) -> None:
         in_force: str | None = None
-        is_closed = False
         for at, event in enumerate(self._events):
             entry = event.entry
-            if is_closed and entry.event not in _AFTER_CLOSING:
-                raise self._fault(event.index, "it stands behind the entry that closes the log")
-            is_closed = entry.event == "log-closed"
             if entry.event == "log-opened":
                 self._check_opening(event, checkpoint.origin, in_force)
                 in_force = entry.audit_key
             elif at == 0 and not first:
-                raise self._fault(0, "the log does not begin with its opening")
+                raise self._log.fault(0, "the log does not begin with its opening")
         if not first and (not self._events or self._events[0].index):
-            raise self._fault(0, "the log does not begin with its opening")
+            raise self._log.fault(0, "the log does not begin with its opening")
         if in_force is not None and in_force != key.vkey(checkpoint.origin):
-            raise self._fault(
+            raise self._log.fault(
                 checkpoint.size,
                 f"its checkpoint is signed by another key than the one in force, {in_force}",
             )
@@ -244,107 +242,30 @@ class _Verification:
     def _check_opening(self, event: _LogEvent, origin: str, in_force: str | None) -> None:
         entry = event.entry
         if entry.origin != origin:
-            raise self._fault(event.index, f"it opens another log, {entry.origin}")
+            raise self._log.fault(event.index, f"it opens another log, {entry.origin}")
         if entry.checkpoint is None:
             return
         try:
             signed = read_checkpoint(entry.checkpoint.encode())
         except CheckpointInvalid as exc:
-            raise self._fault(event.index, exc.detail) from exc
+            raise self._log.fault(event.index, exc.detail) from exc
         checkpoint, key = self._open(signed, f"the checkpoint in entry {event.index}")
         if checkpoint.origin != origin:
-            raise self._fault(event.index, f"it holds a checkpoint of {checkpoint.origin}")
+            raise self._log.fault(event.index, f"it holds a checkpoint of {checkpoint.origin}")
         if in_force is not None and in_force != key.vkey(origin):
-            raise self._fault(event.index, "it holds a checkpoint signed at the wrong time")
+            raise self._log.fault(event.index, "it holds a checkpoint signed at the wrong time")
         if checkpoint.size > event.index:
-            raise self._fault(event.index, "it holds a checkpoint of later entries")
+            raise self._log.fault(event.index, "it holds a checkpoint of later entries")
         self._check_root(checkpoint, self._size, f"the checkpoint in entry {event.index}")
 
     def _check_purge(self, first: int) -> None:
-        name = self._directory.name
+        name = self._log.path.name
         recorded = [
             event.entry.minimum_index or 0
             for event in self._events
             if event.entry.event == "entries-purged" and event.entry.log == name
         ]
         if max(recorded, default=0) < first:
-            raise self._fault(0, f"entries before {first} are missing, and no purge is on record")
-
-    # Files.
-
-    def _check_files(self, size: int, first: int) -> None:
-        """Hold every file that lies in the directory against those a log of this size has."""
-        for path in _files(self._directory):
-            if path != CHECKPOINT_FILE and not self._is_expected(path, size, first):
-                raise self._fault(
-                    size,
-                    f"{path} belongs to no log of {size} entries: the checkpoint is older, or it is foreign",
-                )
-
-    def _is_expected(self, path: str, size: int, first: int) -> bool:
-        kind, index, width = _read_path(path)
-        try:
-            is_bundle = kind == "entries"
-            level = -1 if kind is None or is_bundle else int(kind)
-            now = bundle_path(index, size) if is_bundle else tile_path(level, index, size)
-        except (TreeRefused, OverflowError):
-            return False
-        return path == now or self._is_earlier(path, now, width, first if is_bundle else 0)
-
-    def _is_earlier(self, path: str, now: str, width: int | None, first: int) -> bool:
-        """Tell whether a partial file is that of an earlier checkpoint: the beginning of what stands there now."""
-        base, _, widest = now.partition(".p/")
-        limit = int(widest) if widest else TILE_WIDTH
-        if width is None or not 0 < width < limit or path != f"{base}.p/{width}":
-            return False
-        _, index, _ = _read_path(path)
-        if (index + 1) * TILE_WIDTH <= first:
-            return False
-        if (self._directory / path).read_bytes() != cut_resource(self._read(now, 0), path, width):
-            raise self._fault(index * TILE_WIDTH, f"{path}: it is not the beginning of {now}")
-        return True
-
-    def _read_front(self, path: str, size: int) -> bytes:
-        """Read a tile of a smaller tree: the front of the one that stands there now."""
-        kind, index, width = _read_path(path)
-        octets = self._read(tile_path(int(kind or 0), index, size), 0)
-        return octets if width is None else cut_resource(octets, path, width)
-
-    def _read(self, path: str, index: int) -> bytes:
-        try:
-            return read_resource(self._directory, path)
-        except FileNotFoundError:
-            raise self._fault(index, f"{path} is missing") from None
-
-    def _fault(self, index: int, what: str) -> LogDamaged:
-        return LogDamaged(self._directory.name, index, what)
-
-
-def _files(directory: Path) -> Iterator[str]:
-    for file in sorted(directory.rglob("*")):
-        if not file.is_dir() or file.is_symlink():
-            yield file.relative_to(directory).as_posix()
-
-
-def _read_path(path: str) -> tuple[str | None, int, int | None]:
-    """Take a path apart into level or `entries`, index, and width of a partial one; (None, 0, None) for any other file."""
-    parts = path.split("/")
-    width: int | None = None
-    if len(parts) > 3 and parts[-2].endswith(".p") and parts[-1].isdecimal():  # noqa: PLR2004 - tile/L/N.p/W
-        width = int(parts.pop())
-        parts[-1] = parts[-1].removesuffix(".p")
-    digits = "".join(part.removeprefix("x") for part in parts[2:])
-    is_tile = len(parts) > 2 and parts[0] == "tile" and digits.isdecimal()  # noqa: PLR2004 - tile/L/N
-    if not is_tile or not (parts[1] == "entries" or parts[1].isdecimal()):
-        return None, 0, None
-    return parts[1], int(digits), width
-
-
-def _first_difference(some: bytes, others: bytes) -> int:
-    """Return the position of the first hash in which two sequences of hashes differ."""
-    count = min(len(some), len(others)) // HASH_OCTETS
-    for at in range(count):
-        span = slice(HASH_OCTETS * at, HASH_OCTETS * (at + 1))
-        if some[span] != others[span]:
-            return at
-    return count
+            raise self._log.fault(
+                0, f"entries before {first} are missing, and no purge is on record"
+            )

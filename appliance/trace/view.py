@@ -11,6 +11,7 @@ from typing import Final
 
 from appliance.native import TreeRefused, bundle_path, read_bundle, tile_path
 from appliance.trace.checkpoint import CheckpointInvalid, read_checkpoint
+from appliance.trace.directory import first_difference, first_kept
 from appliance.trace.reader import LogDamaged, LogReader, StoredEntry, log_names
 from appliance.trace.store import CHECKPOINT_FILE, TILE_WIDTH, read_resource
 from appliance.trace.tree import HASH_OCTETS
@@ -54,10 +55,11 @@ class LogView:
         """
         try:
             octets = (self._directory / CHECKPOINT_FILE).read_bytes()
+            return read_checkpoint(octets).checkpoint.size
         except FileNotFoundError:
             return 0
-        try:
-            return read_checkpoint(octets).checkpoint.size
+        except OSError as exc:
+            raise LogDamaged(self.log, 0, f"{exc.filename}: {exc.strerror}") from exc
         except CheckpointInvalid as exc:
             raise LogDamaged(self.log, 0, exc.detail) from exc
 
@@ -107,34 +109,11 @@ class LogView:
             entries, leaves = read_bundle(octets)
         except FileNotFoundError as exc:
             raise LogDamaged(self.log, first, f"{exc.filename} is missing") from exc
+        except OSError as exc:
+            raise LogDamaged(self.log, first, f"{exc.filename}: {exc.strerror}") from exc
         except TreeRefused as exc:
             raise LogDamaged(self.log, first, str(exc)) from exc
         if leaves != tile:
-            at = _first_difference(leaves, tile)
+            at = first_difference(leaves, tile)
             raise LogDamaged(self.log, first + at, "it is not the entry its leaf hash is of")
         return entries, leaves
-
-
-def first_kept(directory: Path, size: int) -> int:
-    """Return the index of the first entry whose bundle is there; `size` when there is none."""
-    bundles = sorted((directory / "tile" / "entries").glob("**/*"))
-    for file in bundles:
-        if not file.is_dir():
-            return TILE_WIDTH * _bundle_index(file.relative_to(directory / "tile" / "entries"))
-    return size
-
-
-def _bundle_index(path: Path) -> int:
-    parts = [part.removeprefix("x").removesuffix(".p") for part in path.parts]
-    if path.parent.name.endswith(".p"):
-        parts.pop()
-    return int("".join(parts))
-
-
-def _first_difference(leaves: bytes, tile: bytes) -> int:
-    count = min(len(leaves), len(tile)) // HASH_OCTETS
-    for at in range(count):
-        span = slice(HASH_OCTETS * at, HASH_OCTETS * (at + 1))
-        if leaves[span] != tile[span]:
-            return at
-    return count

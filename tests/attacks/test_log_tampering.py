@@ -1,5 +1,6 @@
 """A log that someone with the disk has changed: every change is found by `verify`, which names where."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -184,7 +185,8 @@ def test_checkpoint_of_before_is_found(tmp_path: Path) -> None:
 def test_foreign_files_are_found(copy: Path) -> None:
     """A log directory holds its own files and no others."""
     for path in ("index.sqlite", "tile/0/001.p/300", "tile/0/000.p/0", "tile/00/000", "tile/0/002.p/07",
-                 "tile/entries/x001/000", "tile/9/000", "tile/0/003", "lock"):  # fmt: skip
+                 "tile/entries/x001/000", "tile/9/000", "tile/0/003", "lock", "tile/entries/foo", "tile/entries/x00a/000",
+                 "tile/entries/readme.txt", "tile/entries/000.p/x"):  # fmt: skip
         file = copy / path
         made = not file.parent.exists()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +197,56 @@ def test_foreign_files_are_found(copy: Path) -> None:
         if made:
             shutil.rmtree(file.parent)
     judge(copy)
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link"])
+@pytest.mark.parametrize("path", ["checkpoint", "tile/0/001", "tile/entries/001", "tile/1/000.p/2"])
+def test_what_is_no_file_is_found(copy: Path, path: str, kind: str) -> None:
+    """A directory, a pipe or a link in a file's place is named, and nobody waits for it."""
+    file, aside = copy / path, copy.parent / "aside"
+    file.rename(aside)
+    if kind == "directory":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to(aside)
+    with pytest.raises(LogDamaged, match=path):
+        judge(copy)
+
+
+def test_empty_directories_are_found(copy: Path) -> None:
+    """A directory in which no file of the log ever lay is foreign; one that held partial tiles is not."""
+    for path in ("foo", "tile/foo", "tile/9", "tile/entries/x001", "tile/0/003.p", "tile/0/00.p"):
+        (copy / path).mkdir()
+        with pytest.raises(LogDamaged, match=f"{path} belongs to no log"):
+            judge(copy)
+        (copy / path).rmdir()
+    (copy / "tile/0/000.p").mkdir()
+    (copy / "tile/entries/001.p").mkdir()
+    judge(copy)
+
+
+def test_entries_behind_the_closing_are_found(tmp_path: Path) -> None:
+    """Behind `log-closed` stands nothing until the log is opened again, and a purge opens nothing."""
+    signer = SoftwareSigner()
+    directory = write_shard(tmp_path, [numbered(2)], signer)
+    opened, *others = read_independently(directory, signer.pem).entries
+    time = "2026-03-01T10:00:00.000Z"
+    closed = write_entry(TraceEntry(event="log-closed", time=time, origin=ORIGIN_LINE))
+    purged = write_entry(
+        TraceEntry(event="entries-purged", time=time, log=directory.name, minimum_index=0)
+    )
+    for behind in ([OTHER], [purged], [closed], [opened, closed, purged, OTHER]):
+        entries = [opened, *others, closed, *behind]
+        rewrite(directory, entries, signer)
+        with pytest.raises(LogDamaged, match="behind the entry that closes") as damaged:
+            judge(directory)
+        assert damaged.value.index == (4 if len(behind) == 1 else 6)
+    rewrite(directory, [opened, *others, closed, opened, purged, OTHER], signer)
+    assert not verify_log(directory, [signer.key]).is_closed
+    rewrite(directory, [opened, *others, closed, opened, purged, closed], signer)
+    assert verify_log(directory, [signer.key]).is_closed
 
 
 def test_swapped_logs_are_found(tmp_path: Path) -> None:

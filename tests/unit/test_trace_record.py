@@ -103,9 +103,29 @@ COMPLETE = {
         b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","extra":1}',
         b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","sha256":"xyz"}',
         b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","detail":"\xff"}',
+        b'{"version":1,"event":"reloaded","time":"2026-13-01T10:00:00Z"}',
+        b'{"version":1,"event":"reloaded","time":"2026-02-29T10:00:00Z"}',
+        b'{"version":1,"event":"reloaded","time":"9999-99-99T10:00:00Z"}',
+        b'{"version":1,"event":"reloaded","time":"2026-03-01T25:00:00Z"}',
+        b'{"event":"reloaded","time":"2026-03-01T10:00:00Z"}',
+        b'{"version":1.0,"event":"reloaded","time":"2026-03-01T10:00:00Z"}',
+        b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","version":1}',
+        b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z","detail":"a","d\\u0065tail":"b"}',
+        b'{"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z"}\n',
+        b' {"version":1,"event":"reloaded","time":"2026-03-01T10:00:00Z"}',
+        b'{"version":1,\n"event":"reloaded","time":"2026-03-01T10:00:00Z"}',
     ],
 )
 def test_what_the_schema_forbids_is_refused(octets: bytes) -> None:
-    """Unknown events and fields, wrong instants and digests, broken UTF-8: none is an entry."""
+    """Unknown events and fields, instants that do not exist, digests, repeated names, another form: none is an entry."""
     with pytest.raises(EntryInvalid):
         read_entry(octets)
+
+
+def test_entry_of_another_writer_is_read() -> None:
+    """Names in another order, blanks between them, escapes where none are needed: the same entry."""
+    octets = (
+        b'{"time": "2026-03-01T10:00:00Z", "d\\u0065tail": "x", "event": "reloaded", "version": 1}'
+    )
+    entry = read_entry(octets)
+    assert (entry.event, entry.detail) == ("reloaded", "x")
