@@ -8,6 +8,7 @@ import errno
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,8 +19,42 @@ Call = Literal[
     "make_directory", "rename", "unlink", "remove_directory",
 ]  # fmt: skip
 CALLS: tuple[Call, ...] = get_args(Call)
-FAULTS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS}
+FAULTS = {
+    "ENOSPC": errno.ENOSPC,
+    "EIO": errno.EIO,
+    "EROFS": errno.EROFS,
+    "EDQUOT": errno.EDQUOT,
+}
 SHORT = "short"
+FAULTS_OF: dict[Call, tuple[str, ...]] = {
+    "open": ("ENOSPC", "EROFS", "EDQUOT", "EIO"),
+    "write": ("ENOSPC", "EIO", "EDQUOT", "EROFS"),
+    "fdatasync": ("EIO", "ENOSPC", "EDQUOT", "EROFS"),
+    "ftruncate": ("EIO", "EROFS"),
+    "fsync_directory": ("EIO", "ENOSPC", "EROFS"),
+    "close": ("EIO", "ENOSPC", "EDQUOT"),
+    "make_directory": ("ENOSPC", "EDQUOT", "EROFS", "EIO"),
+    "rename": ("EIO", "ENOSPC", "EDQUOT", "EROFS"),
+    "unlink": ("EIO", "EROFS"),
+    "remove_directory": ("EIO", "EROFS"),
+}
+"""With which of them each call may fail (man 2; a file system that was put to rights read-only, a quota, late allocation)."""
+
+
+def every_fault(made: Counter[str], *, whole: bool) -> Iterator[tuple[Call, int, str]]:
+    """Each occurrence of each call that was `made`, failing.
+
+    Args:
+        made: how often each call is made.
+        whole: with every error that it may fail with; otherwise with one of them in turn, for nothing of the product looks at which.
+            A write is always short too.
+    """
+    for call in CALLS:
+        for occurrence in range(1, made[call] + 1):
+            faults = FAULTS_OF[call]
+            taken = faults if whole else (faults[occurrence % len(faults)],)
+            for fault in (*taken, SHORT) if call == "write" else taken:
+                yield call, occurrence, fault
 
 
 class FaultDisk(Disk):

@@ -24,8 +24,10 @@ from appliance.cli.selection import (
 )
 from appliance.clock import SystemClock
 from appliance.config import load_config
-from appliance.errors import Reason, ResourceUnknown
+from appliance.errors import ConfigurationError, Reason, ResourceUnknown
 from appliance.home import Home
+from appliance.trace.disk import Disk
+from appliance.trace.durable import replace_file
 from appliance.trace.proofs import prove_entry
 from appliance.trace.reader import log_names as names_below
 from appliance.trace.record import TraceEntry
@@ -161,11 +163,25 @@ def run_witness(arguments: argparse.Namespace) -> int:
     if out is None:
         Output().write(witness)
         return Exit.DONE
-    out.write_bytes(witness)
+    _write_durably(out, witness)
     url = load_config(arguments.home).trace.time_stamp_url
     if url:
-        out.with_name(f"{out.name}.tsr").write_bytes(time_stamp(witness, url))
+        _write_durably(out.with_name(f"{out.name}.tsr"), time_stamp(witness, url))
     return Exit.DONE
+
+
+def _write_durably(file: Path, octets: bytes) -> None:
+    """Write a file that is to outlive this machine's next moments, in the place of an older one.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    try:
+        replace_file(Disk(), file, octets, file.with_name(f"{file.name}.new"))
+    except OSError as exc:
+        raise ConfigurationError(
+            "--out", "", f"a file that can be written, got {file} ({exc.strerror})"
+        ) from exc
 
 
 def run_export(arguments: argparse.Namespace) -> int:

@@ -4,13 +4,12 @@ Only signers whose signature was found good, under a path that a convention trus
 certificate is durable before the entry that names it. The workers share the directory, and may keep the same certificate at once.
 """
 
-import contextlib
 import hashlib
-import os
 from pathlib import Path
 from typing import Final
 
 from appliance.trace.disk import Disk
+from appliance.trace.durable import make_directories, replace_file
 
 SUFFIX: Final = ".der"
 
@@ -33,9 +32,7 @@ class CertificateShelf:
         """
         fingerprint = hashlib.sha256(certificate).hexdigest()
         if self._kept is None:
-            if not self._directory.is_dir():
-                with contextlib.suppress(FileExistsError):  # another worker was first
-                    self._disk.make_directory(self._directory)
+            make_directories(self._disk, self._directory)
             self._kept = {file.stem for file in self._directory.glob(f"*{SUFFIX}")}
             self._disk.fsync_directory(self._directory)  # what others have just renamed counts too
         if fingerprint not in self._kept:
@@ -45,13 +42,5 @@ class CertificateShelf:
     def _write(self, fingerprint: str, octets: bytes) -> None:
         """Write a file of our own, then give it the name that all writers agree on."""
         beside = self._directory / f"{fingerprint}.{self._writer}.new"
-        descriptor = self._disk.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            rest = memoryview(octets)
-            while rest:
-                rest = rest[self._disk.write(descriptor, rest) :]
-            self._disk.fdatasync(descriptor)
-        finally:
-            self._disk.close(descriptor)
-        self._disk.rename(beside, self._directory / f"{fingerprint}{SUFFIX}")
-        self._disk.fsync_directory(self._directory)
+        file = self._directory / f"{fingerprint}{SUFFIX}"
+        replace_file(self._disk, file, octets, beside)

@@ -223,8 +223,11 @@ async def close_log(shard: Shard, clock: Clock) -> bool:
         return False
     is_covered = await shard.aclose()
     if is_covered:
-        shard.remove_spool()
         _LOG.info("log-closed", log=str(shard.name), entries=shard.covered)
+        try:
+            shard.remove_spool()
+        except OSError as exc:  # whoever closes the log again tries again
+            _LOG.warning("spool-stays", log=str(shard.name), cause=str(exc))
     return is_covered
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from appliance.errors import Reason, SpoolUnavailable
 from appliance.trace import layout
 from appliance.trace.disk import Disk
+from appliance.trace.durable import make_directories
 from appliance.trace.tree import HASH_OCTETS, leaf_hash
 
 _PROOF_OCTETS: Final = 1024**2
@@ -207,8 +208,8 @@ class SegmentWriter:
 
 
 def _lock_directory(directory: Path, disk: Disk) -> int:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    disk.fsync_directory(directory.parent)
+    make_directories(disk, directory)
+    disk.fsync_directory(directory.parent)  # whoever made it may have died before it did
     descriptor = disk.open(directory / layout.LOCK_FILE, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

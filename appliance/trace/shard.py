@@ -54,13 +54,19 @@ class Shard:
     """One open log; `open` it from the event loop that will append."""
 
     def __init__(
-        self, name: LogName, settings: ShardSettings, spool: Spool, integrator: Integrator
+        self,
+        name: LogName,
+        settings: ShardSettings,
+        spool: Spool,
+        integrator: Integrator,
+        disk: Disk,
     ) -> None:
         self.name: Final = name
         self.origin: Final = name.origin(settings.origin)
         self._directory: Final = settings.spools / str(name)
         self._spool: Final = spool
         self._integrator: Final = integrator
+        self._disk: Final = disk
 
     @classmethod
     def open(
@@ -76,13 +82,14 @@ class Shard:
         Raises:
             SpoolUnavailable: another process holds it, its disk refuses, or spool, tree and checkpoint disagree.
         """
-        opened = OpenLog(name, settings, clock, disk or Disk())
+        disk = disk or Disk()
+        opened = OpenLog(name, settings, clock, disk)
         integrator = opened.integrator(signer)
         spool = Spool(opened.writer, str(name), settings.spool, clock, integrator)
         integrator.start()
         integrator.note_durable(opened.writer.next_index)
         spool.start()
-        return cls(name, settings, spool, integrator)
+        return cls(name, settings, spool, integrator, disk)
 
     def __repr__(self) -> str:
         return f"Shard({self.name}, {self._spool!r}, {self._integrator!r})"
@@ -131,9 +138,10 @@ class Shard:
         Raises:
             OSError: some of it is still there.
         """
-        for file in self._directory.iterdir():
-            file.unlink()
-        self._directory.rmdir()
+        for file in sorted(self._directory.iterdir()):
+            self._disk.unlink(file)
+        self._disk.remove_directory(self._directory)
+        self._disk.fsync_directory(self._directory.parent)
 
 
 class OpenLog:

@@ -1,11 +1,10 @@
 """The directory of one log: C2SP tlog-tiles files and nothing else, written once each, made durable before the checkpoint that needs them.
 
 Promises that `checkpoint` always states a tree whose tiles and bundles are on the medium, and that nothing it states is ever written again.
-A growth that was interrupted leaves files no checkpoint speaks of; they are written again, the same octets, by the next.
+A growth that was interrupted leaves files no checkpoint speaks of: the next writes them again, or removes them once it is published.
 """
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from appliance.trace.checkpoint import (
     read_checkpoint,
 )
 from appliance.trace.disk import Disk
+from appliance.trace.durable import make_directories, replace_file, write_file
 
 CHECKPOINT_FILE: Final = "checkpoint"
 TILE_WIDTH: Final = 256
@@ -50,6 +50,7 @@ class LogStore:
         self._directory: Final = directory
         self._beside: Final = spool / "checkpoint.new"
         self._disk: Final = disk
+        self._may_be_torn = True  # whoever wrote before may have been killed
 
     def __repr__(self) -> str:
         return f"LogStore({self._directory})"
@@ -99,14 +100,16 @@ class LogStore:
         Raises:
             OSError: some of them are not.
         """
+        may_be_torn, self._may_be_torn = self._may_be_torn, True
         directories: set[Path] = set()
         for path, octets in growth.files:
             file = self._directory / path
-            self._make_directories(file.parent)
+            make_directories(self._disk, file.parent)
             directories.add(file.parent)
-            self._write_file(file, octets)
+            write_file(self._disk, file, octets)
         for directory in sorted(directories):
             self._disk.fsync_directory(directory)
+        self._may_be_torn = may_be_torn
 
     def publish(self, note: bytes) -> None:
         """Put a checkpoint in the place of the last, whole or not at all.
@@ -114,23 +117,59 @@ class LogStore:
         Raises:
             OSError: the last one may still stand.
         """
-        self._make_directories(self._directory)
-        self._write_file(self._beside, note)
-        self._disk.rename(self._beside, self._directory / CHECKPOINT_FILE)
-        self._disk.fsync_directory(self._directory)
+        make_directories(self._disk, self._directory)
+        replace_file(self._disk, self._directory / CHECKPOINT_FILE, note, self._beside)
 
     def drop_partials(self, growth: LogGrowth) -> None:
-        """Remove the partial files that full ones of this growth have taken the place of, once it is published.
+        """Remove, once a growth is published, the partial files whose place its full ones have taken, and what an attempt that failed left.
 
         Raises:
-            OSError: some are still there, which does no harm.
+            OSError: some are still there; the next growth tries again.
         """
-        for path, _ in growth.files:
-            partials = self._directory / f"{path}{_PARTIAL}"
-            if _PARTIAL not in path and partials.is_dir():
-                for file in sorted(partials.iterdir()):
-                    self._disk.unlink(file)
-                self._disk.remove_directory(partials)
+        for path, octets in growth.files:
+            if _PARTIAL not in path:
+                self._drop_partials(path)
+            elif self._may_be_torn:
+                self._drop_torn(path, octets)
+        self._may_be_torn = False
+
+    def _drop_torn(self, path: str, octets: bytes) -> None:
+        """Remove the partial files beside one that are not its beginning: no checkpoint ever stated them."""
+        file = self._directory / path
+        for other in sorted(file.parent.iterdir()):
+            width = (
+                int(other.name) if other.name.isdecimal() else 0
+            )  # a foreign one is for `verify`
+            if not width:
+                continue
+            is_longer = width > int(file.name)
+            if is_longer or other.read_bytes() != cut_resource(octets, path, width):
+                self._disk.unlink(other)
+
+    def drop_bundles(self, minimum: int) -> None:
+        """Remove the bundles below index `minimum`, a multiple of their width, and directories that then hold nothing.
+
+        Raises:
+            OSError: some are still there.
+        """
+        directories: set[Path] = set()
+        for bundle in range(minimum // TILE_WIDTH):
+            path = bundle_path(bundle, minimum)
+            self._drop_partials(path)
+            with contextlib.suppress(FileNotFoundError):  # an earlier purge has removed it
+                self._disk.unlink(self._directory / path)
+                directories.add((self._directory / path).parent)
+        for directory in sorted(directories, reverse=True):
+            self._disk.fsync_directory(directory)
+            if not any(directory.iterdir()):
+                self._disk.remove_directory(directory)
+
+    def _drop_partials(self, path: str) -> None:
+        partials = self._directory / f"{path}{_PARTIAL}"
+        if partials.is_dir():
+            for file in sorted(partials.iterdir()):
+                self._disk.unlink(file)
+            self._disk.remove_directory(partials)
 
     def disagreement(self, what: str) -> SpoolUnavailable:
         """Say that log and checkpoint do not fit together, and that the log therefore stands still."""
@@ -153,24 +192,6 @@ class LogStore:
         return LogEdge(
             size, tiles, (self._directory / bundle_path(size // TILE_WIDTH, size)).read_bytes()
         )
-
-    def _make_directories(self, directory: Path) -> None:
-        if directory.is_dir():
-            return
-        self._make_directories(directory.parent)
-        with contextlib.suppress(FileExistsError):  # the directory of all logs: another was first
-            self._disk.make_directory(directory)
-        self._disk.fsync_directory(directory.parent)
-
-    def _write_file(self, file: Path, octets: bytes) -> None:
-        descriptor = self._disk.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            rest = memoryview(octets)
-            while rest:
-                rest = rest[self._disk.write(descriptor, rest) :]
-            self._disk.fdatasync(descriptor)
-        finally:
-            self._disk.close(descriptor)
 
 
 def read_resource(directory: Path, path: str) -> bytes:

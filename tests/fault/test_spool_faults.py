@@ -19,17 +19,9 @@ from appliance.trace.disk import Disk
 from appliance.trace.reader import read_log
 from appliance.trace.record import Receipt
 from appliance.trace.spool import Spool, SpoolSettings
-from tests.fault_disk import CALLS, SHORT, Call, FaultDisk
+from tests.fault_disk import Call, FaultDisk, every_fault
 from tests.trace_entries import make_entry, make_frame, octets_of, segments_of, write_log
 
-FAULTS_OF: dict[Call, tuple[str, ...]] = {
-    "open": ("EROFS",),
-    "write": ("ENOSPC", "EIO", SHORT),
-    "fdatasync": ("EIO",),
-    "ftruncate": ("EIO",),
-    "fsync_directory": ("EIO",),
-    "close": ("EIO",),
-}
 SETTINGS = SpoolSettings(segment=700)
 """Small enough for the run below to roll twice."""
 
@@ -88,13 +80,11 @@ def check_held(home: Path, told: Told) -> None:
     assert held == told.acknowledged
 
 
-def every_fault(*base: tuple[Call, int, str], made: FaultDisk) -> Iterator[FaultDisk]:
+def every_disk(made: FaultDisk, *base: tuple[Call, int, str]) -> Iterator[FaultDisk]:
     """A disk for each way in which one call of those `made` can fail, besides the faults of `base`."""
-    for call in CALLS:
-        for occurrence in range(1, made.met[call] + 1):
-            for fault in FAULTS_OF[call]:
-                if (call, occurrence) not in {planned[:2] for planned in base}:
-                    yield FaultDisk(*base, (call, occurrence, fault))
+    for fault in every_fault(made.met, whole=False):
+        if fault[:2] not in {planned[:2] for planned in base}:
+            yield FaultDisk(*base, fault)
 
 
 def test_each_call_may_fail_once(tmp_path: Path) -> None:
@@ -103,7 +93,7 @@ def test_each_call_may_fail_once(tmp_path: Path) -> None:
     asyncio.run(append_some(tmp_path / "sound", sound, told))
     assert len(told.acknowledged) == 11
     assert len(segments_of(tmp_path / "sound" / "log")) > 2
-    for at, disk in enumerate(every_fault(made=sound)):
+    for at, disk in enumerate(every_disk(sound)):
         told = Told()
         asyncio.run(append_some(tmp_path / str(at), disk, told))
         check_held(tmp_path / str(at), told)
@@ -119,7 +109,7 @@ def test_each_call_may_fail_during_a_repair_too(
     once, told = FaultDisk(struck), Told()
     asyncio.run(append_some(tmp_path / "once", once, told))
     assert told.refused
-    for at, disk in enumerate(every_fault(struck, made=once)):
+    for at, disk in enumerate(every_disk(once, struck)):
         told = Told()
         asyncio.run(append_some(tmp_path / str(at), disk, told))
         check_held(tmp_path / str(at), told)
@@ -140,7 +130,7 @@ def test_each_call_may_fail_while_a_torn_log_is_opened(tmp_path: Path) -> None:
     make_torn(tmp_path / "sound" / "log")
     asyncio.run(reopen(tmp_path / "sound", counting))
     assert counting.met["ftruncate"] == 1
-    for at, disk in enumerate(every_fault(made=counting)):
+    for at, disk in enumerate(every_disk(counting)):
         make_torn(tmp_path / str(at) / "log")
         asyncio.run(reopen(tmp_path / str(at), disk))
         assert octets_of(tmp_path / str(at) / "log") == [b"one", b"two"]
