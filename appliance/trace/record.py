@@ -94,7 +94,7 @@ class TraceEntry(
         creation_log, creation_index: of a `reused` event: where the vector's creation stands, which says the rest.
         origin, audit_key, checkpoint: of `log-opened`: the log's origin line, the verifier key that signs every checkpoint that
             covers the entry until the next of its kind, and the checkpoint that stood when the log was opened, if one did.
-        log, minimum_index: of `entries-purged`: entries below the index are no longer kept; of `log-present`: which log is there.
+        log, minimum_index: of `entries-purged`: entries below the index are no longer kept, `audit_key` is in force there; of `log-present`: which log is there.
         count, since: of `refusals-summarised`: how many refusals from then on stand in no entry of their own.
         signatures, proofs: of `key-usage`: how often `key` has signed in the token `component` since the home was made, by the lanes'
             own count, and how many of those only proved the key.
@@ -165,7 +165,7 @@ REQUIRED: Final[Mapping[Event, tuple[str, ...]]] = {
     "refusals-summarised": ("peer", "count", "since"),
     "log-opened": ("origin", "audit_key"),
     "log-closed": ("origin",),
-    "entries-purged": ("log", "minimum_index"),
+    "entries-purged": ("log", "minimum_index", "audit_key"),
     "log-present": ("log",),
     "service-started": (),
     "service-stopped": (),

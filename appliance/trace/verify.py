@@ -221,23 +221,51 @@ class _Verification:
     # What the log says of itself.
 
     def _check_events(self, checkpoint: Checkpoint, key: AuditKey, first: int) -> None:
-        in_force: str | None = None
-        for at, event in enumerate(self._events):
-            entry = event.entry
-            if entry.event == "log-opened":
-                self._check_opening(event, checkpoint.origin, in_force)
-                in_force = entry.audit_key
-            elif at == 0 and not first:
-                raise self._log.fault(0, "the log does not begin with its opening")
-        if not first and (not self._events or self._events[0].index):
+        """Follow the audit key in force through openings, and through what purges state of openings that are gone."""
+        purges = self._check_purges(first)
+        beginning = self._events[0] if self._events else None
+        if not first and (
+            beginning is None or beginning.index or beginning.entry.event != "log-opened"
+        ):
             raise self._log.fault(0, "the log does not begin with its opening")
-        if in_force is not None and in_force != key.vkey(checkpoint.origin):
+        in_force: str | None = None
+        for event in self._events:
+            while purges and (purges[0].entry.minimum_index or 0) <= event.index:
+                in_force = self._check_stated(purges.pop(0), in_force)
+            if event.entry.event == "log-opened":
+                self._check_opening(event, checkpoint.origin, in_force)
+                in_force = event.entry.audit_key
+        if in_force != key.vkey(checkpoint.origin):
             raise self._log.fault(
                 checkpoint.size,
                 f"its checkpoint is signed by another key than the one in force, {in_force}",
             )
-        if first:
-            self._check_purge(first)
+
+    def _check_purges(self, first: int) -> list[_LogEvent]:
+        """Return the records of purges, the smallest first; the last reaches as far as entries are missing."""
+        name = self._log.path.name
+        purges = [
+            event
+            for event in self._events
+            if event.entry.event == "entries-purged" and event.entry.log == name
+        ]
+        purges.sort(key=lambda event: event.entry.minimum_index or 0)
+        minimum = purges[-1].entry.minimum_index or 0 if purges else 0
+        if minimum < first:
+            raise self._log.fault(
+                0, f"entries before {first} are missing, and no purge is on record"
+            )
+        return purges
+
+    def _check_stated(self, purge: _LogEvent, in_force: str | None) -> str | None:
+        """Hold the key that a purge states against the one in force there, where its opening is still kept."""
+        stated = purge.entry.audit_key
+        if in_force is not None and stated != in_force:
+            raise self._log.fault(
+                purge.index,
+                f"it states another key than the one in force at {purge.entry.minimum_index}",
+            )
+        return stated
 
     def _check_opening(self, event: _LogEvent, origin: str, in_force: str | None) -> None:
         entry = event.entry
@@ -257,15 +285,3 @@ class _Verification:
         if checkpoint.size > event.index:
             raise self._log.fault(event.index, "it holds a checkpoint of later entries")
         self._check_root(checkpoint, self._size, f"the checkpoint in entry {event.index}")
-
-    def _check_purge(self, first: int) -> None:
-        name = self._log.path.name
-        recorded = [
-            event.entry.minimum_index or 0
-            for event in self._events
-            if event.entry.event == "entries-purged" and event.entry.log == name
-        ]
-        if max(recorded, default=0) < first:
-            raise self._log.fault(
-                0, f"entries before {first} are missing, and no purge is on record"
-            )

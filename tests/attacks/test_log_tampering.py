@@ -235,7 +235,13 @@ def test_entries_behind_the_closing_are_found(tmp_path: Path) -> None:
     time = "2026-03-01T10:00:00.000Z"
     closed = write_entry(TraceEntry(event="log-closed", time=time, origin=ORIGIN_LINE))
     purged = write_entry(
-        TraceEntry(event="entries-purged", time=time, log=directory.name, minimum_index=0)
+        TraceEntry(
+            event="entries-purged",
+            time=time,
+            log=directory.name,
+            minimum_index=0,
+            audit_key=signer.key.vkey(ORIGIN_LINE),
+        )
     )
     for behind in ([OTHER], [purged], [closed], [opened, closed, purged, OTHER]):
         entries = [opened, *others, closed, *behind]
