@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,38 +126,6 @@ def test_every_truncated_file_is_found(small: Path, tmp_path: Path) -> None:
 
 
 OTHER = write_entry(make_entry(assertion_id="_forged"))
-EDITS: dict[str, Callable[[list[bytes], int], list[bytes]]] = {
-    "removed": lambda entries, at: entries[:at] + entries[at + 1 :],
-    "repeated": lambda entries, at: [*entries[: at + 1], *entries[at:]],
-    "inserted": lambda entries, at: [*entries[:at], OTHER, *entries[at:]],
-    "replaced": lambda entries, at: [*entries[:at], OTHER, *entries[at + 1 :]],
-    "exchanged": lambda e, at: [*e[:at], e[at + 1], e[at], *e[at + 2 :]],
-    "cut off": lambda entries, at: entries[:at],
-}
-"""Ways to change a sequence of entries around a position."""
-
-
-@pytest.mark.parametrize("mended", ["bundles", "bundles and tiles"])
-@pytest.mark.parametrize("kind", list(EDITS))
-def test_every_changed_entry_is_found(copy: Path, kind: str, mended: str) -> None:
-    """At every position, whether the thief mends the hash tiles or not; the checkpoint he cannot mend."""
-    edit, with_tiles = EDITS[kind], mended == "bundles and tiles"
-    entries = read_independently(copy, SIGNER.pem).entries
-    note = (copy / "checkpoint").read_bytes()
-    kept = {file: file.read_bytes() for file in files_of(copy)}
-    for at in [*range(1, 600, 23), 255, 256, 511, 512, 599]:
-        rewrite(copy, edit(entries, at), SIGNER)
-        (copy / "checkpoint").write_bytes(note)
-        if not with_tiles:
-            for file, octets in kept.items():
-                if "entries" not in file.parts:
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(octets)
-        with pytest.raises(LogDamaged) as damaged:
-            judge(copy)
-        if not with_tiles:
-            assert damaged.value.index <= at + 1, kind
-            assert damaged.value.index >= at - at % 256
 
 
 def test_wrong_place_is_named(copy: Path) -> None:
