@@ -110,16 +110,14 @@ def run_new(arguments: argparse.Namespace) -> int:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
         keys = f" (one of {', '.join(key.name for key in config.keys)})" if "key" in missing else ""
         raise ConfigurationError("appliance convention new", "", f"{options} too{keys}")
-    values |= {name: _ask(name) for name in missing}
+    values |= {name: _ask(config, name) for name in missing}
     stated: dict[str, Value] = {_KEYS.get(name, name): value for name, value in values.items()}
     _check_key(config, arguments.role, values)
     beside: dict[Path, bytes | None] = {}
     if arguments.role == "provider":
         crls = (config.home.root / str(values["crl_directory"])).resolve()
-        if crls.is_relative_to(
-            config.home.root.resolve()
-        ):  # what lies elsewhere is somebody else's to make
-            beside[crls] = None
+        # What lies outside the home is somebody else's to make.
+        beside = {crls: None} if crls.is_relative_to(config.home.root.resolve()) else {}
     made = _save(config, arguments.id, arguments.role, stated, beside)
     _say_next(config, made, arguments.home)
     return Exit.DONE
@@ -170,10 +168,16 @@ def _find_roots(arguments: argparse.Namespace, read: PortableConvention) -> byte
     return roots
 
 
-def _ask(name: str) -> str | list[str]:
+def _ask(config: Config, name: str) -> str | list[str]:
+    """Ask until there is an answer that names something."""
+    keys = [key.name for key in config.keys]
+    choices = f" ({', '.join(keys)})" if name == "key" else ""
     while True:
-        answer = input(f"{_QUESTIONS[name]}: ").strip()
-        if answer:
+        answer = input(f"{_QUESTIONS[name]}{choices}: ").strip()
+        absent = [each for each in answer.split() if not (config.home.root / each).is_file()]
+        if name == "root" and absent:
+            Output().say(f"there is no file {config.home.root / absent[0]}")
+        elif answer and (name != "key" or answer in keys):
             return answer.split() if name in _SEVERAL else answer
 
 
@@ -200,7 +204,8 @@ def _save(
         way = parts.keyring.certified()[str(values["key"])].way
         values |= {"signature.algorithm": algorithm} if (algorithm := _FIRST.get(way)) else {}
     return save_convention(
-        config.home.conventions / f"{convention_id}.toml",
+        config.home.conventions,
+        convention_id,
         fill_template(model, values),
         lambda file: load_checked(file, parts),
         beside,
@@ -231,5 +236,7 @@ def _say_next(config: Config, made: Convention, home: Path) -> None:
             f"CRLs            {made.crl_directory}: a current one for each CA",
             f"check           appliance doctor --home {home}",
         ]
-    steps.append("take it in      kill -HUP the running `appliance serve`, or start it")
+    steps.append(
+        "take it in      a running `appliance serve` does, within seconds; at once on SIGHUP"
+    )
     Output().show(None, "\n".join(steps))

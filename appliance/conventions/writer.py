@@ -56,7 +56,8 @@ def write_value(value: Value) -> str:
 
 
 def save_convention(
-    file: Path,
+    directory: Path,
+    convention_id: str,
     text: str,
     check: Callable[[Path], Convention],
     beside: Mapping[Path, bytes | None] | None = None,
@@ -64,7 +65,8 @@ def save_convention(
     """Put a new file among the conventions, with what it names on disk, once `check` takes it: all of it, or nothing.
 
     Args:
-        file: `ID.toml` in the directory of the conventions.
+        directory: of the conventions.
+        convention_id: the name of the file.
         text: what it says.
         check: loads a convention, and raises `ConfigurationError` where it could not be served.
         beside: files that the convention names, and directories (None); what is there already stays, if it says the same.
@@ -72,7 +74,8 @@ def save_convention(
     Raises:
         ConfigurationError: the id cannot be one, it is taken, `check` refuses the file, or something else lies in its place.
     """
-    if not is_convention_id(file.stem):
+    file = directory / f"{convention_id}.toml"
+    if not is_convention_id(convention_id):
         raise ConfigurationError(str(file), "", "an id of letters, digits, . _ and -")
     if file.exists():
         raise ConfigurationError(str(file), "", "an id that no convention has yet")

@@ -66,7 +66,10 @@ def test_new_asks_for_what_is_missing(
         def isatty(self) -> bool:
             return True
 
-    answers = "\nhttp://s\nurn:r\nurn:a urn:b\nPAGM_A PAGM_B\npki/root.pem\npki/crl\n"
+    answers = (
+        "\nhttp://s\nurn:r\nurn:a urn:b\nPAGM_A PAGM_B\n"
+        "pki/root.pem pki/absent.pem\n\npki/root.pem\npki/crl\n"
+    )
     monkeypatch.setattr("sys.stdin", Terminal(answers))
     made = appliance(
         "convention", "new", "--home", home, "--role", "provider", "p", "--issuer", "urn:x"
@@ -75,6 +78,12 @@ def test_new_asks_for_what_is_missing(
     shown = appliance("convention", "show", "--home", home, "p", "--json").lines[0]
     assert (shown["levels"], shown["pagms"]) == (["urn:a", "urn:b"], ["PAGM_A", "PAGM_B"])
     assert shown["crl_directory"].endswith("/pki/crl")
+    assert "there is no file" in made.stderr
+    assert "pki/absent.pem" in made.stderr
+    monkeypatch.setattr("sys.stdin", Terminal("absent\n\ndemo-ec\n"))
+    made = appliance("convention", "new", "--home", home, "--role", "client", "q", *AGREED)
+    assert made.code == 0
+    assert made.stdout.count(b"(demo-rsa, demo-ec)") == 3
 
 
 @pytest.mark.parametrize(
@@ -82,6 +91,7 @@ def test_new_asks_for_what_is_missing(
     [
         (("demo-client", *AGREED, "--key", "demo-rsa"), "an id that no convention has yet"),
         (("a b", *AGREED, "--key", "demo-rsa"), "letters, digits"),
+        (("../x", *AGREED, "--key", "demo-rsa"), "letters, digits"),
         (("x", *AGREED, "--key", "absent"), "demo-rsa, demo-ec"),
         (("x", *AGREED, "--key", "demo-rsa", "--pagm", " "), "pagms[1]"),
     ],
