@@ -228,6 +228,9 @@ def test_missing_crl_of_an_intermediate(
         trouble = only_trouble(check_trust(with_chain, NOW))
         assert trouble.level is Level.ERROR
         assert "no CRL of CN=Demo Issuing" in trouble.found
+        fetching = replace(with_chain, crl_addresses=("http://crl.example/issuing.crl",))
+        trouble = only_trouble(check_trust(fetching, NOW))
+        assert (trouble.level, "start the service" in trouble.remedy) == (Level.WARNING, True)
 
 
 def test_own_chain_of_another_pki_needs_no_crl_here(

@@ -54,7 +54,7 @@ def check_trust(
     newest, unread = _read_newest(check, convention.crl_directory)
     findings.extend(unread)
     if newest is not None:
-        findings.extend(_missing(check, convention.crl_directory, newest, authorities))
+        findings.extend(_missing(check, convention, newest, authorities))
         findings.extend(
             _missing_of_own(check, convention.crl_directory, newest, _under(roots, own))
         )
@@ -110,16 +110,21 @@ def _read_newest(check: str, directory: Path) -> tuple[_Newest | None, list[Find
 
 
 def _missing(
-    check: str, directory: Path, newest: _Newest, authorities: Iterable[x509.Certificate]
+    check: str,
+    convention: ProviderConvention,
+    newest: _Newest,
+    authorities: Iterable[x509.Certificate],
 ) -> Iterator[Finding]:
     for authority in authorities:
-        if authority.subject not in newest:
-            yield failed(
-                check,
-                directory,
-                f"no CRL of {name_of(authority)}, so every vector under it is refused",
-                "fetch its current CRL into the directory",
-            )
+        if authority.subject in newest:
+            continue
+        found = f"no CRL of {name_of(authority)}, so every vector under it is refused"
+        if convention.crl_addresses:  # where the service has not run yet there is none
+            step = "start the service, which fetches it; if it stays away, see `crl-not-fetched` in the log"
+            yield warned(check, convention.crl_directory, found, step)
+        else:
+            step = "fetch its current CRL into the directory, or name trust.crl_addresses"
+            yield failed(check, convention.crl_directory, found, step)
 
 
 def _missing_of_own(
