@@ -37,11 +37,15 @@ class _Answer:
     most: int
     kept: bytearray = field(default_factory=bytearray)
     names: set[bytes] = field(default_factory=set[bytes])
+    has_head: bool = False
     is_complete: bool = False
     is_too_large: bool = False
 
     def on_header(self, name: bytes, _value: bytes) -> None:
         self.names.add(name.lower())
+
+    def on_headers_complete(self) -> None:
+        self.has_head = True
 
     def on_body(self, octets: bytes) -> None:
         self.is_too_large = self.is_too_large or len(self.kept) + len(octets) > self.most
@@ -115,20 +119,32 @@ def _write_request(parts: SplitResult, body: bytes | None, content_type: str) ->
 async def _read_answer(reader: asyncio.StreamReader, limits: Limits) -> bytes:
     answer = _Answer(limits.octets)
     parser = httptools.HttpResponseParser(answer)
-    taken = 0
-    while not answer.is_complete:
-        octets = await reader.read(_CHUNK)
-        taken += len(octets)
-        if answer.is_too_large or taken > 2 * limits.octets + _HEAD_MOST:
-            raise DownloadFailed(f"the answer has more than {limits.octets} octets")
-        if not octets:
-            break
-        parser.feed_data(octets)
-    status = parser.get_status_code() if answer.names else 0
-    if status != _OK:
-        raise DownloadFailed(f"the server answered {status}" if status else "no answer")
+    await _parse(reader, parser, answer)
+    status = parser.get_status_code() if answer.has_head else 0
+    if status not in {0, _OK}:
+        raise DownloadFailed(f"the server answered {status}")
     if answer.is_too_large:
         raise DownloadFailed(f"the answer has more than {limits.octets} octets")
+    if not status:
+        raise DownloadFailed("no answer")
     if not (answer.is_complete or answer.is_whole_at_end()):
         raise DownloadFailed("the answer was cut off")
     return bytes(answer.kept)
+
+
+async def _parse(
+    reader: asyncio.StreamReader, parser: httptools.HttpResponseParser, answer: _Answer
+) -> None:
+    """Read until the answer is complete, too large, or at its end."""
+    taken = 0
+    while not (answer.is_complete or answer.is_too_large):
+        octets = await reader.read(_CHUNK)
+        if not octets:
+            return
+        taken += len(octets)
+        try:
+            parser.feed_data(octets)
+        except httptools.HttpParserError:
+            if not answer.is_complete:  # what follows a whole answer is nobody's
+                raise
+        answer.is_too_large |= taken > 2 * answer.most + _HEAD_MOST
