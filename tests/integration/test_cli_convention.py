@@ -245,13 +245,22 @@ def test_new_provider_needs_trust_anchors(appliance: CommandLine, home: Path) ->
 
 
 @pytest.mark.hsm
-def test_new_client_of_another_key_issues(appliance: CommandLine, home: Path) -> None:
-    """The algorithm is one that the key can do: what `new` makes for an EC key issues too."""
-    making = ("convention", "new", "--home", home, "--role", "client", "ec", *AGREED)
-    assert appliance(*making, "--key", "demo-ec").code == 0
-    issued = appliance("issue", "--home", home, "--convention", "ec", "--pagm", "PAGM_LIRE")
+@pytest.mark.parametrize(
+    ("key", "algorithm"), [("demo-ec", b"#ecdsa-sha256"), ("pss", b"#sha256-rsa-MGF1")]
+)
+def test_new_client_of_another_key_issues(
+    appliance: CommandLine, home: Path, key: str, algorithm: bytes
+) -> None:
+    """The algorithm is one that the key can do: what `new` makes for an EC key, or for the RSA key once more with PSS, issues too."""
+    head, _, tail = (home / "appliance.toml").read_text().partition('[[key]]\nname = "demo-rsa"\n')
+    said = tail.partition("\n\n")[0]
+    again = f'[[key]]\nname = "pss"\nmechanism = "rsa-pss"\n{said}\n\n'
+    edit(home / "appliance.toml", head, f"{head}{again}")
+    making = ("convention", "new", "--home", home, "--role", "client", "other", *AGREED)
+    assert appliance(*making, "--key", key).code == 0
+    issued = appliance("issue", "--home", home, "--convention", "other", "--pagm", "PAGM_LIRE")
     assert issued.code == 0
-    assert b"ecdsa-sha256" in issued.stdout
+    assert algorithm in issued.stdout
 
 
 def test_import_is_all_or_nothing(
