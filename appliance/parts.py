@@ -74,7 +74,10 @@ def build_registry(config: Config, keyring: Keyring | None = None) -> Registry:
 
 def home_parts(config: Config, keyring: Keyring) -> HomeParts:
     """Return what conventions may name."""
-    return HomeParts(config.environment, keyring, [caller.name for caller in config.callers])
+    named = [caller.name for caller in config.callers]
+    for table in config.gateway.outbound:
+        named += table.callers_by_address.values()
+    return HomeParts(config.environment, keyring, tuple(dict.fromkeys(named)))
 
 
 async def open_lane(

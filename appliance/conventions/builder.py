@@ -1,5 +1,6 @@
 """From the files of a home to a registry that can serve: read, checked against what the home has in service, CRLs looked at."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from appliance.trust.certificates import load_certificates
 from appliance.trust.ocsp import OcspMemory
 from appliance.trust.revocation import CrlDirectories
 
-_WITHOUT_TABLE: Final = frozenset({"loopback", "cli"})
-"""Callers that `appliance.toml` need not describe; so is every `uid:N`."""
+_WITHOUT_TABLE: Final = ("cli", "loopback")
+_BY_ITSELF: Final = re.compile(r"uid:.*|.*=.*", re.DOTALL)
+"""Callers that `appliance.toml` need not describe: a unix peer, and whoever shows a TLS certificate, by its subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class HomeParts:
     Attributes:
         environment: the only one taken; None takes both.
         keyring: the keys.
-        callers: names of the `[[caller]]` of appliance.toml.
+        callers: names that appliance.toml gives: of each `[[caller]]`, and in `callers_by_address`.
     """
 
     environment: Environment | None
@@ -119,13 +121,12 @@ def _check_key(
 
 
 def _check_callers(file: Path, convention: ClientConvention, callers: Sequence[str]) -> None:
+    known = (*callers, *_WITHOUT_TABLE)
     for at, rule in enumerate(convention.callers):
         for name in sorted(rule.names):
-            if name not in _WITHOUT_TABLE and name not in callers and not name.startswith("uid:"):
-                known = ", ".join([*callers, "uid:N", *sorted(_WITHOUT_TABLE)])
-                raise _refuse(
-                    file, f"caller[{at}].names", f"callers there are: {known}; got `{name}`"
-                )
+            if name not in known and not _BY_ITSELF.fullmatch(name):
+                expected = f"callers there are: {', '.join(known)}, uid:N, or the subject of a TLS certificate"
+                raise _refuse(file, f"caller[{at}].names", f"{expected}; got `{name}`")
 
 
 def _check_trust(file: Path, convention: Convention) -> None:

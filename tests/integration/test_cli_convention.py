@@ -151,9 +151,9 @@ CLIENT, PROVIDER = "demo-client.toml", "demo-provider.toml"
         (
             CLIENT,
             'key = "demo-rsa"',
-            'key = "demo-rsa"\ncaller = [{names = ["uid:7", "cli", "portal"]}]',
+            'key = "demo-rsa"\ncaller = [{names = ["uid:7", "cli", "CN=front,O=Nous,C=FR", "portal"]}]',
             "caller[0].names",
-            "callers there are: uid:N, cli, loopback; got `portal`",
+            "callers there are: cli, loopback, uid:N, or the subject of a TLS certificate; got `portal`",
         ),
         (PROVIDER, '"pki/root.pem"', '"pki/absent.pem"', "trust.roots[0]", "pki/absent.pem"),
         (PROVIDER, '"pki/root.pem"', '"pki/demo-rsa.key"', "trust.roots[0]", "pki/demo-rsa.key"),
@@ -192,6 +192,25 @@ def test_check_looks_at_what_is_named(  # noqa: PLR0913, PLR0917 - the columns o
         with pytest.raises(ConfigurationError) as raised:
             build_registry(config)
         assert raised.value.detail == wrong["detail"]
+
+
+def test_callers_that_a_gateway_knows(appliance: CommandLine, home: Path) -> None:
+    """A caller may be one that an `[[outbound]]` listener knows by its address, or by its certificate."""
+    client = home / "conventions" / CLIENT
+    edit(client, "[reuse]", '[[caller]]\nnames = ["portail", "CN=front,C=FR"]\n\n[reuse]')
+    ended = appliance("convention", "check", "--home", home)
+    assert (ended.code, b"got `portail`" in ended.stdout) == (1, True)
+    with (home / "appliance.toml").open("a") as file:
+        file.write(
+            '\n[[partner]]\nname = "p"\nroots = ["pki/root.pem"]\ncrl_directory = "pki/crl"\n'
+            'endpoints = ["https://localhost:1"]\nnames = ["CN=front,C=FR"]\n\n'
+            '[[outbound]]\nname = "apps"\nlisten = "127.0.0.1:0"\n'
+            'callers_by_address = { "127.0.0.1/32" = "portail" }\n\n'
+            '[[outbound.route]]\npath = "/a"\nconvention = "demo-client"\npartner = "p"\n'
+            'pagms = ["PAGM_GESTION"]\n'
+        )
+    ended = appliance("convention", "check", "--home", home)
+    assert ended.code == 0, ended
 
 
 def test_check_wants_the_homes_environment(appliance: CommandLine, home: Path) -> None:
