@@ -118,6 +118,10 @@ class Integrator:
         since = self._waiting_since
         return 0.0 if since is None else self._clock.monotonic() - since
 
+    def state_age(self) -> None:
+        """Bring the age into the metrics; whoever owns the log does so every second, for our thread may be waiting for a lane."""
+        self._age.set(self.age())
+
     def is_overdue(self) -> bool:
         """Whether a checkpoint has been missing for too long, or will not come."""
         return self._fault is not None or self.age() > self._settings.overdue
@@ -267,7 +271,7 @@ class Integrator:
             is_behind = self._covered < self._durable
             # What came meanwhile has waited since some moment of this round: its beginning is not known, its end is late enough.
             self._waiting_since = self._clock.monotonic() if is_behind else None
-        self._age.set(self.age())
+        self.state_age()
         metrics.CHECKPOINT_SIZE.labels(self.log).set(self._covered)
         metrics.CHECKPOINTS.labels("published").inc()
         if self._is_late:
@@ -283,7 +287,7 @@ class Integrator:
             _LOG.warning("superfluous-files-stay", log=self.log, cause=str(exc))
 
     def _be_late(self, exc: OSError | Unavailable) -> None:
-        self._age.set(self.age())
+        self.state_age()
         metrics.CHECKPOINTS.labels("delayed").inc()
         if not self._is_late:
             self._is_late = True

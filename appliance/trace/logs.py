@@ -30,6 +30,9 @@ _LATE_ENTRIES: Final = 10.0
 _LOOK_EVERY: Final = 30.0
 """Seconds between two looks at the room on the disk."""
 
+_STATE_EVERY: Final = 1.0
+"""Seconds between two statements of how old checkpoints are."""
+
 PolicyOf = Callable[[str | None, str | None], TracePolicy]
 """From an entry's convention and issuer to what is said of its traces."""
 
@@ -62,6 +65,7 @@ class TraceLogs:
         self._shelf: Final = CertificateShelf(settings.certificates, writer)
         self._space: Final = FreeSpace(settings.logs.parent)
         self._look: asyncio.TimerHandle | None = None
+        self._ages: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -86,6 +90,7 @@ class TraceLogs:
         for retention in retentions:
             self._shard(retention)
         self._watch_space()
+        self._state_ages()
 
     def keep_certificate(self, certificate: bytes) -> None:
         """Keep a signer's certificate (DER) beside the logs, before an entry names it.
@@ -130,7 +135,7 @@ class TraceLogs:
 
     async def aclose(self) -> None:
         """Make everything durable, cover it, and let go of the logs."""
-        for timer in (self._summary, self._look):
+        for timer in (self._summary, self._look, self._ages):
             if timer is not None:
                 timer.cancel()
         with contextlib.suppress(ApplianceError):  # each has said why in the log
@@ -143,6 +148,11 @@ class TraceLogs:
     def _watch_space(self) -> None:
         self._space.look()
         self._look = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._watch_space)
+
+    def _state_ages(self) -> None:
+        for shard in self._shards.values():
+            shard.state_age()
+        self._ages = asyncio.get_running_loop().call_later(_STATE_EVERY, self._state_ages)
 
     def _policy(self, entry: TraceEntry) -> TracePolicy:
         return self._policy_of(entry.convention, entry.issuer)

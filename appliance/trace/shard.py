@@ -104,6 +104,10 @@ class Shard:
         """Whether a checkpoint has been missing for too long."""
         return self._integrator.is_overdue()
 
+    def state_age(self) -> None:
+        """Bring how long the oldest entry has waited for its checkpoint into the metrics."""
+        self._integrator.state_age()
+
     @property
     def covered(self) -> int:
         """Entries the last published checkpoint covers."""

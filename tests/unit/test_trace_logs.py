@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from appliance import metrics
 from appliance.clock import SystemClock
 from appliance.errors import SpoolUnavailable
 from appliance.trace import logs as logs_module
@@ -123,6 +126,43 @@ def test_orphans_are_closed(tmp_path: Path) -> None:
     assert found[str(gone)] == ["log-opened", "created", "log-opened", "log-closed"]
     assert found[str(here)] == ["log-opened", "created"]
     assert [log.name for log in (tmp_path / "spool").iterdir()] == [str(here)]
+
+
+def test_age_of_a_checkpoint_grows_while_a_lane_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asks for it and the thread that makes checkpoints waits: the metric rises all the same, and falls with the answer."""
+    monkeypatch.setattr(logs_module, "_STATE_EVERY", 0.01)
+
+    class SlowSigner(SoftwareSigner):
+        """A lane that keeps its answer until it is let go."""
+
+        answers = threading.Event()
+
+        def sign(self, *asked: Any) -> bytes:
+            assert self.answers.wait(10)
+            return super().sign(*asked)
+
+    async def run() -> None:
+        signer = SlowSigner()
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
+        logs.open(["6y"])
+
+        def age() -> float:
+            [[sample]] = [
+                [each for each in family.samples if each.labels["log"] == "worker-0.6y.2026"]
+                for family in metrics.CHECKPOINT_AGE.collect()
+            ]
+            return sample.value
+
+        for _ in range(5):
+            before = age()
+            await until(lambda before=before: age() > before)
+        signer.answers.set()
+        await until(lambda: age() == 0.0)
+        await logs.aclose()
+
+    asyncio.run(run())
 
 
 def test_excess_refusals_become_one_entry(tmp_path: Path) -> None:
