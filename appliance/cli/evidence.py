@@ -37,6 +37,7 @@ from appliance.trace.view import LogPlace
 from appliance.trace.witness import write_witness
 
 _COVERED_WITHIN: Final = 5.0
+_FIELDS: Final = ("version", *TraceEntry.__struct_fields__)
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -190,12 +191,12 @@ def run_export(arguments: argparse.Namespace) -> int:
     place = place_of(arguments.home)
     selection = read_selection(arguments)
     if arguments.format == "csv":
-        output.write(_csv_line(["log", "index", "leaf_hash", *TraceEntry.__struct_fields__]))
+        output.write(_csv_line(["log", "index", "leaf_hash", *_FIELDS]))
     for found in select(arguments.home, place, selection, log_names(place, arguments.log), output):
         stored = found.stored
         if arguments.format == "csv":
             values: dict[str, object] = msgspec.to_builtins(found.entry)
-            cells = (_cell(values.get(name)) for name in TraceEntry.__struct_fields__)
+            cells = (_cell(values.get(name)) for name in _FIELDS)
             output.write(_csv_line([stored.log, str(stored.index), stored.leaf_hash.hex(), *cells]))
         else:
             facts = {

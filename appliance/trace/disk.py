@@ -16,7 +16,10 @@ class Disk:
 
     def open(self, file: Path, flags: int) -> int:
         """Open, or create for the owner only."""
-        return os.open(file, flags, _PRIVATE)
+        descriptor = os.open(file, flags, _PRIVATE)
+        if flags & os.O_CREAT:
+            _leave_to_owner(descriptor, file.parent)
+        return descriptor
 
     def write(self, descriptor: int, octets: memoryview) -> int:
         """Write at the end; return how many octets were taken, which may be fewer than given."""
@@ -33,6 +36,7 @@ class Disk:
     def make_directory(self, directory: Path) -> None:
         """Make a directory for the owner only."""
         directory.mkdir(_PRIVATE_DIRECTORY)
+        _leave_to_owner(directory, directory.parent)
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name, in the place of the one that has it."""
@@ -64,3 +68,11 @@ class Disk:
     def close(self, descriptor: int) -> None:
         """Close; whatever matters has been synchronised before."""
         os.close(descriptor)
+
+
+def _leave_to_owner(made: int | Path, directory: Path) -> None:
+    """Give what root makes to whom its directory belongs: the workers' user reads it, and may be the next to write it."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        if owner.st_uid:
+            os.chown(made, owner.st_uid, owner.st_gid)

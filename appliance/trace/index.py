@@ -51,7 +51,7 @@ class SearchIndex:
         """Open or make the index of a home.
 
         Raises:
-            ConfigurationError: it cannot be written, or is none; deleting it mends the latter.
+            ConfigurationError: it cannot be written, or is none; the next search rebuilds one that was deleted.
         """
         mask = os.umask(_SECRET)
         try:
@@ -185,5 +185,7 @@ def _conditions(selection: Selection, subjects: Sequence[str]) -> tuple[list[str
 
 def _unusable(directory: Path, exc: Exception) -> ConfigurationError:
     return ConfigurationError(
-        str(directory / _FILE), "", f"a search index that can be used ({exc}); it may be deleted"
+        str(directory / _FILE),
+        "",
+        f"a search index that can be used ({exc}): delete {directory}, and the next search rebuilds it",
     )

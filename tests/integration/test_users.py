@@ -31,6 +31,7 @@ def home(short_path: Path) -> Path:
     home = make_demo_home(short_path)
     edit(home / "appliance.toml", "# lanes = 2", f'user = "{LANE}"')
     edit(home / "appliance.toml", "[api]\n", f'[api]\nuser = "{WORKER}"\n')
+    edit(home / "appliance.toml", "# workers = 1", "workers = 1")
     own(home, WORKER)
     own(home / "token", LANE)
     own(home / "secrets", LANE)
@@ -74,6 +75,23 @@ def test_lanes_and_workers_are_different_users(home: Path) -> None:
             lambda: len(set(running.children("hsm.lane")) - {lanes[0]}) == 2, 30, "a new lane"
         )
         assert running.issue().status == 200
+
+
+def test_traces_are_the_workers_whoever_writes_them(home: Path) -> None:
+    """Root writes the log `system` and closes those of workers that are gone; workers can read the one and go on with the others."""
+    for workers in (2, 1, 2):
+        edit(home / "appliance.toml", *WORKERS[workers])
+        with serve(home) as running:
+            assert running.issue().status == 200
+            system = next(log.name for log in (home / "log").iterdir() if "system" in log.name)
+            read = f"/v1/log/{system}/checkpoint"
+            wait_until(lambda read=read: running.request("GET", read).status == 200, 20, "system")
+            assert running.stop() == 0
+        for directory in (home / "log", home / "spool", home / "certificates"):
+            assert {each.stat().st_uid for each in (directory, *directory.rglob("*"))} == {WORKER}
+
+
+WORKERS = {1: ("\nworkers = 2", "\nworkers = 1"), 2: ("\nworkers = 1", "\nworkers = 2")}
 
 
 def test_lane_signs_for_the_workers_user_only(home: Path) -> None:
