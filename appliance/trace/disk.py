@@ -25,6 +25,10 @@ class Disk:
         """Write at the end; return how many octets were taken, which may be fewer than given."""
         return os.write(descriptor, octets)
 
+    def begin_writing(self, descriptor: int) -> None:
+        """Have the kernel begin to write a file's pages to the medium, and wait for nothing; a hint (it may drop them afterwards)."""
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def fdatasync(self, descriptor: int) -> None:
         """Return once the octets, and the length that finds them again, are on the medium."""
         os.fdatasync(descriptor)

@@ -1,9 +1,15 @@
 """Files and directories made durable in one go, over a `Disk`: whatever of it fails, nothing half made takes another's place."""
 
+import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from appliance.trace.disk import Disk
+
+_AT_ONCE: Final = 16
+"""Files open at a time: a worker's descriptors are for its connections."""
 
 
 def make_directories(disk: Disk, directory: Path) -> None:
@@ -23,20 +29,27 @@ def make_directories(disk: Disk, directory: Path) -> None:
     disk.fsync_directory(directory.parent)
 
 
-def write_file(disk: Disk, file: Path, octets: bytes) -> None:
-    """Write a file, over what it may hold; its octets are on the medium, its name may not be.
+def write_files(disk: Disk, files: Sequence[tuple[Path, bytes]]) -> None:
+    """Write files, over what they may hold; their octets are on the medium, their names may not be.
+
+    The kernel is set to work on each before any is waited for: then a file system gives all of them their places in one transaction,
+    instead of one after the other (ext4: two commits of the journal for sixteen files, instead of sixteen).
 
     Raises:
-        OSError: they are not.
+        OSError: some of them are not.
     """
-    descriptor = disk.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        rest = memoryview(octets)
-        while rest:
-            rest = rest[disk.write(descriptor, rest) :]
-        disk.fdatasync(descriptor)
-    finally:
-        disk.close(descriptor)
+    for at in range(0, len(files), _AT_ONCE):
+        with contextlib.ExitStack() as opened:
+            descriptors: list[int] = []
+            for file, octets in files[at : at + _AT_ONCE]:
+                descriptors.append(disk.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+                opened.callback(disk.close, descriptors[-1])
+                rest = memoryview(octets)
+                while rest:
+                    rest = rest[disk.write(descriptors[-1], rest) :]
+                disk.begin_writing(descriptors[-1])
+            for descriptor in descriptors:
+                disk.fdatasync(descriptor)
 
 
 def replace_file(disk: Disk, file: Path, octets: bytes, beside: Path) -> None:
@@ -45,6 +58,6 @@ def replace_file(disk: Disk, file: Path, octets: bytes, beside: Path) -> None:
     Raises:
         OSError: the old ones may still stand.
     """
-    write_file(disk, beside, octets)
+    write_files(disk, [(beside, octets)])
     disk.rename(beside, file)
     disk.fsync_directory(file.parent)

@@ -20,7 +20,7 @@ from appliance.trace.checkpoint import (
     read_checkpoint,
 )
 from appliance.trace.disk import Disk
-from appliance.trace.durable import make_directories, replace_file, write_file
+from appliance.trace.durable import make_directories, replace_file, write_files
 
 CHECKPOINT_FILE: Final = "checkpoint"
 TILE_WIDTH: Final = 256
@@ -101,13 +101,12 @@ class LogStore:
             OSError: some of them are not.
         """
         may_be_torn, self._may_be_torn = self._may_be_torn, True
-        directories: set[Path] = set()
-        for path, octets in growth.files:
-            file = self._directory / path
-            make_directories(self._disk, file.parent)
-            directories.add(file.parent)
-            write_file(self._disk, file, octets)
-        for directory in sorted(directories):
+        files = [(self._directory / path, octets) for path, octets in growth.files]
+        directories = sorted({file.parent for file, _ in files})
+        for directory in directories:
+            make_directories(self._disk, directory)
+        write_files(self._disk, files)
+        for directory in directories:
             self._disk.fsync_directory(directory)
         self._may_be_torn = may_be_torn
 
