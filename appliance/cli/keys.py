@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
+from appliance.cli.actions import Actions, take_home, take_json
 from appliance.cli.checks.certificates import check_chain, name_of, public_key_of
 from appliance.cli.checks.finding import Level
 from appliance.cli.output import Exit, Output, printable
@@ -43,7 +44,7 @@ _RELOADED_WITHIN: Final = 60.0
 _GENERATION: Final = re.compile(rb"^appliance_generation(?:\{\})? (\d+)", re.MULTILINE)
 
 
-def add_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_arguments(actions: Actions) -> None:
     """Register the subcommands of `hsm` that change something."""
     _add_keygen(actions)
     _add_csr(actions)
@@ -277,7 +278,7 @@ def _write_table(name: str, token: TokenTable, key: KeySettings) -> str:
     return "\n[[key]]\n" + "".join(f"{field} = {value}\n" for field, value in quoted.items())
 
 
-def _add_keygen(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_keygen(actions: Actions) -> None:
     keygen = actions.add_parser(
         "keygen",
         help="make a key in a token",
@@ -286,18 +287,18 @@ def _add_keygen(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             "Example: appliance hsm keygen --home demo --token demo --label signer-2027"
         ),
     )
-    keygen.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
+    take_home(keygen)
     keygen.add_argument("--token", required=True, metavar="NAME", help="the name of the [[token]]")
     keygen.add_argument("--label", required=True, help="CKA_LABEL of the new key")
     keygen.add_argument("--id", type=_read_id, metavar="HEX", help="CKA_ID; random when not given")
     keygen.add_argument(
         "--type", choices=get_args(KeyProfile), default="rsa-2048", help="default: rsa-2048"
     )
-    keygen.add_argument("--json", action="store_true", help="one JSON document")
+    take_json(keygen)
     keygen.set_defaults(run=run_keygen)
 
 
-def _add_csr(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_csr(actions: Actions) -> None:
     csr = actions.add_parser(
         "csr",
         help="a certificate request signed by a key",
@@ -311,7 +312,7 @@ def _add_csr(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     csr.set_defaults(run=run_csr)
 
 
-def _add_import(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_import(actions: Actions) -> None:
     taking = actions.add_parser(
         "import-certificate",
         help="take the certificate of a key",
@@ -326,7 +327,7 @@ def _add_import(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     taking.set_defaults(run=run_import)
 
 
-def _add_rotate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_rotate(actions: Actions) -> None:
     rotate = actions.add_parser(
         "rotate",
         help="sign with the successor of a key",
@@ -336,14 +337,14 @@ def _add_rotate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             "Example: appliance hsm rotate --home demo --key demo-rsa --to signer-2027"
         ),
     )
-    rotate.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
+    take_home(rotate)
     rotate.add_argument("--key", required=True, metavar="NAME", help="the [[key]] in use")
     rotate.add_argument("--to", required=True, metavar="NAME", help="its successor")
     rotate.set_defaults(run=run_rotate)
 
 
 def _add_key_arguments(parser: argparse.ArgumentParser, *, is_named: bool) -> None:
-    parser.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
+    take_home(parser)
     parser.add_argument("--key", metavar="NAME", required=is_named, help="the name of the [[key]]")
     parser.add_argument(
         "--token", metavar="NAME", help="or, where there is none yet: the [[token]]"

@@ -6,12 +6,12 @@ it was made durable, beside its log, index and leaf hash.
 
 import argparse
 import time
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from appliance.cli import evidence, judging
+from appliance.cli.actions import Actions, take_home, take_json
 from appliance.cli.output import Colour, Exit, Output, printable
 from appliance.cli.selection import (
     add_selection,
@@ -43,7 +43,7 @@ _OUTCOME_COLUMN: Final = 3
 _LONGEST_NAME: Final = 30
 
 
-def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_arguments(commands: Actions) -> None:
     """Register `trace` and its subcommands."""
     trace = commands.add_parser(
         "trace",
@@ -77,9 +77,8 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     show.add_argument("entry", metavar="ID|LOG:INDEX", help="a vector's ID, or one entry")
     show.set_defaults(run=run_show)
     tail.add_argument("--log", metavar="LOG", help="this log only")
-    for action in (tail, search, show):
-        action.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
-        action.add_argument("--json", action="store_true", help="one JSON document a line")
+    take_home(tail, search, show)
+    take_json(tail, search, show)
     evidence.add_arguments(actions)
     judging.add_arguments(actions)
 
