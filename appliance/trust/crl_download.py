@@ -138,13 +138,16 @@ def _keep(source: CrlSource, octets: bytes, now: datetime) -> None:
         _check(source, crl, now)
     if _is_older(crls, _held(source), now):
         raise ValueError("older than the CRL at hand")
-    # CrlDirectory looks at no hidden file, so half of one is never read.
-    new = source.file.with_name(f".{source.file.name}.new")
-    with new.open("wb") as made:
-        made.write(octets)
-        made.flush()
-        os.fsync(made.fileno())
-    new.replace(source.file)
+    # CrlDirectory looks at no hidden file, so half of one is never read; a worker that is just being replaced writes its own.
+    new = source.file.with_name(f".{source.file.name}.{os.getpid()}")
+    try:
+        with new.open("wb") as made:
+            made.write(octets)
+            made.flush()
+            os.fsync(made.fileno())
+        new.replace(source.file)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _read(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:

@@ -207,6 +207,28 @@ def test_the_last_crl_serves_until_it_ends_and_through_its_grace(
     ]
 
 
+def test_disk_that_fails_leaves_the_last_one(
+    pki: Pki, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that cannot be written whole is none: the last one stays, and no half of a file beside it."""
+    root, intermediate, issuing = pki.crls()
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with publish(root=root, intermediate=intermediate, issuing=issuing) as server:
+        registry = partner(tmp_path, pki, *addresses(server))
+        downloads = refresh(registry, clock)
+        before = {file: file.read_bytes() for file in (tmp_path / "crl").iterdir()}
+        server.documents["/issuing"] = make_crl(pki.issuing, [pki.leaf], begins=NOW)
+        clock.seconds += 3600
+        with monkeypatch.context() as full:
+            full.setattr("appliance.trust.crl_download.os.fsync", fail)
+            asyncio.run(downloads.refresh())
+        assert {file: file.read_bytes() for file in (tmp_path / "crl").iterdir()} == before
+        assert reason(registry, pki) == "accepted"
+
+
 def test_one_address_is_asked_once(pki: Pki, clock: ManualClock, tmp_path: Path) -> None:
     """Conventions that share a directory share what is fetched into it, as often as the one in the greatest hurry wants it."""
     with publish(root=make_crl(pki.root)) as server:
