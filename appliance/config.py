@@ -21,8 +21,7 @@ from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
 from appliance.trace.names import CLASS_NAME, ORIGIN
 from appliance.trace.policy import STANDARD
-from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
-from hsm.settings import KeySettings, Mechanism, TokenSettings
+from hsm.settings import Mechanism
 from hsm.user import User
 
 LEAST_SHARED: Final = 1024**2
@@ -241,29 +240,6 @@ def load_config(root: Path) -> Config:
     return config
 
 
-def token_settings(config: Config, token: TokenTable) -> TokenSettings:
-    """Describe a token as `hsm` wants it; where the PIN is goes along, never the PIN."""
-    return TokenSettings(
-        token.name,
-        str(token.module),
-        token.label,
-        _pin_source(config, token),
-        str(token_directory(config, token)),
-        token.environment,
-        find_user(config, f"token `{token.name}`: user", token.user),
-    )
-
-
-def token_directory(config: Config, token: TokenTable) -> Path:
-    """Return where a token's lanes keep locks and state: a directory of their own when they have a user of their own."""
-    return config.home.run if token.user is None else config.home.run / f"token-{token.name}"
-
-
-def lane_socket(config: Config, token: TokenTable, lane: int) -> Path:
-    """Return where workers find a lane."""
-    return token_directory(config, token) / f"lane-{token.name}-{lane}.sock"
-
-
 def find_user(config: Config, key: str, name: str | None) -> User | None:
     """Look an account up by name, or by number, which need not have a name.
 
@@ -279,21 +255,6 @@ def find_user(config: Config, key: str, name: str | None) -> User | None:
     except KeyError:
         raise _refuse(config.home, key, f"the name or number of an account, got `{name}`") from None
     return User(account.pw_uid, account.pw_gid)
-
-
-def key_settings(config: Config, key: KeyTable, public_key: bytes | None) -> KeySettings:
-    """Describe a key; `public_key` is the DER SubjectPublicKeyInfo of its certificate, None to take the token's word."""
-    return KeySettings(key.name, key.label, key.id, public_key, key.mechanism, config.is_demo)
-
-
-def _pin_source(config: Config, token: TokenTable) -> PinSource:
-    if token.pin_file is not None:
-        return PinFile(str(token.pin_file))
-    if token.pin_env is not None:
-        return PinVariable(token.pin_env)
-    if token.pin_credential is not None:
-        return PinCredential(token.pin_credential)
-    raise _refuse(config.home, f"token `{token.name}`", "a PIN source")
 
 
 def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:

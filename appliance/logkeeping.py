@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from appliance.clock import Clock, SystemClock
-from appliance.config import AuditTable, Config, lane_socket
+from appliance.config import AuditTable, Config
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.conventions.retention import retention_class, trace_policy
 from appliance.errors import ApplianceError, ConfigurationError
 from appliance.log import Log
 from appliance.signing.checkpoints import CheckpointClient
 from appliance.signing.keyring import Keyring
+from appliance.tokens import lane_socket
 from appliance.trace.checkpoint import AuditKey, read_audit_key
 from appliance.trace.integrator import CheckpointSigner, IntegrationSettings
 from appliance.trace.logs import TraceLogs, close_orphans

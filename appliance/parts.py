@@ -19,11 +19,7 @@ from appliance.config import (
     Config,
     SharedTable,
     TokenTable,
-    find_user,
-    key_settings,
-    lane_socket,
     read_secret,
-    token_settings,
 )
 from appliance.conventions.builder import HomeParts, RegistryBuilder
 from appliance.conventions.registry import Registry, RegistryCell
@@ -40,17 +36,18 @@ from appliance.operations.issue import IssueOperation, IssueSettings
 from appliance.operations.readlog import ReadLogOperation
 from appliance.operations.secure import SecureOperation
 from appliance.operations.verify import ReplayGate, VerifyOperation
+from appliance.ownership import worker_user
 from appliance.server.callers import BearerKey, CallerDirectory
 from appliance.server.ports import Operations
 from appliance.server.settings import ServerSettings
 from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
 from appliance.signing.settings import QueueSettings
+from appliance.tokens import key_settings, lane_socket, token_settings
 from appliance.trace.logs import TraceLogs
 from hsm.errors import PIN_REFUSALS, HsmError
 from hsm.process import LaneProcess, start_lane
 from hsm.settings import LaneSettings
-from hsm.user import User
 
 _TOKEN_MARGIN: Final = 1.0
 """Seconds a job may spend in the token after the longest wait that the queue allows."""
@@ -113,15 +110,6 @@ async def open_lane(
         audit=audit_settings(config, token.name),
     )
     return await start_lane(settings)
-
-
-def worker_user(config: Config) -> User | None:
-    """Return as whom workers run; None is whoever starts the service.
-
-    Raises:
-        ConfigurationError: there is no such account.
-    """
-    return find_user(config, "api.user", config.api.user)
 
 
 def hsm_unavailable(error: HsmError) -> HsmUnavailable:

@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -36,7 +35,8 @@ from appliance.fronts import open_fronts
 from appliance.home import Home
 from appliance.keeper import Kept, KeptLanes
 from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
-from appliance.parts import build_registry, hsm_unavailable, open_lane, worker_user
+from appliance.ownership import give, share_home, worker_user
+from appliance.parts import build_registry, hsm_unavailable, open_lane
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.signing.keyring import Keyring
 from appliance.trace.record import Event
@@ -45,7 +45,6 @@ from appliance.usage import UsageLedger
 from appliance.wiring import SECRET_VARIABLES
 from hsm.errors import PIN_CODES, HsmError
 from hsm.process import LaneProcess
-from hsm.user import User
 
 _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
@@ -121,7 +120,7 @@ class _Supervisor:
             stack.push_async_callback(self._count, whole=True)
             stack.push_async_callback(self._stop_workers)
             self._sockets = self._open_sockets()
-            _give(self._config.home.api_socket, worker_user(self._config))
+            give(self._config.home.api_socket, worker_user(self._config))
             await self._start_lanes()
             await close_orphaned_logs(self._config, self._clock)
             for worker in self._workers:
@@ -152,7 +151,13 @@ class _Supervisor:
         metrics.state_build()
         metrics.GENERATION.set(self._generation)
         registry = build_registry(self._config)
-        _prepare_home(self._config)
+        prepare_guard(
+            self._config.home.replay_guard, self._config.replay.capacity, self._clock.now()
+        )
+        prepare_shared_memory(
+            self._config.home.shared_vectors, self._config.vector_cache.shared_memory
+        )
+        share_home(self._config)
         return registry
 
     def _open_sockets(self) -> list[socket.socket]:
@@ -373,43 +378,6 @@ class _Supervisor:
 def _identity(key: KeyTable) -> tuple[object, ...]:
     """What makes a [[key]] the key it is; its certificates may be renewed."""
     return key.tokens, key.label, key.id, key.mechanism
-
-
-def _prepare_home(config: Config) -> None:
-    """Make what workers share, before there is one."""
-    prepare_guard(config.home.replay_guard, config.replay.capacity, SystemClock().now())
-    prepare_shared_memory(config.home.shared_vectors, config.vector_cache.shared_memory)
-    _share_directories(config)
-
-
-def _share_directories(config: Config) -> None:
-    """Let lanes and workers with users of their own reach what is theirs in a home that root serves."""
-    worker = worker_user(config)
-    if worker is not None:
-        config.home.run.chmod(0o711)
-        for file in (config.home.replay_guard, config.home.shared_vectors):
-            _give(file, worker)
-        for directory in (config.home.spool, config.home.metrics):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            for path in (directory, *directory.rglob("*")):
-                _give(path, worker)
-        for directory in (config.home.logs, config.home.certificates):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            _give(directory, worker)
-            _give_logs(directory, worker)
-
-
-def _give_logs(directory: Path, worker: User) -> None:
-    """Give away logs that are not the worker's yet; each holds too many files to do it at every start."""
-    for each in directory.iterdir():
-        if each.stat().st_uid != worker.uid:
-            for path in (each, *each.rglob("*")):
-                _give(path, worker)
-
-
-def _give(path: Path, user: User | None) -> None:
-    if user is not None:
-        os.chown(path, user.uid, user.gid)
 
 
 async def _ask(child: Child, line: str) -> str:

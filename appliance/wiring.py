@@ -20,9 +20,7 @@ from appliance.cache.vector_cache import VectorCache
 from appliance.clock import SystemClock
 from appliance.config import (
     Config,
-    lane_socket,
     load_config,
-    token_directory,
 )
 from appliance.conventions.builder import RegistryBuilder
 from appliance.conventions.registry import Registry, RegistryCell
@@ -34,6 +32,7 @@ from appliance.errors import (
 from appliance.fronts import Gateway, Generation
 from appliance.logkeeping import audit_table, build_trace, open_worker_trace
 from appliance.operations.issue import IssueOperation
+from appliance.ownership import worker_user
 from appliance.parts import (
     Ground,
     build_callers,
@@ -49,7 +48,6 @@ from appliance.parts import (
     open_memory,
     server_settings,
     tokens_of_keys,
-    worker_user,
 )
 from appliance.server import listener
 from appliance.server.admission import Admission
@@ -61,6 +59,7 @@ from appliance.server.routes import ApiApplication
 from appliance.signing.checkpoints import CheckpointClient
 from appliance.signing.keyring import Keyring
 from appliance.signing.queue import SigningQueue
+from appliance.tokens import lane_socket, token_directory
 from appliance.trace.names import COMMAND_LINE
 from appliance.trust.crl_download import CrlDownloads
 from appliance.trust.watch import CrlWatch

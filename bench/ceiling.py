@@ -18,8 +18,9 @@ from typing import IO, Final, Literal
 
 import msgspec
 
-from appliance.config import key_settings, load_config, token_settings
+from appliance.config import load_config
 from appliance.errors import ConfigurationError
+from appliance.tokens import key_settings, token_settings
 from hsm.ceiling import CeilingCount, CeilingRequest, Scheme
 from hsm.child import FAILED
 from hsm.errors import Finding, HsmError

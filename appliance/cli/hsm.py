@@ -15,8 +15,9 @@ from cryptography import x509
 from appliance.cli import keys
 from appliance.cli.checks.certificates import name_of, public_key_of
 from appliance.cli.output import Colour, Exit, Output, Progress, printable, write_table
-from appliance.config import Config, KeyTable, TokenTable, key_settings, load_config, token_settings
+from appliance.config import Config, KeyTable, TokenTable, load_config
 from appliance.errors import ConfigurationError
+from appliance.tokens import key_settings, token_settings
 from appliance.trust.certificates import load_certificates
 from appliance.usage import KeyUsage, read_usage
 from hsm.errors import HsmError

@@ -29,9 +29,10 @@ from appliance.cli.checks.finding import Level
 from appliance.cli.output import Exit, Output, printable
 from appliance.cli.service import ask_service
 from appliance.clock import SystemClock
-from appliance.config import Config, KeyTable, TokenTable, key_settings, load_config, token_settings
+from appliance.config import Config, KeyTable, TokenTable, load_config
 from appliance.errors import ConfigurationError
 from appliance.parts import build_registry
+from appliance.tokens import key_settings, token_settings
 from appliance.trust.certificates import load_certificates
 from hsm.errors import HsmError
 from hsm.inventory import read_inventory

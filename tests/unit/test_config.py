@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import key_settings, load_config, read_listen, token_settings
+from appliance.config import load_config, read_listen
 from appliance.errors import ConfigurationError
+from appliance.tokens import key_settings, token_settings
 from appliance.toml import read_duration, read_size
 from hsm.pin import PinCredential, PinFile, PinVariable
 

@@ -9,7 +9,8 @@ from cryptography import x509
 
 from appliance.cli.checks.certificates import public_key_of
 from appliance.cli.checks.finding import Finding, failed, passed
-from appliance.config import Config, TokenTable, key_settings, token_settings
+from appliance.config import Config, TokenTable
+from appliance.tokens import key_settings, token_settings
 from hsm.errors import HsmError
 from hsm.inventory import Inventory, KeyCheck, read_inventory
 
