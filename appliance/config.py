@@ -21,6 +21,7 @@ from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
 from appliance.trace.names import CLASS_NAME, ORIGIN
 from appliance.trace.policy import STANDARD
+from appliance.users import default_lane, default_worker
 from hsm.settings import Mechanism
 from hsm.user import User
 
@@ -221,7 +222,7 @@ def load_config(root: Path) -> Config:
     audit = None if read.audit is None else _check_audit(home, read.audit, tokens)
     config = Config(
         home=home,
-        api=read.api,
+        api=msgspec.structs.replace(read.api, user=read.api.user or default_worker(home.root)),
         queue=read.queue,
         trace=trace,
         replay=read.replay,
@@ -261,15 +262,17 @@ def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
     sources = [token.pin_file, token.pin_env, token.pin_credential]
     if sum(source is not None for source in sources) != 1:
         raise _refuse(home, f"token[{at}]", "exactly one of pin_file, pin_env, pin_credential")
+    pin_file = token.pin_file and home.root / token.pin_file
+    user = token.user or default_lane(pin_file)
     longest = home.lane_socket(token.name, token.lanes)
-    if token.user is not None:
+    if user is not None:
         longest = longest.parent / f"token-{token.name}" / longest.name
     if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
         raise _refuse(
             home, f"token[{at}].name", f"a home whose path leaves room for the socket {longest}"
         )
-    pin_file = token.pin_file and home.root / token.pin_file
-    return msgspec.structs.replace(token, module=home.root / token.module, pin_file=pin_file)
+    module = home.root / token.module
+    return msgspec.structs.replace(token, module=module, pin_file=pin_file, user=user)
 
 
 def _check_key(home: Home, key: KeyTable, at: int, tokens: tuple[TokenTable, ...]) -> KeyTable:

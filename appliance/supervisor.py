@@ -35,7 +35,14 @@ from appliance.fronts import open_fronts
 from appliance.home import Home
 from appliance.keeper import Kept, KeptLanes
 from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
-from appliance.ownership import give, share_home, worker_user
+from appliance.ownership import (
+    check_worker,
+    find_sharing,
+    give,
+    share_configuration,
+    share_home,
+    worker_user,
+)
 from appliance.parts import build_registry, hsm_unavailable, open_lane
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.signing.keyring import Keyring
@@ -150,6 +157,7 @@ class _Supervisor:
         metrics.forget_earlier_run(self._config.home.metrics)
         metrics.state_build()
         metrics.GENERATION.set(self._generation)
+        check_worker(self._config)
         registry = build_registry(self._config)
         prepare_guard(
             self._config.home.replay_guard, self._config.replay.capacity, self._clock.now()
@@ -158,6 +166,10 @@ class _Supervisor:
             self._config.home.shared_vectors, self._config.vector_cache.shared_memory
         )
         share_home(self._config)
+        for token in self._config.tokens:
+            why = find_sharing(self._config, token)
+            if why is not None:
+                _LOG.warning("users-shared", token=token.name, detail=why)
         return registry
 
     def _open_sockets(self) -> list[socket.socket]:
@@ -265,6 +277,7 @@ class _Supervisor:
                 config = load_config(self._config.home.root)
                 # In a thread, for ten thousand files take a while.
                 await asyncio.to_thread(build_registry, config)
+                share_configuration(config)
                 await self._adopt_keys(config)
                 children = [kept.child for kept in self._workers if kept.child is not None]
                 refusals = [

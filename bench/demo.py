@@ -18,7 +18,9 @@ from typing import Final, TypedDict, cast
 import xmlsec
 from lxml import etree  # noqa: TID251 - the independent verifier's own reader
 
+from appliance.config import load_config
 from appliance.home import Home
+from appliance.ownership import find_sharing
 from appliance.trace.checkpoint import read_audit_key
 from appliance.trace.verify import verify_log
 from appliance.trace.view import LogPlace
@@ -112,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "",
                 f"ready in {time.monotonic() - started:.1f} s; the private key stays in the token",
             )
+            _say("", _describe_users(arguments.home))
             service = _Service(served.host, served.port)
             vector = _issue_one(service)
             _verify_twice(service, arguments.home, vector)
@@ -125,6 +128,12 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     _say_summary(ceiling, single, batch, time.monotonic() - begun)
     return 0
+
+
+def _describe_users(home: Path) -> str:
+    config = load_config(home)
+    shared = [why for token in config.tokens if (why := find_sharing(config, token)) is not None]
+    return shared[0] if shared else "lanes and workers are different users: no worker reads the PIN"
 
 
 def _make_home(home: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from hsm.program import hold_program
+
 _TRAVERSABLE = 0o711
 
 
@@ -40,6 +42,7 @@ def become(user: User | None) -> None:
         return
     if os.geteuid() != 0:
         raise NotThatUser(f"uid {os.geteuid()} cannot become uid {user.uid}; start as root")
+    hold_program()
     os.setgroups([])
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)

@@ -29,7 +29,9 @@ from appliance.clock import Clock, SystemClock
 from appliance.config import SOCKET_PATH_LIMIT, ApiTable
 from appliance.errors import ConfigurationError
 from appliance.home import Home
+from appliance.ownership import give
 from appliance.trace.privacy import make_key
+from appliance.users import LANE, find_barrier
 from hsm.pin import PinFile
 from hsm.provision.demo_pki import write_demo_pki
 from hsm.provision.keygen import KeyPlan, generate_keys
@@ -152,6 +154,17 @@ def _fill_demo(staging: Path, target: Path, clock: Clock) -> None:
         # SoftHSM wants the absolute path of its objects: from here on, the one they will have.
         file = Path(conf)
         file.write_text(file.read_text().replace(str(staging), str(target)))
+    if os.geteuid() == 0 and find_barrier(LANE, target) is None:
+        _give_to_lanes(staging)
+
+
+def _give_to_lanes(staging: Path) -> None:
+    """Have the token and its PIN belong to a user of their own, whom lanes become because the PIN is theirs."""
+    token = staging / "token"
+    for path in (staging / "secrets" / "pin", token, *token.rglob("*")):
+        give(path, LANE)
+    for directory in (staging, staging / "secrets"):
+        directory.chmod(0o711)
 
 
 def _make_directories(staging: Path) -> None:

@@ -15,6 +15,7 @@ from appliance.trace.space import THRESHOLDS
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ANYTHING: Final = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_LOOK: Final = stat.S_IRGRP | stat.S_IROTH
 _LITTLE_ROOM: Final = 1024**3  # octets; a busy day of vectors fills it
 
 
@@ -32,7 +33,7 @@ def check_home(home: Home) -> Iterator[Finding]:
                 f"users other than its owner may change it (mode {_mode(path)})",
                 f"chmod go-w {path}",
             )
-    if home.root.stat().st_mode & _OTHERS_ANYTHING:
+    if home.root.stat().st_mode & _OTHERS_LOOK:
         yield warned(
             "permissions",
             home.root,
@@ -40,7 +41,7 @@ def check_home(home: Home) -> Iterator[Finding]:
             f"chmod 700 {home.root}",
         )
     else:
-        yield passed("permissions", home.root, "only its owner can enter")
+        yield passed("permissions", home.root, "only its owner can look inside")
 
 
 def check_pin_source(token: TokenTable, environment: Mapping[str, str]) -> Iterator[Finding]:
