@@ -1,6 +1,9 @@
 """`appliance doctor` on homes with one thing wrong: each finding names what, where, and what to do."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,11 +18,30 @@ from appliance.cli.checks.clock import check_clock
 from appliance.cli.checks.finding import Level
 from appliance.trace.view import LogPlace
 from bench.faults import put_behind_shim
+from hsm.child import run_child
+from hsm.errors import HsmError, Target
 from hsm.provision.demo_pki import write_demo_pki
+from hsm.provision.softhsm import TokenRequest, find_softhsm
 from tests.homes import CommandLine, copy_home, edit
 from tests.service import RunningService
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+
+MAKE_KEY = """
+import sys, pkcs11
+from pkcs11 import Attribute, KeyType, MechanismFlag
+private, capabilities = sys.argv[1:]
+token = pkcs11.lib("/usr/lib/softhsm/libsofthsm2.so").get_token(token_label="interops-demo")
+template = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+if private:
+    template[Attribute[private]] = True
+with token.open(rw=True, user_pin=sys.stdin.read()) as session:
+    session.generate_keypair(
+        KeyType.RSA, 2048, id=b"\\x10", label="odd", store=True,
+        capabilities=MechanismFlag[capabilities], private_template=template,
+    )
+"""
 
 
 @pytest.fixture
@@ -59,13 +81,50 @@ def swap_ids(home: Path) -> None:
     edit(home / "appliance.toml", 'label = "demo-rsa"\nid = "01"', 'label = "demo-ec"\nid = "02"')
 
 
-def expire_certificate(home: Path) -> None:
-    """Have the key's certificate be one that ran out long ago."""
+def date_certificate(home: Path, now: datetime) -> None:
+    """Have the key's certificate be one that was made then."""
     [leaf, *_] = x509.load_pem_x509_certificates((home / "pki" / "demo-rsa.pem").read_bytes())
-    old = write_demo_pki(
-        home / "old", {"demo-rsa": public_key_of(leaf)}, datetime(2020, 1, 1, tzinfo=UTC)
+    other = write_demo_pki(home / "old", {"demo-rsa": public_key_of(leaf)}, now)
+    (home / "pki" / "demo-rsa.pem").write_bytes(other.chains["demo-rsa"].read_bytes())
+
+
+def be_forgeable(home: Path) -> None:
+    """Have the token be the shim's null token, which takes any PIN and has the keys that are asked for."""
+    put_behind_shim(home).tell("create", "null", "interops-demo", "demo-rsa:01", "demo-ec:02")
+
+
+def give_key(home: Path, private: str, capabilities: str) -> None:
+    """Make a key with attributes of one's own in the token, and have the RSA KeyRef be that."""
+    pin = (home / "secrets" / "pin").read_text().strip()
+    subprocess.run(
+        [sys.executable, "-c", MAKE_KEY, private, capabilities],
+        input=pin.encode(),
+        env=os.environ | {"SOFTHSM2_CONF": str(home / "token" / "softhsm2.conf")},
+        check=True,
+        timeout=60,
     )
-    (home / "pki" / "demo-rsa.pem").write_bytes(old.chains["demo-rsa"].read_bytes())
+    edit(home / "appliance.toml", 'label = "demo-rsa"\nid = "01"', 'label = "odd"\nid = "10"')
+
+
+def make_token(home: Path) -> None:
+    """Make one more token of the same label and PINs in the home's SoftHSM."""
+    module, environment = str(find_softhsm()), {"SOFTHSM2_CONF": str(home / "token/softhsm2.conf")}
+    pin, so_pin = ((home / "secrets" / name).read_text().strip() for name in ("pin", "so-pin"))
+    request = TokenRequest(module, environment, "interops-demo", pin, so_pin)
+    run_child("hsm.provision.softhsm", request, str, Target(module, "interops-demo"))
+
+
+def make_twin(home: Path) -> None:
+    """Have two tokens of one label; whoever makes the second is told so too."""
+    with pytest.raises(HsmError, match="TOKEN_NOT_UNIQUE"):
+        make_token(home)
+
+
+def initialize_anew(home: Path) -> None:
+    """Have a token of the right label and PIN that has lost its keys."""
+    shutil.rmtree(home / "token" / "objects")
+    (home / "token" / "objects").mkdir()
+    make_token(home)
 
 
 def make_token_say(*command: str) -> Callable[[Path], object]:
@@ -154,7 +213,7 @@ TROUBLES = {
         *("token demo", "/etc/hostname", "MODULE_NOT_LOADED", "check the path"),
     ),
     "expired certificate": Trouble(
-        expire_certificate,
+        lambda home: date_certificate(home, datetime(2020, 1, 1, tzinfo=UTC)),
         *("certificates of key demo-rsa", "pki/demo-rsa.pem", "expired on 20", "issued anew"),
     ),
     "locked token": Trouble(
@@ -169,6 +228,32 @@ TROUBLES = {
         make_token_say("fail", "C_OpenSession", "CKR_SESSION_COUNT"),
         *("token demo", "interops-demo", "CKR_SESSION_COUNT", "lower `lanes`"),
     ),
+    "token that anyone can forge": Trouble(
+        be_forgeable, *("token demo", "libpkcs11_shim", "ANYONE CAN FORGE", "a real token")
+    ),
+    "extractable key": Trouble(
+        lambda home: give_key(home, "EXTRACTABLE", "SIGN"),
+        *("key demo-rsa", "token demo", "KEY_EXTRACTABLE", "generate"),
+    ),
+    "key that may not sign": Trouble(
+        lambda home: give_key(home, "", "DECRYPT"),
+        *("key demo-rsa", "token demo", "KEY_MAY_NOT_SIGN", "generate"),
+    ),
+    "two tokens of one label": Trouble(
+        make_twin, *("token demo", "interops-demo", "TOKEN_NOT_UNIQUE", "a label of its own")
+    ),
+    "token initialised anew": Trouble(
+        initialize_anew,
+        *("key demo-rsa", "token demo", "KEY_NOT_FOUND", "compare `id` and `label`"),
+    ),
+    "clock before a certificate": Trouble(
+        lambda home: date_certificate(home, datetime.now(UTC) + timedelta(days=2)),
+        *("clock", "UTC", "before a certificate was issued", "set the clock"),
+    ),
+    "full disk": Trouble(
+        lambda home: edit(home / "appliance.toml", '# segment = "64MiB"', 'segment = "900000GiB"'),
+        *("spool", "spool", "less than one segment", "free space"),
+    ),
     "token taken out": Trouble(
         make_token_say("remove"), *("token demo", "interops-demo", "TOKEN_NOT_FOUND", "compare")
     ),
@@ -180,9 +265,13 @@ TROUBLES = {
         lambda home: edit(home / "appliance.toml", "# lanes = 2", 'user = "nobody-of-this-name"'),
         *("configuration", "appliance.toml", "nobody-of-this-name", "correct the file"),
     ),
+    "worker that cannot be another user": Trouble(
+        lambda home: edit(home / "appliance.toml", "[api]\n", '[api]\nuser = "64009"\n'),
+        *("user of workers", "appliance.toml", "64009", "mend what it names"),
+    ),
     "one user for all": Trouble(
-        lambda _home: None,
-        *("user of token demo", "appliance.toml", "share a user", "name two accounts", "warning"),
+        lambda home: edit(home / "appliance.toml", "[api]\n", f'[api]\nuser = "{os.geteuid()}"\n'),
+        *("user of token demo", "appliance.toml", "takes over", "start as root", "warning"),
     ),
     "no convention": Trouble(
         lambda home: [file.unlink() for file in (home / "conventions").iterdir()],

@@ -4,6 +4,7 @@ Looks through `hsm.inventory`, a child process that passes the same PIN guard, k
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from cryptography import x509
 
@@ -13,6 +14,9 @@ from appliance.config import Config, TokenTable
 from appliance.tokens import key_settings, token_settings
 from hsm.errors import HsmError
 from hsm.inventory import Inventory, KeyCheck, read_inventory
+
+_FORGEABLE: Final = "FORGEABLE"
+"""What the null mode of `native/pkcs11-shim` calls itself, in the names that C_GetTokenInfo answers with."""
 
 
 def check_tokens(
@@ -42,6 +46,13 @@ def check_tokens(
         yield passed(
             check, token.module, f"label `{found.label}`, serial {found.serial}, PIN accepted"
         )
+        if _FORGEABLE in found.manufacturer or _FORGEABLE in found.model:
+            yield failed(
+                check,
+                token.module,
+                f"`{found.manufacturer}`: a token for benchmarks, whose private key is published: ANYONE CAN FORGE ITS SIGNATURES",
+                "name the module and the label of a real token, and have certificates made for its keys",
+            )
         for key_check in inventory.checks:
             yield _judge(token, key_check, inventory)
 
