@@ -43,9 +43,9 @@ check: prepare  ## format, lint, types, layers
 
 shim: .venv/shim.stamp  ## build the PKCS#11 fault injector that tests and benchmarks put before a token
 
-kryoptic:  ## build kryoptic, another PKCS#11 token for the contract suite (minutes)
+kryoptic:  ## build kryoptic, another PKCS#11 token for the contract suite (a minute or two)
 	@scripts/prepare.sh kryoptic
-	cargo build --release --locked --manifest-path tests/kryoptic/Cargo.toml --target-dir target/kryoptic
+	cargo build --release --locked --quiet --manifest-path tests/kryoptic/Cargo.toml --target-dir target/kryoptic
 
 fuzz: prepare  ## fuzz the XML core: SECONDS=n for each target (60), TARGETS='reader verify' for some of them
 	@scripts/prepare.sh fuzz

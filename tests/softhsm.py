@@ -30,11 +30,12 @@ from tests.shim import MODULE, Shim
 PIN = "624180"
 HASHES = {"sha256": SHA256(), "sha384": SHA384(), "sha512": SHA512()}
 
-_PLANS = (
+RSA_PLANS = (
     KeyPlan("rsa-2048", "01", "rsa-2048"),
     KeyPlan("rsa-4096", "02", "rsa-4096"),
-    KeyPlan("p-256", "03", "p-256"),
+    KeyPlan("rsa-3072", "04", "rsa-3072"),
 )
+EC_PLANS = (KeyPlan("p-256", "03", "p-256"), KeyPlan("p-384", "05", "p-384"))
 _START_TIMEOUT = 30.0
 
 
@@ -71,8 +72,8 @@ class SoftHsm:
 
 @pytest.fixture(scope="session")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
-    """One token for all tests, with an RSA-2048, an RSA-4096 and a P-256 key."""
-    return make_softhsm(tmp_path_factory.mktemp("softhsm"), _PLANS)
+    """One token for all tests, with a key of each kind."""
+    return make_softhsm(tmp_path_factory.mktemp("softhsm"), (*RSA_PLANS, *EC_PLANS))
 
 
 @pytest.fixture

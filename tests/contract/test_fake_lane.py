@@ -87,9 +87,9 @@ def make_frames() -> bytes:
 def test_the_fake_answers_as_a_lane(softhsm: SoftHsm, short_path: Path) -> None:
     """The greeting, each sort of job, and each breach of the protocol are answered alike."""
     pki = make_pki("partner")
-    names = [key.name for key in softhsm.keys.values()]
     private = {"rsa-2048": 2048, "rsa-4096": 4096, "p-256": 0}
-    holders = {name: holder_of(private[name], pki.leaf.certificate) for name in names}
+    holders = {name: holder_of(bits, pki.leaf.certificate) for name, bits in private.items()}
+    keys = tuple(softhsm.keys[name] for name in private)
 
     async def run(real: Path) -> None:
         async with fake_lane(short_path / "fake.sock", holders) as fake:
@@ -97,7 +97,7 @@ def test_the_fake_answers_as_a_lane(softhsm: SoftHsm, short_path: Path) -> None:
                 expected = show(await converse(real, octets, replies))
                 assert show(await converse(fake.socket, octets, replies)) == expected
 
-    with run_lane(softhsm.lane_settings(short_path)) as lane:
+    with run_lane(softhsm.lane_settings(short_path, keys=keys)) as lane:
         asyncio.run(run(lane.socket))
 
 

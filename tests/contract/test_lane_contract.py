@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from hsm.inventory import read_inventory
-from hsm.provision.keygen import KeyPlan
 from hsm.serve import WINDOW_LIMIT
 from hsm.wire import (
     FRAME_LIMIT,
@@ -29,15 +29,30 @@ from tests import kryoptic_token
 from tests.lane_peer import TIMEOUT, Peer, make_job
 from tests.opencryptoki import NotUsable, run_opencryptoki
 from tests.shim import Shim
-from tests.softhsm import HASHES, RunningLane, SoftHsm, fill_token, run_lane, verifies
+from tests.softhsm import (
+    EC_PLANS,
+    HASHES,
+    RSA_PLANS,
+    RunningLane,
+    SoftHsm,
+    fill_token,
+    run_lane,
+    verifies,
+)
 
 pytestmark = pytest.mark.hsm
 
 
-KINDS = {"rsa-2048": ("rsa", 2048), "rsa-4096": ("rsa", 4096), "p-256": ("ec", 256)}
-RSA = (KeyPlan("rsa-2048", "01", "rsa-2048"), KeyPlan("rsa-4096", "02", "rsa-4096"))
+KINDS = {
+    "rsa-2048": ("rsa", 2048),
+    "rsa-3072": ("rsa", 3072),
+    "rsa-4096": ("rsa", 4096),
+    "p-256": ("ec", 256),
+    "p-384": ("ec", 384),
+}
 
-EC = KeyPlan("p-256", "03", "p-256")
+
+RSA = [plan.label for plan in RSA_PLANS]
 
 
 @pytest.fixture(scope="module", params=["SoftHSM", "behind the shim", "opencryptoki", "kryoptic"])
@@ -48,14 +63,16 @@ def token(
     if request.param == "opencryptoki":
         try:
             with run_opencryptoki() as other:
-                yield fill_token(other, tmp_path_factory.mktemp("opencryptoki"), RSA)
+                yield fill_token(other, tmp_path_factory.mktemp("opencryptoki"), RSA_PLANS)
         except NotUsable as reason:
             pytest.skip(str(reason))
     elif request.param == "kryoptic":
         if not kryoptic_token.MODULE.exists():
-            pytest.skip("kryoptic is not built: `make kryoptic` does, in some minutes")
+            pytest.skip("kryoptic is not built: `make kryoptic` does, in a minute or two")
         directory = tmp_path_factory.mktemp("kryoptic")
-        yield fill_token(kryoptic_token.make_kryoptic_token(directory), directory, (*RSA, EC))
+        yield fill_token(
+            kryoptic_token.make_kryoptic_token(directory), directory, (*RSA_PLANS, *EC_PLANS)
+        )
     elif request.param == "SoftHSM":
         yield softhsm
     else:
@@ -104,7 +121,7 @@ def worker(lane: RunningLane, connect: Connect) -> Peer:
 
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
-@pytest.mark.parametrize("key", ["rsa-2048", "rsa-4096", "p-256"])
+@pytest.mark.parametrize("key", KINDS)
 def test_signature_verifies(token: SoftHsm, worker: Peer, key: str, hash_name: str) -> None:
     """Every kind of key the token has signs with every hash, and `cryptography` accepts the signature."""
     if key not in token.keys:
@@ -122,12 +139,12 @@ def mode(
     connect: Connect,
     short_path: Path,
 ) -> Iterator[Peer]:
-    """A peer of a lane that signs with an RSA key in another way than usual, where the token announces what that needs."""
+    """A peer of a lane that signs with RSA keys in another way than usual, where the token announces what that needs."""
     name, needed = request.param
     if needed not in mechanisms:
         pytest.skip(f"the token announces no CKM_{needed}")
-    key = msgspec.structs.replace(token.keys["rsa-2048"], mechanism=name)
-    with run_lane(token.lane_settings(short_path, keys=(key,))) as running:
+    keys = [msgspec.structs.replace(token.keys[key], mechanism=name) for key in RSA]
+    with run_lane(token.lane_settings(short_path, keys=tuple(keys))) as running:
         peer = connect(running)
         assert isinstance(peer.receive(), Hello)
         yield peer
@@ -136,9 +153,9 @@ def mode(
 @pytest.mark.parametrize("mode", [("rsa-pss", "RSA_PKCS_PSS")], indirect=True)
 def test_pss_signature_verifies(token: SoftHsm, mode: Peer) -> None:
     """A key configured for RSA-PSS signs so with every hash, its salt as long as the hash."""
-    public_key = load_der_public_key(token.keys["rsa-2048"].public_key)
-    for hash_name, algorithm in HASHES.items():
-        job = make_job(hash_name=hash_name)
+    for key, (hash_name, algorithm) in product(RSA, HASHES.items()):
+        public_key = load_der_public_key(token.keys[key].public_key)
+        job = make_job(key, hash_name)
         [signature] = mode.sign(job)
         pss = padding.PSS(padding.MGF1(algorithm), algorithm.digest_size)
         public_key.verify(signature, job.digest, pss, Prehashed(algorithm))
@@ -148,12 +165,12 @@ def test_pss_signature_verifies(token: SoftHsm, mode: Peer) -> None:
 def test_token_that_hashes_itself(token: SoftHsm, mode: Peer) -> None:
     """A key whose token hashes is given the octets with every hash, and only those of the digest."""
     octets = b"<SignedInfo/>"
-    for hash_name in HASHES:
+    for key, hash_name in product(RSA, HASHES):
         digest = hashlib.new(hash_name, octets).digest()
-        good = make_job(hash_name=hash_name, digest=digest, octets=octets)
-        other = make_job(hash_name=hash_name, octets=octets)
+        good = make_job(key, hash_name, digest=digest, octets=octets)
+        other = make_job(key, hash_name, octets=octets)
         signature, refused = mode.sign(good, other)
-        assert verifies(token.keys["rsa-2048"].public_key, hash_name, digest, signature)
+        assert verifies(token.keys[key].public_key, hash_name, digest, signature)
         assert (refused.code, refused.kind) == ("OCTETS_MISMATCH", "request")
 
 
