@@ -6,37 +6,27 @@ name within its deadline; a PIN is in danger whenever the token is asked again a
 """
 
 import argparse
-import http.client
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
-from bench.demo import libxmlsec_accepts
-from bench.service import ServedHome, serve_home
+from bench.fault_load import DEADLINE, Load
+from bench.service import serve_home
+from bench.shim import Shim, put_behind_shim
 from hsm.ckr import KINDS
 from hsm.errors import PIN_CODES
-
-_BUILT: Final = Path(__file__).parents[1] / "target" / "release"
-_MODULE: Final = _BUILT / "libpkcs11_shim.so"
-_PROGRAM: Final = _BUILT / "pkcs11-shim"
-
-_DEADLINE: Final = 5.0
-"""Seconds within which a request must be answered: two call deadlines, the time lanes have to be replaced in, and three for a machine
-that is busy."""
 
 _QUEUE_AGE: Final = 30
 """Seconds a job may wait by the configuration: so many that a request is lost which waits for that instead of being refused."""
@@ -63,48 +53,6 @@ _CODES: Final = sorted(
     for code, kind in KINDS.items()
     if code.startswith("CKR_") and kind != "human" and code not in PIN_CODES
 )
-
-
-class Shim:
-    """The shim in front of a home's token."""
-
-    def __init__(self, state: Path) -> None:
-        self._state: Final = state
-
-    def tell(self, *words: str) -> str:
-        """Carry out one command of `pkcs11-shim`.
-
-        Raises:
-            RuntimeError: it is not built, or does not take the command.
-        """
-        if not _PROGRAM.exists():
-            raise RuntimeError("the shim is not built; run `make shim`")
-        done = subprocess.run(
-            [_PROGRAM, self._state, *words], capture_output=True, text=True, timeout=20, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"pkcs11-shim {' '.join(words)}: {done.stderr.strip()}")
-        return done.stdout
-
-    def count(self, call: str, what: str) -> int:
-        """How many calls there have been."""
-        calls: dict[str, dict[str, int]] = json.loads(self.tell("status"))["calls"]
-        return calls[call][what]
-
-
-def put_behind_shim(home: Path) -> Shim:
-    """Have a demo home reach its token through a shim, its state in the home."""
-    file = home / "appliance.toml"
-    text = file.read_text()
-    module = re.search(r'^module = "(.*)"$', text, re.MULTILINE)
-    if module is None:
-        raise RuntimeError(f"{file} names no module")
-    shim = Shim(home / "shim")
-    shim.tell("create", "module", module[1])
-    text = text.replace(module[0], f'module = "{_MODULE}"')
-    variable = f'PKCS11_SHIM_STATE = "{home / "shim"}"'
-    file.write_text(re.sub(r"^(SOFTHSM2_CONF.*)$", rf"\1\n{variable}", text, flags=re.MULTILINE))
-    return shim
 
 
 def _let_jobs_wait(home: Path) -> None:
@@ -178,7 +126,7 @@ def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> Faul
     _let_jobs_wait(home)
     begun = time.monotonic()
     with serve_home(home) as served:
-        load = _Load(served, home, clients)
+        load = Load(served, home, clients)
         faults = _Faults(shim, home, load, seed)
         try:
             for cycle in range(cycles):
@@ -208,89 +156,10 @@ def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> Faul
     )
 
 
-class _Load:
-    """Threads that ask for vectors, one at a time each, and judge every answer."""
-
-    def __init__(self, served: ServedHome, home: Path, clients: int) -> None:
-        self.vectors = 0
-        self.wrong = 0
-        self.refused: Final[Counter[str]] = Counter()
-        self.lost: Final[Counter[str]] = Counter()
-        self.refusal_seconds: Final[list[float]] = []
-        # instants (monotonic) of the request whose vector came last, and of the first refusal since it was last cleared
-        self.asked_at = 0.0
-        self.refused_at: float | None = None
-        self._served: Final = served
-        self._chain: Final = home / "pki" / "demo-rsa.pem"
-        self._lock: Final = threading.Lock()
-        self._stop: Final = threading.Event()
-        self._threads: Final = [threading.Thread(target=self._ask) for _ in range(clients)]
-        for thread in self._threads:
-            thread.start()
-
-    def forget_refusal(self) -> None:
-        """Wait for a first refusal anew."""
-        self.refused_at = None
-
-    def stop(self) -> None:
-        """Let each thread have its answer."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(_PATIENCE)
-
-    def _ask(self) -> None:
-        asked = {"convention": "demo-client", "subject": "agent-0042", "pagms": ["PAGM_GESTION"]}
-        body = json.dumps(asked).encode()
-        while not self._stop.is_set():
-            begun = time.monotonic()
-            try:
-                status, answer = self._post(body)
-            except (OSError, http.client.HTTPException, ValueError) as exc:
-                self._lose(type(exc).__name__)
-                continue
-            took = time.monotonic() - begun
-            if took > _DEADLINE:
-                self._lose(f"answered {status} late")
-            elif status == http.HTTPStatus.OK:
-                self._judge(begun, cast("str", answer["assertion"]).encode())
-            else:
-                self._note_refusal(cast("dict[str, str]", answer["error"])["reason"], took)
-
-    def _post(self, body: bytes) -> tuple[int, dict[str, object]]:
-        connection = http.client.HTTPConnection(
-            self._served.host, self._served.port, timeout=2 * _DEADLINE
-        )
-        try:
-            connection.request("POST", "/v1/vectors", body)
-            answer = connection.getresponse()
-            return answer.status, cast("dict[str, object]", json.loads(answer.read()))
-        finally:
-            connection.close()
-
-    def _judge(self, begun: float, assertion: bytes) -> None:
-        is_good = libxmlsec_accepts(assertion, self._chain)
-        with self._lock:
-            self.vectors += is_good
-            self.wrong += not is_good
-            if is_good:
-                self.asked_at = max(self.asked_at, begun)
-
-    def _note_refusal(self, reason: str, took: float) -> None:
-        with self._lock:
-            self.refused[reason] += 1
-            self.refused_at = self.refused_at or time.monotonic()
-            if reason in {"hsm-unavailable", "pin-refused"}:
-                self.refusal_seconds.append(took)
-
-    def _lose(self, how: str) -> None:
-        with self._lock:
-            self.lost[how] += 1
-
-
 class _Faults:
     """Draws faults, injects and lifts them, and measures what follows."""
 
-    def __init__(self, shim: Shim, home: Path, load: _Load, seed: int) -> None:
+    def __init__(self, shim: Shim, home: Path, load: Load, seed: int) -> None:
         self.kinds: Final[Counter[str]] = Counter()
         self.detected: Final[list[float]] = []
         self.recovered: Final[list[float]] = []
@@ -364,7 +233,7 @@ class _Faults:
     def _hang_all(self) -> None:
         """Hang the whole token for longer than a request may take, so that one left in line until it is back is lost."""
         self._shim.tell("hang", "C_Sign")
-        self._last(_DEADLINE + 1, _DEADLINE + 2)
+        self._last(DEADLINE + 1, DEADLINE + 2)
 
     def _drop(self) -> None:
         self._shim.tell("drop-sessions")

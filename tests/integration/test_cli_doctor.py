@@ -17,7 +17,7 @@ from appliance.cli.checks.certificates import public_key_of
 from appliance.cli.checks.clock import check_clock
 from appliance.cli.checks.finding import Level
 from appliance.trace.view import LogPlace
-from bench.faults import put_behind_shim
+from bench.shim import put_behind_shim
 from hsm.child import run_child
 from hsm.errors import HsmError, Target
 from hsm.provision.demo_pki import write_demo_pki
