@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -18,6 +19,21 @@ that is busy."""
 _PATIENCE: Final = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One answer that refuses, for a token that is not available.
+
+    Attributes:
+        cycle: the fault during which it was asked for.
+        seconds: how long it took.
+        is_known: whether somebody had been refused in that cycle before it was asked for: the token was known to be out of reach.
+    """
+
+    cycle: int
+    seconds: float
+    is_known: bool
+
+
 class Load:
     """Threads that ask for vectors, one at a time each, and judge every answer."""
 
@@ -26,7 +42,8 @@ class Load:
         self.wrong = 0
         self.refused: Final[Counter[str]] = Counter()
         self.lost: Final[Counter[str]] = Counter()
-        self.refusal_seconds: Final[list[float]] = []
+        self.refusals: Final[list[Refusal]] = []
+        self._cycle = 0
         # instants (monotonic) of the request whose vector came last, and of the first refusal since it was last cleared
         self.asked_at = 0.0
         self.refused_at: float | None = None
@@ -38,9 +55,10 @@ class Load:
         for thread in self._threads:
             thread.start()
 
-    def forget_refusal(self) -> None:
-        """Wait for a first refusal anew."""
-        self.refused_at = None
+    def begin(self, cycle: int) -> None:
+        """Begin a cycle: wait for a first refusal anew."""
+        with self._lock:
+            self._cycle, self.refused_at = cycle, None
 
     def stop(self) -> None:
         """Let each thread have its answer."""
@@ -52,7 +70,7 @@ class Load:
         asked = {"convention": "demo-client", "subject": "agent-0042", "pagms": ["PAGM_GESTION"]}
         body = json.dumps(asked).encode()
         while not self._stop.is_set():
-            begun = time.monotonic()
+            cycle, begun = self._cycle, time.monotonic()
             try:
                 status, answer = self._post(body)
             except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -64,7 +82,8 @@ class Load:
             elif status == http.HTTPStatus.OK:
                 self._judge(begun, cast("str", answer["assertion"]).encode())
             else:
-                self._note_refusal(cast("dict[str, str]", answer["error"])["reason"], took)
+                reason = cast("dict[str, str]", answer["error"])["reason"]
+                self._note_refusal(reason, cycle, begun, took)
 
     def _post(self, body: bytes) -> tuple[int, dict[str, object]]:
         connection = http.client.HTTPConnection(
@@ -85,12 +104,13 @@ class Load:
             if is_good:
                 self.asked_at = max(self.asked_at, begun)
 
-    def _note_refusal(self, reason: str, took: float) -> None:
+    def _note_refusal(self, reason: str, cycle: int, begun: float, took: float) -> None:
         with self._lock:
             self.refused[reason] += 1
+            is_known = self.refused_at is not None and begun > self.refused_at
             self.refused_at = self.refused_at or time.monotonic()
             if reason in {"hsm-unavailable", "pin-refused"}:
-                self.refusal_seconds.append(took)
+                self.refusals.append(Refusal(cycle, took, is_known and cycle == self._cycle))
 
     def _lose(self, how: str) -> None:
         with self._lock:

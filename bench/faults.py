@@ -7,6 +7,7 @@ name within its deadline; a PIN is in danger whenever the token is asked again a
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -15,14 +16,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bench.fault_load import DEADLINE, Load
+from bench.fault_report import FaultsResult, name_slow, percentiles, print_result, sum_up
 from bench.service import serve_home
 from bench.shim import Shim, put_behind_shim
 from hsm.ckr import KINDS
@@ -60,44 +61,6 @@ def _let_jobs_wait(home: Path) -> None:
     file.write_text(file.read_text().replace('# age = "2s"', f'age = "{_QUEUE_AGE}s"'))
 
 
-@dataclass(frozen=True, slots=True)
-class FaultsResult:
-    """What came of the run; seconds for times.
-
-    Attributes:
-        vectors: requests answered with a vector that libxmlsec accepts.
-        refused: requests refused by name, by reason.
-        wrong: vectors that do not verify.
-        lost: requests neither answered nor refused by name within their deadline; `lost_how` says how.
-        pins: times a token was asked again after it had refused a PIN.
-        not_recovered: cycles after which no vector came within a minute.
-        detect: injection to the first refusal, for the cycles that had one.
-        refuse: how long a refusal for an unavailable token took.
-        recover: end of the fault to the first vector asked for after it.
-    """
-
-    seed: int
-    cycles: int
-    seconds: float
-    faults: dict[str, int]
-    vectors: int
-    refused: dict[str, int]
-    wrong: int
-    lost: int
-    lost_how: dict[str, int]
-    pins: int
-    not_recovered: int
-    restarts: int
-    detect: dict[str, float]
-    refuse: dict[str, float]
-    recover: dict[str, float]
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was wrong, lost, left down, or asked with a refused PIN."""
-        return not (self.wrong or self.lost or self.pins or self.not_recovered)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench faults`."""
     parser.add_argument("--cycles", type=int, default=1000, help="faults to inject (1000)")
@@ -116,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(msgspec.to_builtins(result), indent=2))
     else:
-        _print_result(result)
+        print_result(result)
     return 0 if result.is_clean else 1
 
 
@@ -130,7 +93,7 @@ def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> Faul
         faults = _Faults(shim, home, load, seed)
         try:
             for cycle in range(cycles):
-                faults.cycle()
+                faults.cycle(cycle)
                 if sys.stderr.isatty():
                     print(f"\r{cycle + 1} of {cycles} ", end="", file=sys.stderr, flush=True)
         finally:
@@ -141,7 +104,7 @@ def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> Faul
         seed=seed,
         cycles=cycles,
         seconds=time.monotonic() - begun,
-        faults=dict(sorted(faults.kinds.items())),
+        faults=dict(sorted(Counter(faults.kinds).items())),
         vectors=load.vectors,
         refused=dict(load.refused),
         wrong=load.wrong,
@@ -150,9 +113,11 @@ def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> Faul
         pins=faults.pins,
         not_recovered=faults.not_recovered,
         restarts=log.count('"event":"child-restarted"'),
-        detect=_percentiles(faults.detected),
-        refuse=_percentiles(load.refusal_seconds),
-        recover=_percentiles(faults.recovered),
+        detect=percentiles(faults.detected),
+        refuse=percentiles([refusal.seconds for refusal in load.refusals]),
+        recover=percentiles(faults.recovered),
+        kinds=sum_up(faults.kinds, faults.recovered, load.refusals),
+        slow=name_slow(faults.kinds, faults.recovered, load.refusals),
     )
 
 
@@ -160,7 +125,7 @@ class _Faults:
     """Draws faults, injects and lifts them, and measures what follows."""
 
     def __init__(self, shim: Shim, home: Path, load: Load, seed: int) -> None:
-        self.kinds: Final[Counter[str]] = Counter()
+        self.kinds: Final[list[str]] = []
         self.detected: Final[list[float]] = []
         self.recovered: Final[list[float]] = []
         self.not_recovered = 0
@@ -183,12 +148,12 @@ class _Faults:
             "PIN refused": (0.1, self._refuse_pin),
         }
 
-    def cycle(self) -> None:
+    def cycle(self, number: int) -> None:
         """Inject one fault, let it last, lift it, and wait for the first vector asked for afterwards."""
         kinds = list(self._drawn)
         [kind] = self._chance.choices(kinds, [self._drawn[each][0] for each in kinds])
-        self.kinds[kind] += 1
-        self._load.forget_refusal()
+        self.kinds.append(kind)
+        self._load.begin(number)
         begun = time.monotonic()
         self._drawn[kind][1]()
         lifted = time.monotonic()
@@ -207,6 +172,7 @@ class _Faults:
         while self._load.asked_at < lifted:
             if time.monotonic() - lifted > _PATIENCE:
                 self.not_recovered += 1
+                self.recovered.append(math.inf)
                 return
             time.sleep(0.002)
         self.recovered.append(self._load.asked_at - lifted)
@@ -303,32 +269,3 @@ def _is_lane_of(pid: int, home: Path) -> bool:
         return str(home / "shim") in Path(f"/proc/{pid}/maps").read_text()
     except OSError:
         return False
-
-
-def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    if not ordered:
-        return {}
-    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-    found = {name: ordered[int(share * (len(ordered) - 1))] for name, share in at.items()}
-    return {**found, "max": ordered[-1], "count": float(len(ordered))}
-
-
-def _print_result(result: FaultsResult) -> None:
-    print(f"{result.cycles} cycles in {result.seconds:,.0f} s, seed {result.seed}")
-    print("  " + ", ".join(f"{kind}: {count}" for kind, count in result.faults.items()))
-    refused = ", ".join(f"{reason} {count:,}" for reason, count in sorted(result.refused.items()))
-    print(f"vectors {result.vectors:,}, refused by name: {refused or 'none'}")
-    print(
-        f"wrong {result.wrong}, lost {result.lost} {result.lost_how or ''}, refused PINs asked again "
-        f"{result.pins}, not recovered {result.not_recovered}; lanes replaced {result.restarts:,}"
-    )
-    for name, times in (
-        ("detect", result.detect),
-        ("refuse", result.refuse),
-        ("recover", result.recover),
-    ):
-        shown = " ".join(
-            f"{key} {value * 1000:,.0f} ms" for key, value in times.items() if key != "count"
-        )
-        print(f"{name:<8} {shown}")
