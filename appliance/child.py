@@ -13,6 +13,7 @@ from typing import Final, Self
 from appliance.errors import Reason, ServiceUnreachable
 
 _LINE_LIMIT: Final = 1024 * 1024
+_UNREAD_LIMIT: Final = 64 * 1024
 
 
 class Child:
@@ -59,6 +60,14 @@ class Child:
         with contextlib.suppress(ConnectionError):
             stdin.write(line + b"\n")
             await stdin.drain()
+
+    def say(self, line: bytes) -> None:
+        """Write one line to its stdin, as far as that goes: lines pile up before a child that does not read, and are dropped."""
+        stdin = self._process.stdin
+        if stdin is None or stdin.is_closing():
+            return
+        if stdin.transport.get_write_buffer_size() < _UNREAD_LIMIT:
+            stdin.write(line + b"\n")
 
     async def hear(self, within: float) -> bytes:
         """Read the next line of its stdout.

@@ -1,12 +1,14 @@
 """Children that are started again whenever they end: workers one by one, the lanes of a token together.
 
-Owns the backoff. Promises that lanes of a token open one after the other; that while a token cannot be opened only one lane probes it,
-at most a second apart, so that the token is in use again within two seconds of its return; that a failure which waits for a person is
-looked at seldom and, by the PIN guard, without asking the token; and that a token without room keeps the lanes it could open.
+Owns the backoff. Promises that lanes of a token open one after the other; that while a token has no lane only one probes it, at most a
+second apart and in a process that has its program loaded, so that the token is in use again within two seconds of its return, whatever
+kept it; that a refused PIN is looked at, by the PIN guard, without asking the token; and that a token without room keeps the lanes it
+could open, and is asked for more of them seldom.
 """
 
 import asyncio
 import random
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -16,19 +18,21 @@ from appliance import log, metrics
 from appliance.errors import Unavailable
 from appliance.usage import UsageLedger
 from hsm.errors import HsmError, Kind
-from hsm.process import FROZEN, HUNG, LaneProcess
+from hsm.process import FROZEN, HUNG, LaneProcess, discard_lane, spawn_lane
 
 _LOG: Final = log.Log("supervisor")
 _FIRST_BACKOFF: Final = 0.05
 _LAST_BACKOFF: Final = 5.0
 _STEADY: Final = 10.0  # seconds alive after which a child's next death starts the backoff anew
 _LAST_PAUSE: Final[dict[Kind, float]] = {"capacity": 10.0, "human": 5.0}
-"""Longest pause between two attempts at a token, where it is not `_PROBE_PAUSE`."""
+"""Longest pause between two attempts at one more lane of a token that has some, where it is not `_PROBE_PAUSE`."""
 
 _PROBE_PAUSE: Final = 1.0
 _COUNT_TIMEOUT: Final = 2.0
 NoteEnd = Callable[[str, int], None]
 """Told which child has ended unasked, and with which status."""
+
+OpenLane = Callable[[int, Process | None], Awaitable[LaneProcess]]
 
 
 class _Process(Protocol):
@@ -120,25 +124,29 @@ class KeptLanes:
         self,
         token: str,
         count: int,
-        open_lane: Callable[[int], Awaitable[LaneProcess]],
+        open_lane: OpenLane,
         note_end: NoteEnd,
         usage: UsageLedger,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Prepare to keep them.
 
         Args:
             token: its name.
             count: how many lanes it should have.
-            open_lane: opens the lane of an index; raises HsmError.
+            open_lane: opens the lane of an index, in a process that waits for it if there is one; raises HsmError.
             usage: is told what the lanes count.
             note_end: told of lanes that end.
+            sleep: waits between two attempts.
         """
+        self._sleep: Final = sleep
         self._usage: Final = usage
         self._note_end: Final = note_end
         self.token: Final = token
         self._open_lane: Final = open_lane
         self._lanes: Final[list[LaneProcess | None]] = [None] * count
         self._opening: Final = asyncio.Lock()
+        self._waiting: Process | None = None  # to be the next lane
         self._sessions: Final = metrics.SESSIONS_OPEN.labels(token)
         self._is_stopping = False
 
@@ -166,7 +174,11 @@ class KeptLanes:
 
     async def keep(self) -> None:
         """Open each lane again after each end, until `stop`."""
-        await asyncio.gather(*(self._keep(index) for index in range(len(self._lanes))))
+        try:
+            await asyncio.gather(*(self._keep(index) for index in range(len(self._lanes))))
+        finally:
+            if self._waiting is not None:
+                await discard_lane(self._waiting)
 
     async def renew(self, grace: float) -> None:
         """Put a new lane in the place of each, one after the other; each old one ends when the new one has proven its keys.
@@ -177,7 +189,7 @@ class KeptLanes:
         async with self._opening:
             for index, lane in enumerate(self._lanes):
                 if lane is not None:
-                    self._lanes[index] = await self._open_lane(index)
+                    self._lanes[index] = await self._open_lane(index, None)
                     await lane.stop(grace)
                     self._count_last(lane)
 
@@ -227,19 +239,20 @@ class KeptLanes:
         self._note_end(f"lane {self.token}/{index}", code)
 
     async def _reopen(self, index: int) -> None:
-        """Try until it is open. While no lane is up the lock is kept between the attempts, which makes this the one that probes."""
+        """Try until it is open. While no lane is up the pauses pass under the lock, so that one lane probes at a time."""
         pause = _FIRST_BACKOFF
         while not self._is_stopping:
             async with self._opening:
                 error = await self._attempt(index)
                 if error is None:
                     return
-                limit = _LAST_PAUSE.get(error.finding.kind, _PROBE_PAUSE)
-                pause = min(pause * 2, limit)
                 if not self.lanes_up:
-                    await asyncio.sleep(_jitter(pause))
+                    pause = min(pause * 2, _PROBE_PAUSE)
+                    self._waiting = self._waiting or await _spawn()
+                    await self._sleep(_jitter(pause))
                     continue
-            await asyncio.sleep(_jitter(pause))
+            pause = min(pause * 2, _LAST_PAUSE.get(error.finding.kind, _PROBE_PAUSE))
+            await self._sleep(_jitter(pause))
 
     async def _attempt(self, index: int) -> HsmError | None:
         try:
@@ -252,11 +265,20 @@ class KeptLanes:
         return None
 
     async def _open(self, index: int) -> None:
-        self._lanes[index] = await self._open_lane(index)
+        spawned, self._waiting = self._waiting, None
+        self._lanes[index] = await self._open_lane(index, spawned)
         self._sessions.set(self.lanes_up)
 
     def _say_not_opened(self, index: int, error: HsmError) -> None:
         _LOG.error("child-not-started", child=f"lane {self.token}/{index}", detail=str(error))
+
+
+async def _spawn() -> Process | None:
+    """Have the process of the next attempt load its program meanwhile; the attempt says what is wrong when none can be started."""
+    try:
+        return await spawn_lane()
+    except OSError:
+        return None
 
 
 def _jitter(pause: float) -> float:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import uuid
+from asyncio.subprocess import Process
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,11 @@ def home_parts(config: Config, keyring: Keyring) -> HomeParts:
 
 
 async def open_lane(
-    config: Config, token: TokenTable, index: int, at: Path | None = None
+    config: Config,
+    token: TokenTable,
+    index: int,
+    at: Path | None = None,
+    spawned: Process | None = None,
 ) -> LaneProcess:
     """Start a lane of a token and wait until it has proven every key the token holds for us.
 
@@ -87,6 +92,7 @@ async def open_lane(
         token: one of its tokens.
         index: which lane.
         at: its socket; None is where workers look.
+        spawned: a process that waits to be a lane (`spawn_lane`).
 
     Raises:
         HsmError: the lane cannot sign.
@@ -109,7 +115,7 @@ async def open_lane(
         open_timeout=float(token.open_timeout),
         audit=audit_settings(config, token.name),
     )
-    return await start_lane(settings)
+    return await start_lane(settings, spawned)
 
 
 def hsm_unavailable(error: HsmError) -> HsmUnavailable:

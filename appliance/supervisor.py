@@ -16,9 +16,11 @@ import os
 import signal
 import socket
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
+import msgspec
 import uvloop
 
 from appliance import log, metrics
@@ -33,7 +35,7 @@ from appliance.errors import ApplianceError, ConfigurationError, Unavailable
 from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
 from appliance.fronts import open_fronts
 from appliance.home import Home
-from appliance.keeper import Kept, KeptLanes
+from appliance.keeper import Kept, KeptLanes, OpenLane
 from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
 from appliance.ownership import (
     check_worker,
@@ -46,12 +48,15 @@ from appliance.ownership import (
 from appliance.parts import build_registry, hsm_unavailable, open_lane
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.signing.keyring import Keyring
+from appliance.signing.lanes import say_hung
+from appliance.signing.news import TokenNews
 from appliance.trace.record import Event
 from appliance.trace.system import SystemLog
 from appliance.usage import UsageLedger
-from appliance.wiring import SECRET_VARIABLES
+from appliance.wiring import NEWS, SECRET_VARIABLES
 from hsm.errors import PIN_CODES, HsmError
-from hsm.process import LaneProcess
+from hsm.process import FROZEN, HUNG, LaneProcess
+from hsm.wire import Refused
 
 _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
@@ -97,7 +102,7 @@ class _Supervisor:
                 token.name,
                 token.lanes,
                 self._lane_opener(token),
-                note_end=functools.partial(self._record_end, "lane-ended"),
+                note_end=functools.partial(self._lane_ended, token),
                 usage=self._usage,
             )
             for token in config.tokens
@@ -226,14 +231,17 @@ class _Supervisor:
             _LOG.error("token-not-opened", token=token, detail=str(failure))
         await self._count(whole=True)
 
-    def _lane_opener(self, token: TokenTable) -> Callable[[int], Awaitable[LaneProcess]]:
-        async def opened(index: int) -> LaneProcess:
+    def _lane_opener(self, token: TokenTable) -> OpenLane:
+        async def opened(index: int, spawned: Process | None) -> LaneProcess:
             try:
-                lane = await open_lane(self._config, token, index)
+                lane = await open_lane(self._config, token, index, spawned=spawned)
             except HsmError as error:
                 self._record_refused_login(token.name, error)
+                finding = error.finding
+                self._tell_workers(token, Refused(finding.code, str(error), finding.kind))
                 raise
             self._refused.discard(token.name)
+            self._tell_workers(token, None)
             return lane
 
         return opened
@@ -362,6 +370,18 @@ class _Supervisor:
     def _record(self, event: Event, **facts: str | None) -> None:
         if self._system is not None:
             self._system.record(event, **facts)
+
+    def _lane_ended(self, token: TokenTable, lane: str, status: int) -> None:
+        self._record_end("lane-ended", lane, status)
+        if status in {FROZEN, HUNG}:
+            self._tell_workers(token, say_hung(token.name, float(token.call_timeout)))
+
+    def _tell_workers(self, token: TokenTable, failure: Refused | None) -> None:
+        """Let every worker know what has become of a token; one that does not read has other troubles."""
+        news = msgspec.json.encode(TokenNews(token.name, failure))
+        for worker in self._workers:
+            if worker.child is not None:
+                worker.child.say(b" ".join([NEWS.encode(), news]))
 
     def _record_end(self, event: Event, component: str, status: int) -> None:
         self._record(event, component=component, detail=f"status {status}")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from appliance import log, metrics
 from appliance.cache.replay_guard import keep_flushed
 from appliance.cache.vector_cache import VectorCache
@@ -58,6 +60,7 @@ from appliance.server.ports import Health
 from appliance.server.routes import ApiApplication
 from appliance.signing.checkpoints import CheckpointClient
 from appliance.signing.keyring import Keyring
+from appliance.signing.news import TokenNews
 from appliance.signing.queue import SigningQueue
 from appliance.tokens import lane_socket, token_directory
 from appliance.trace.names import COMMAND_LINE
@@ -68,6 +71,9 @@ from hsm.user import become
 
 SECRET_VARIABLES: Final = frozenset({"CREDENTIALS_DIRECTORY"})
 """Environment variables that lead to a PIN whatever the configuration says; workers are started without them."""
+
+NEWS: Final = "news"
+"""The order that is none: what follows is a `TokenNews`, and nobody waits for an answer."""
 
 _LOG: Final = log.Log("wiring")
 _API_SOCKETS: Final = 2
@@ -254,6 +260,7 @@ class _Control:
         self._root: Final = config.home.root
         self._cell: Final = cell
         self._served: Final = served
+        self._turn: Final = asyncio.Lock()
         self._loaded: _Loaded | None = None
 
     async def obey(self, servers: Servers) -> None:
@@ -261,11 +268,21 @@ class _Control:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        while line := (await reader.readline()).decode():
-            order, _, generation = line.strip().partition(" ")
+        async with asyncio.TaskGroup() as answers:
+            while line := (await reader.readline()).decode():
+                order, _, rest = line.strip().partition(" ")
+                if order == NEWS:
+                    # Nobody waits for an answer, and jobs may wait for this while a generation is loaded.
+                    self._queue.learn(msgspec.json.decode(rest, type=TokenNews))
+                else:
+                    answers.create_task(self._answer(order, rest))
+            _LOG.warning("parent-gone")
+            servers.begin_drain()
+
+    async def _answer(self, order: str, generation: str) -> None:
+        """Follow one order after the other, and say so."""
+        async with self._turn:
             print(await self._follow(order, generation), flush=True)  # noqa: T201 - what the supervisor waits for
-        _LOG.warning("parent-gone")
-        servers.begin_drain()
 
     async def _follow(self, order: str, generation: str) -> str:
         if order == "look":

@@ -122,22 +122,41 @@ class LaneProcess:
         self._heard.set()
 
 
-async def start_lane(settings: LaneSettings) -> LaneProcess:
-    """Start a lane and wait until it can sign.
+async def spawn_lane() -> Process:
+    """Start the process of a lane, which loads its program and then waits to be told what it is a lane of.
+
+    Raises:
+        OSError: the machine has no room for another process.
+    """
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hsm.lane", stdin=PIPE, stdout=PIPE, limit=_REPORT_LIMIT
+    )
+
+
+async def discard_lane(process: Process) -> None:
+    """End the process of a lane, however far it has come."""
+    if process.returncode is None:
+        process.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_KILL_GRACE):
+            await process.wait()
+
+
+async def start_lane(settings: LaneSettings, spawned: Process | None = None) -> LaneProcess:
+    """Start a lane, in a process that waits for it if there is one, and wait until it can sign.
 
     Raises:
         HsmError: what the lane said, LANE_DIED, or CALL_TIMEOUT when it did not become ready in `open_timeout`.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hsm.lane", stdin=PIPE, stdout=PIPE, limit=_REPORT_LIMIT
-    )
+    try:
+        process = spawned or await spawn_lane()
+    except OSError as exc:
+        detail = f"no process could be started ({exc.strerror})"
+        raise _silent(settings.token.target, "LANE_DIED", detail) from exc
     try:
         report = await _greet(process, settings)
     except BaseException:
-        process.kill()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_KILL_GRACE):
-                await process.wait()
+        await discard_lane(process)
         raise
     if isinstance(report, LaneReady):
         return LaneProcess(process, report, settings.call_timeout)

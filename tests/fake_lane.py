@@ -83,6 +83,12 @@ class FakeLane:
         while self._serving:
             await self._serving.pop()
 
+    async def say(self, reply: Reply) -> None:
+        """Say something to every peer, asked or not."""
+        for peer in self._peers:
+            peer.write(write_frame(reply))
+            await peer.drain()
+
     async def receive(self, frames: int) -> None:
         """Wait until so many frames have arrived since the lane was made."""
         async with asyncio.timeout(10), self.arrived:

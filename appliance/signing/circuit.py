@@ -1,7 +1,7 @@
 """Whether a token can be reached: a circuit per token, so that callers are refused at once while it cannot.
 
-Owns the verdict. Open (no current flows) means that no lane is up and that it is known why (one said so, or its call never returned), or
-that none came back within the time that replacing one takes. Closed again when a lane has proven its keys; the supervisor's probing lane is the one that finds out.
+Owns the verdict. Open (no current flows) means that no lane is up and that it is known why (one said so, its call never returned, or the
+supervisor could not open another), or that none came back within the time that replacing one takes. Closed again when a lane has proven its keys; the supervisor's probing lane is the one that finds out.
 """
 
 import math
@@ -62,6 +62,14 @@ class Circuit:
         if not self._lanes_up:
             self._silent_until = now + OUTAGE_GRACE
             self._set(is_open=self._cause is not None)
+
+    def blame(self, cause: Refused) -> bool:
+        """Take the supervisor's word for why no lane is up; says whether it opens the circuit, or changes what callers are told."""
+        if self._lanes_up or cause.kind not in _SPEAKING:
+            return False
+        self._cause = cause
+        self._set(is_open=True)
+        return True
 
     def look(self, now: float) -> float:
         """Open when no lane has come within the grace; returns the instant at which to look again, infinity when nothing is awaited."""

@@ -20,6 +20,7 @@ from appliance.signing.expiry import Expiry
 from appliance.signing.job import Ticket
 from appliance.signing.lanes import LaneClient
 from appliance.signing.line import Line, SigningBatch
+from appliance.signing.news import TokenNews
 from appliance.signing.settings import QueueSettings
 from hsm.wire import Refused, SignedFrame, SignFailure
 
@@ -152,6 +153,18 @@ class Dispatcher:
         for lane in self._lanes:
             if line.is_served_by(lane.token):
                 lane.doubt(self._clock.monotonic())
+
+    def learn(self, news: TokenNews) -> None:
+        """Take what the supervisor has found out: refuse at once what waits in vain, and look at once for a lane that has opened."""
+        circuit = self.circuits.get(news.token)
+        if circuit is None:
+            return
+        if news.failure is None:
+            for lane in self._lanes:
+                if lane.token == news.token:
+                    lane.knock()
+        elif circuit.blame(news.failure):
+            self._refuse_closed()
 
     # What lanes report.
 

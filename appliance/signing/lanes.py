@@ -6,6 +6,7 @@ its batches; and that a lane's speed is measured, not assumed.
 """
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from pathlib import Path
@@ -80,6 +81,7 @@ class LaneClient:
         # connection
         self._connection: _LaneConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._knocked: Final = asyncio.Event()
         self._cause: Refused | None = None
         self._doubted_at = 0.0
         # batches
@@ -98,6 +100,10 @@ class LaneClient:
     def start(self) -> None:
         """Begin to connect."""
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
+
+    def knock(self) -> None:
+        """Try to connect at once, if it is not connected: a lane is said to have opened."""
+        self._knocked.set()
 
     async def aclose(self) -> None:
         """Close the connection; batches on it are reported lost."""
@@ -209,11 +215,7 @@ class LaneClient:
         owed = asyncio.get_running_loop().time() - self._heard_at
         if not self._sent or owed < connection.call_timeout * _HUNG_SHARE:
             return None
-        detail = (
-            f"CALL_TIMEOUT at token `{self.token}`: a call into its module did not return within {connection.call_timeout:g} s; "
-            "check the module with its vendor's tool"
-        )
-        return Refused("CALL_TIMEOUT", detail, "device")
+        return say_hung(self.token, connection.call_timeout)
 
     def _await_answer(self, connection: "_LaneConnection") -> None:
         """Look after the lane from here on; one timer serves all of its frames, however many there are in a second."""
@@ -255,8 +257,15 @@ class LaneClient:
                 if loop.time() - since > _STEADY:
                     pause = _FIRST_PAUSE
             # Jitter keeps the workers of one box from knocking at a new lane in step.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            await self._rest(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _rest(self, pause: float) -> None:
+        """Wait for so many seconds, or until a lane is said to have opened."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._knocked.wait()
+        self._knocked.clear()
 
     async def _connect(self) -> "_LaneConnection | None":
         """Connect and wait to be greeted; None when there is no lane that wants us."""
@@ -270,6 +279,15 @@ class LaneClient:
             connection.close()
             return None
         return None if connection.ended.is_set() else connection
+
+
+def say_hung(token: str, call_timeout: float) -> Refused:
+    """Say what a lane whose call never returned cannot say itself."""
+    detail = (
+        f"CALL_TIMEOUT at token `{token}`: a call into its module did not return within {call_timeout:g} s; "
+        "check the module with its vendor's tool"
+    )
+    return Refused("CALL_TIMEOUT", detail, "device")
 
 
 class _LaneConnection(asyncio.Protocol):

@@ -15,6 +15,7 @@ from appliance.errors import InternalError, QueueFull, Reason
 from appliance.signing.dispatch import Dispatcher
 from appliance.signing.job import SigningJob, SigningOrder, SigningResult, Ticket
 from appliance.signing.line import Line
+from appliance.signing.news import TokenNews
 from appliance.signing.settings import QueueSettings
 
 
@@ -112,6 +113,10 @@ class SigningQueue:
     def doubt(self, key: str) -> None:
         """Say that a signature of the key does not verify: the lanes that may have made it prove their keys before they go on."""
         self._dispatcher.doubt(self._by_key[key])
+
+    def learn(self, news: TokenNews) -> None:
+        """Take what the supervisor has found out about a token."""
+        self._dispatcher.learn(news)
 
     def lanes_up(self) -> Mapping[str, int]:
         """Token name → how many of its lanes can sign."""

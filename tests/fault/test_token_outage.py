@@ -124,6 +124,20 @@ def test_lost_token_is_refused_at_once_and_comes_back(running: RunningService, s
     assert 'appliance_circuit_open{token="demo"} 0.0' in metrics
 
 
+def test_what_only_the_supervisor_has_seen_is_what_callers_are_told(
+    running: RunningService, shim: Shim
+) -> None:
+    """Lanes that are killed say nothing to workers, and those that cannot be opened never meet one: the refusal names the code all the same."""
+    shim.fail("C_OpenSession", "CKR_DEVICE_ERROR")
+    for lane in running.children("hsm.lane"):
+        os.kill(lane, signal.SIGKILL)
+    wait_until(
+        lambda: "CKR_DEVICE_ERROR" in running.issue().body.decode(), 20, "the code in a refusal"
+    )
+    shim.clear()
+    wait_until(lambda: running.issue().status == 200, 20, "the token")
+
+
 def test_one_lane_probes_a_lost_token(running: RunningService, shim: Shim) -> None:
     """However many lanes were lost, one of them probes at a time, and not oftener than its backoff allows."""
     before = running.children("hsm.lane")

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import HsmUnavailable, InternalError, QueueFull, Reason
-from appliance.signing.job import SigningJob
+from appliance.signing import lanes
+from appliance.signing.job import SigningJob, SigningResult
+from appliance.signing.news import TokenNews
 from appliance.signing.queue import SigningQueue
 from appliance.signing.settings import QueueSettings
 from hsm.wire import Refused, SignedFrame, SignFailure, SignFrame, write_frame
@@ -63,6 +65,10 @@ class Bench:
     def submit(self, job: SigningJob) -> "asyncio.Task[bytes]":
         """Begin to sign one job."""
         return asyncio.create_task(self.sign(job))
+
+    def submit_many(self, jobs: int) -> "asyncio.Task[Sequence[SigningResult]]":
+        """Begin to sign so many jobs in one call."""
+        return asyncio.create_task(self.queue.sign_many([make_job() for _ in range(jobs)]))
 
     async def occupy(self) -> "asyncio.Task[bytes]":
         """Give every lane a frame it does not answer, and return the call that waits for the first."""
@@ -450,6 +456,96 @@ def test_a_job_that_waits_is_refused_when_no_lane_comes(short_path: Path) -> Non
         async with asyncio.timeout(FOREVER / 2):
             with pytest.raises(HsmUnavailable, match="no lane of token `main` is up"):
                 await bench.sign(make_job())
+
+    run(short_path, scene, age=FOREVER)
+
+
+def test_what_the_supervisor_knows_refuses_the_whole_line(short_path: Path) -> None:
+    """Told why no lane can be opened, the circuit opens and every waiting job is refused in the same turn of the loop, by that name."""
+    gone = Refused("TOKEN_NOT_FOUND", "TOKEN_NOT_FOUND at token `main`: it is gone", "device")
+
+    async def scene(bench: Bench) -> None:
+        await bench.lanes[0].die()
+        await bench.wait_for_lanes(0)
+        call = bench.submit_many(100)
+        await bench.wait_for_jobs(100)
+        bench.queue.learn(TokenNews("main", gone))
+        assert bench.queue.outstanding == 0
+        results = await call
+        assert {(type(each), each.detail) for each in results} == {(HsmUnavailable, gone.detail)}
+        with pytest.raises(HsmUnavailable, match="it is gone"):
+            await bench.sign(make_job())
+        await bench.lanes[0].start()
+        await bench.wait_for_lanes(1)
+        await bench.check_signs()
+
+    run(short_path, scene, age=FOREVER)
+
+
+def test_circuit_that_opens_leaves_no_job_behind(short_path: Path) -> None:
+    """When the last lane says that the device is lost, what travels on it and what waits is refused before anything else happens."""
+
+    async def scene(bench: Bench) -> None:
+        [lane] = bench.lanes
+        travelling = await bench.occupy()
+        call = bench.submit_many(100)
+        await bench.wait_for_jobs(101)
+        turns = 0
+        seen: list[tuple[bool, int]] = []
+
+        def look() -> None:
+            nonlocal turns
+            turns += 1
+            is_open = bench.queue.lanes_up()["main"] == 0
+            seen.append((is_open, bench.queue.outstanding))
+            if not is_open:
+                asyncio.get_running_loop().call_soon(look)
+
+        look()
+        await lane.say(Refused("CKR_DEVICE_REMOVED", "the device is gone", "device"))
+        await lane.die()
+        results = [*await call, *await asyncio.gather(travelling, return_exceptions=True)]
+        assert all(isinstance(each, HsmUnavailable) for each in results)
+        assert seen[-1] == (True, 0)
+        assert {outstanding for is_open, outstanding in seen if not is_open} == {101}
+
+    run(short_path, scene, age=FOREVER)
+
+
+@pytest.mark.parametrize("kind", ["session", "login", "object", "request"])
+def test_what_a_new_lane_may_mend_closes_nothing(short_path: Path, kind: str) -> None:
+    """Told of a failure that another lane is likely not to have, jobs wait for it; of one while a lane is up, they go there."""
+
+    async def scene(bench: Bench) -> None:
+        bench.queue.learn(TokenNews("main", Refused("CODE", "detail", "device")))
+        bench.queue.learn(TokenNews("other", Refused("CODE", "detail", "device")))
+        await bench.check_signs()
+        await bench.lanes[0].die()
+        await bench.wait_for_lanes(0)
+        waiting = bench.submit(job := make_job())
+        await bench.wait_for_jobs(1)
+        bench.queue.learn(TokenNews("main", Refused("CODE", "detail", kind)))
+        assert bench.queue.outstanding == 1
+        await bench.lanes[0].start()
+        assert is_signed(job, await waiting)
+
+    run(short_path, scene, age=FOREVER)
+
+
+def test_lane_that_is_said_to_be_up_is_looked_for_at_once(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause between two attempts to connect ends when the supervisor says that there is a lane."""
+    for pause in ("_FIRST_PAUSE", "_LONGEST_PAUSE"):
+        monkeypatch.setattr(lanes, pause, 1000.0)
+
+    async def scene(bench: Bench) -> None:
+        await bench.lanes[0].die()
+        await bench.wait_for_lanes(0)
+        await bench.lanes[0].start()
+        bench.queue.learn(TokenNews("main"))
+        await bench.wait_for_lanes(1)
+        await bench.check_signs()
 
     run(short_path, scene, age=FOREVER)
 

@@ -1,0 +1,164 @@
+"""Lanes that are opened again: how often a token is probed, in which process, and by how many."""
+
+import asyncio
+from asyncio.subprocess import Process
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast, get_args
+
+import pytest
+
+from appliance import keeper
+from appliance.keeper import KeptLanes
+from appliance.usage import UsageLedger
+from hsm.errors import Finding, HsmError, Kind, Target
+from hsm.process import LaneProcess
+from hsm.report import LaneCounted
+
+ATTEMPTS = 40
+KINDS = get_args(Kind)
+
+
+class SpareProcess:
+    """A process that waits to be a lane."""
+
+    returncode: int | None = None
+
+    def kill(self) -> None:
+        """End."""
+        self.returncode = -9
+
+    async def wait(self) -> int | None:
+        """Return its status."""
+        return self.returncode
+
+
+class OpenLane:
+    """A lane that can sign, until it is told that it has ended."""
+
+    counted = LaneCounted({}, {})
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended = asyncio.Event()
+
+    async def wait(self) -> int:
+        """Return its status once it has ended."""
+        await self.ended.wait()
+        return -9
+
+
+class Token:
+    """A token that fails in one way, and what is done about it.
+
+    Attributes:
+        failure: how it fails; None opens lanes.
+        pauses: how long was waited between attempts, while no lane was up and while one was.
+        used: the process of each attempt.
+        spares: every process that was started to wait.
+    """
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, lanes: int = 1) -> None:
+        self.failure: Kind | None = None
+        self.pauses: dict[bool, list[float]] = {True: [], False: []}
+        self.used: list[SpareProcess | None] = []
+        self.spares: list[SpareProcess] = []
+        self.enough = asyncio.Event()
+        self.opened: list[OpenLane] = []
+        self.lanes = KeptLanes(
+            "t", lanes, self._open, lambda *_: None, UsageLedger(directory / "usage"), self._sleep
+        )
+        monkeypatch.setattr(keeper, "spawn_lane", self._spawn)
+
+    async def _open(self, _index: int, spawned: Process | None) -> LaneProcess:
+        self.used.append(cast("SpareProcess | None", spawned))
+        if self.failure is not None:
+            finding = Finding("CODE", self.failure, "cause", "next step")
+            raise HsmError(Target("m", "t"), finding)
+        self.opened.append(OpenLane(1000 + len(self.opened)))
+        return cast("LaneProcess", self.opened[-1])
+
+    async def _spawn(self) -> Process:
+        self.spares.append(SpareProcess())
+        return cast("Process", self.spares[-1])
+
+    async def _sleep(self, seconds: float) -> None:
+        pauses = self.pauses[not self.lanes.lanes_up]
+        pauses.append(seconds)
+        if len(pauses) == ATTEMPTS:
+            self.enough.set()
+        await asyncio.sleep(0)
+
+    async def fail(self, kind: Kind, end: Callable[[], None]) -> None:
+        """Fail for so many attempts after what ends a lane."""
+        keeping = asyncio.create_task(self.lanes.keep())
+        self.failure = kind
+        end()
+        async with asyncio.timeout(20):
+            await self.enough.wait()
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lost_token_is_probed_every_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """Whatever keeps a token from opening, a person included: from soon to a second apart, each attempt in a process that waits for it."""
+
+    async def run() -> None:
+        token = Token(tmp_path, monkeypatch)
+        await token.lanes.start()
+        await token.fail(kind, token.opened[0].ended.set)
+        pauses = token.pauses[True]
+        assert token.pauses[False] == []
+        assert pauses[0] <= 0.1
+        assert all(pauses)
+        assert max(pauses) <= 1.0
+        assert max(pauses[-10:]) > 0.5
+        assert token.used[:2] == [None, None]
+        assert token.used[2:] == token.spares[: len(token.used) - 2]
+        assert token.spares[-1].returncode == -9  # nobody waits for ever when the service ends
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("device", 1.0), ("human", 5.0), ("capacity", 10.0)])
+def test_token_that_has_a_lane_is_asked_for_more_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, longest: float
+) -> None:
+    """With one lane up another may wait for longer: nobody is refused meanwhile, and no process waits for it."""
+
+    async def run() -> None:
+        token = Token(tmp_path, monkeypatch, lanes=2)
+        await token.lanes.start()
+        await token.fail(kind, token.opened[1].ended.set)
+        assert token.pauses[True] == []
+        assert longest / 2 < max(token.pauses[False]) <= longest
+        assert token.spares == []
+
+    asyncio.run(run())
+
+
+def test_lane_opens_in_the_process_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the token is back the lane is opened in the process that has its program loaded; without one it gets a new one."""
+
+    async def run() -> None:
+        token = Token(tmp_path, monkeypatch)
+        await token.lanes.start()
+        keeping = asyncio.create_task(token.lanes.keep())
+        token.failure = "device"
+        token.opened[0].ended.set()
+        while not token.spares:  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0)
+        token.failure = None
+        while not token.lanes.lanes_up:  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0)
+        assert token.used[-1] is token.spares[-1]
+        assert token.spares[-1].returncode is None
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+    asyncio.run(run())
