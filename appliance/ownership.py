@@ -12,8 +12,12 @@ from typing import Final
 
 from appliance.config import Config, TokenTable, find_user
 from appliance.errors import ConfigurationError
+from appliance.trace.names import COMMAND_LINE, SYSTEM, read_log_name
 from appliance.users import WORKER, find_barrier, may_read
 from hsm.user import User
+
+_SHARED_BY_WRITERS: Final = 0o1770
+"""Of directories in which workers and root make logs: neither removes what the other has made (chmod(2), sticky bit)."""
 
 _PASSED_BY_GROUP: Final = 0o010
 _PASSED_BY_ALL: Final = 0o011
@@ -72,13 +76,14 @@ def share_home(config: Config) -> None:
             _let_pass(directory, worker, is_open=any(token.user for token in config.tokens))
     for file in (home.replay_guard, home.shared_vectors, *_worker_secrets(config)):
         give(file, worker)
-    for directory in (home.spool, home.metrics):
+    for directory in (home.metrics, home.certificates):
         directory.mkdir(mode=0o700, exist_ok=True)
-        for path in (directory, *directory.rglob("*")):
+        for path in (directory, *directory.iterdir()):
             give(path, worker)
-    for directory in (home.logs, home.certificates):
+    for directory in (home.spool, home.logs):
         directory.mkdir(mode=0o700, exist_ok=True)
-        give(directory, worker)
+        os.chown(directory, 0, worker.gid)
+        directory.chmod(_SHARED_BY_WRITERS)
         _give_logs(directory, worker)
     share_configuration(config)
 
@@ -89,11 +94,7 @@ def share_configuration(config: Config) -> None:
     if worker is None or os.geteuid() != 0:
         return
     for path in configuration_files(config):
-        status = path.lstat()
-        if not stat.S_ISLNK(status.st_mode) and not may_read(status, worker):
-            wanted = stat.S_IRGRP | (stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else 0)
-            os.chown(path, -1, worker.gid)
-            path.chmod(stat.S_IMODE(status.st_mode) | wanted)
+        _let_read(path, worker)
 
 
 def configuration_files(config: Config) -> Iterator[Path]:
@@ -109,6 +110,14 @@ def give(path: Path, user: User | None) -> None:
     """Have a path belong to a user; None changes nothing."""
     if user is not None:
         os.chown(path, user.uid, user.gid, follow_symlinks=False)
+
+
+def _let_read(path: Path, worker: User) -> None:
+    status = path.lstat()
+    if not stat.S_ISLNK(status.st_mode) and not may_read(status, worker):
+        wanted = stat.S_IRGRP | (stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else 0)
+        os.chown(path, -1, worker.gid)
+        path.chmod(stat.S_IMODE(status.st_mode) | wanted)
 
 
 def _let_pass(directory: Path, worker: User, *, is_open: bool) -> None:
@@ -129,8 +138,18 @@ def _worker_secrets(config: Config) -> Iterator[Path]:
 
 
 def _give_logs(directory: Path, worker: User) -> None:
-    """Give away logs that are not the worker's yet; each holds too many files to do it at every start."""
+    """Give workers the logs that are not theirs yet; each holds too many files to do it at every start.
+
+    Those of the supervisor and of the command line stay root's, for workers to read.
+    """
     for each in directory.iterdir():
-        if each.lstat().st_uid != worker.uid:
+        name = read_log_name(each.name)
+        if name is None:
+            continue
+        if name.writer in {SYSTEM, COMMAND_LINE}:
+            if not may_read(each.lstat(), worker):
+                for path in (each, *each.rglob("*")):
+                    _let_read(path, worker)
+        elif each.lstat().st_uid != worker.uid:
             for path in (each, *each.rglob("*")):
                 give(path, worker)

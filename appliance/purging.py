@@ -11,6 +11,7 @@ from appliance.config import Config
 from appliance.logkeeping import audit_table, checkpoint_client, shard_settings
 from appliance.parts import hsm_unavailable, open_lane
 from appliance.signing.checkpoints import CheckpointClient
+from appliance.tokens import token_directory
 from appliance.trace.directory import first_kept
 from appliance.trace.names import LogName, read_log_name
 from appliance.trace.purge import find_minimum, purge_log
@@ -57,7 +58,7 @@ async def _audit_signer(config: Config) -> AsyncIterator[CheckpointClient]:
             yield client
         return
     [token] = [each for each in config.tokens if each.name == audit_table(config).token]
-    at = config.home.run / f"cli-{token.name}.sock"
+    at = token_directory(config, token) / f"cli-{token.name}.sock"
     try:
         lane = await open_lane(config, token, 0, at)
     except HsmError as error:

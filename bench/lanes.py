@@ -27,6 +27,7 @@ from appliance.signing.settings import QueueSettings
 from bench.ceiling import Place, add_place_arguments, choose_places, measure_ceiling, read_lanes
 from hsm.process import start_lane
 from hsm.settings import LaneSettings
+from hsm.user import own_directory
 from hsm.wire import KeyFacts
 
 _ALGORITHMS: Final = {
@@ -151,6 +152,8 @@ class _Load:
     async def run(self) -> _Outcome:
         async with AsyncExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="lanes-"))
+            if self._token.user is not None:
+                own_directory(Path(directory), self._token.user)
             sockets = [Path(directory, f"{index}.sock") for index in range(self._lanes)]
             for index, socket in enumerate(sockets):
                 lane = await start_lane(self._lane_settings(index, socket))

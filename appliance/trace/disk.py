@@ -9,16 +9,19 @@ from typing import Final
 
 _PRIVATE: Final = 0o600  # entries name persons
 _PRIVATE_DIRECTORY: Final = 0o700
+_SHARED: Final = 0o640
+_SHARED_DIRECTORY: Final = 0o750
+"""For what root writes in a directory of its own that has a group of readers."""
 
 
 class Disk:
     """The disk under a spool and its log."""
 
     def open(self, file: Path, flags: int) -> int:
-        """Open, or create for the owner only."""
-        descriptor = os.open(file, flags, _PRIVATE)
+        """Open, or create for the owner only; a link is not followed."""
+        descriptor = os.open(file, flags | os.O_NOFOLLOW, _PRIVATE)
         if flags & os.O_CREAT:
-            _leave_to_owner(descriptor, file.parent)
+            _leave(descriptor, file.parent, _SHARED)
         return descriptor
 
     def write(self, descriptor: int, octets: memoryview) -> int:
@@ -40,7 +43,7 @@ class Disk:
     def make_directory(self, directory: Path) -> None:
         """Make a directory for the owner only."""
         directory.mkdir(_PRIVATE_DIRECTORY)
-        _leave_to_owner(directory, directory.parent)
+        _leave(directory, directory.parent, _SHARED_DIRECTORY)
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name, in the place of the one that has it."""
@@ -74,9 +77,16 @@ class Disk:
         os.close(descriptor)
 
 
-def _leave_to_owner(made: int | Path, directory: Path) -> None:
-    """Give what root makes to whom its directory belongs: the workers' user reads it, and may be the next to write it."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        if owner.st_uid:
-            os.chown(made, owner.st_uid, owner.st_gid)
+def _leave(made: int | Path, directory: Path, shared: int) -> None:
+    """Give what root makes to whom its directory belongs: the workers' user reads it, and may be the next to write it.
+
+    Where the directory is root's and has a group, which is the workers', that group reads it.
+    """
+    if os.geteuid() != 0:
+        return
+    owner = directory.stat()
+    if owner.st_uid:
+        os.chown(made, owner.st_uid, owner.st_gid)
+    elif owner.st_gid != os.getegid():
+        os.chown(made, -1, owner.st_gid)
+        os.chmod(made, shared)  # noqa: PTH101 - of a descriptor, too

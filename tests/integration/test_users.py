@@ -165,6 +165,26 @@ def test_what_root_writes_later_is_read_by_workers(home: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o640
 
 
+def test_worker_reads_the_log_of_the_supervisor_and_cannot_touch_it(
+    home: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What root traces is shown by workers like what they trace themselves, and is not theirs; the whole trace verifies afterwards."""
+    appliance = CommandLine(capsysbinary)
+    for _ in range(2):
+        with serve(home) as running:
+            assert running.issue().status == 200
+            [system] = (home / "log").glob("system.*")
+            checkpoint = f"/v1/log/{system.name}/checkpoint"
+            wait_until(lambda path=checkpoint: running.request("GET", path).status == 200, 20, "it")
+            for command in (("rm", "-rf", system), ("mv", system, system.with_name("mine"))):
+                assert run_as(WORKER, *command).returncode, command
+            [own_log] = (home / "spool").glob("worker-0.*")
+            assert (own_log.stat().st_uid, system.stat().st_uid) == (WORKER.uid, 0)
+        asked = ("--convention", "demo-client", "--pagm", "PAGM_GESTION")
+        assert appliance("issue", "--home", home, *asked).code == 0
+    assert appliance("trace", "verify", "--home", home).code == 0
+
+
 def test_named_users_win(reached: Path) -> None:
     """Accounts that the configuration names, by number here, are what lanes and workers become."""
     home = make_demo_home(reached)
