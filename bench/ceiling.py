@@ -6,6 +6,8 @@ same machine; and by n threads of one native process with the module's locks ena
 
 import argparse
 import json
+import os
+import secrets
 import select
 import subprocess
 import sys
@@ -27,10 +29,12 @@ from hsm.errors import Finding, HsmError
 from hsm.inventory import read_inventory
 from hsm.native_ceiling import NativeRequest
 from hsm.pin import PinFile
+from hsm.provision.keygen import KeyPlan, KeyProfile, generate_keys
+from hsm.provision.softhsm import create_softhsm_token
 from hsm.report import LaneFailed
 from hsm.settings import KeySettings, Mechanism, TokenSettings
 
-MECHANISMS: Final = ("rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384")
+MECHANISMS: Final[tuple[KeyProfile, ...]] = ("rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384")
 
 NATIVE_LOOP: Final = Path(__file__).parents[1] / "target" / "release" / "pkcs11-ceiling"
 """Built by `make shim`."""
@@ -40,6 +44,9 @@ _NOT_OFFERED: Final = frozenset(
     {"CKR_MECHANISM_INVALID", "CKR_MECHANISM_PARAM_INVALID", "CKR_KEY_FUNCTION_NOT_PERMITTED"}
 )
 _PATIENCE: Final = 60.0
+_MOST_LANES: Final = 4
+_LABEL: Final = "ceiling"
+_PIN_OCTETS: Final = 8
 
 _Process = subprocess.Popen[bytes]
 Loop = Literal["python", "native"]
@@ -107,7 +114,13 @@ def measure_home_ceiling(home: Path, key: str, lanes: int = 2, seconds: float = 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench ceiling`."""
     add_place_arguments(parser)
-    parser.add_argument("--lanes", type=read_lanes, default=(1, 2), help="such as 1,2 (default)")
+    most = min(os.cpu_count() or 1, _MOST_LANES)
+    parser.add_argument(
+        "--lanes",
+        type=read_lanes,
+        default=tuple(range(1, most + 1)),
+        help=f"such as 1,2 (default 1 … {most}, one per core)",
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="per measurement (default 2)")
     parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
@@ -116,7 +129,10 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where token and keys come from."""
     parser.add_argument("--home", type=Path, help="take token and keys from a home …")
     parser.add_argument("--key", help="… only this [[key]]")
-    parser.add_argument("--module", help="or name them: path of the PKCS#11 library")
+    parser.add_argument(
+        "--module",
+        help="or name them: path of the PKCS#11 library; without any of these a SoftHSM token is made",
+    )
     parser.add_argument("--token-label")
     parser.add_argument("--pin-file", type=Path, help="readable by its owner only")
     parser.add_argument("--key-label", help="only keys with this label")
@@ -160,10 +176,10 @@ def _measure_place(place: Place, lanes: Sequence[int], seconds: float) -> Iterat
 
 @contextmanager
 def choose_places(arguments: argparse.Namespace) -> Iterator[list[Place]]:
-    """Yield the tokens and keys that `add_place_arguments` name.
+    """Yield the tokens and keys that `add_place_arguments` name; a throw-away token with a key of every kind when they name none.
 
     Raises:
-        ConfigurationError: neither a home nor a whole token is named.
+        ConfigurationError: a token is named in part.
     """
     with ExitStack() as stack:
         yield _choose(arguments, stack)
@@ -172,6 +188,8 @@ def choose_places(arguments: argparse.Namespace) -> Iterator[list[Place]]:
 def _choose(arguments: argparse.Namespace, stack: ExitStack) -> list[Place]:
     if arguments.home is not None:
         places = _keys_of_home(arguments.home, arguments.key)
+    elif {arguments.module, arguments.token_label, arguments.pin_file} == {None}:
+        places = _make_token(Path(stack.enter_context(tempfile.TemporaryDirectory())))
     elif None in {arguments.module, arguments.token_label, arguments.pin_file}:
         raise ConfigurationError("ceiling", "", "--home, or --module, --token-label and --pin-file")
     else:
@@ -183,6 +201,21 @@ def _choose(arguments: argparse.Namespace, stack: ExitStack) -> list[Place]:
     if arguments.mechanism is None:
         return places
     return [place for place in places if _read_mechanism(*place) == arguments.mechanism]
+
+
+def _make_token(directory: Path) -> list[Place]:
+    """Make a SoftHSM token with a key of every kind in a directory that will be removed."""
+    pin, so_pin = secrets.token_hex(_PIN_OCTETS), secrets.token_hex(_PIN_OCTETS)
+    made = create_softhsm_token(directory / "token", _LABEL, pin, so_pin)
+    pin_file = directory / "pin"
+    pin_file.touch(mode=0o600)
+    pin_file.write_text(pin)
+    token = made.settings(_LABEL, PinFile(str(pin_file)), directory)
+    plans = [KeyPlan(kind, f"{at + 1:02x}", kind) for at, kind in enumerate(MECHANISMS)]
+    return [
+        (token, KeySettings(key.plan.label, key.plan.label, key.plan.id))
+        for key in generate_keys(token, plans)
+    ]
 
 
 def _keys_of_home(home: Path, name: str | None) -> list[Place]:
@@ -282,9 +315,16 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def _print_table(results: Sequence[Ceiling]) -> None:
-    print(f"{'key':<20} {'mechanism':<15} {'loop':<7} {'lanes':>5} {'signatures/s':>13}")
+    """Print a Markdown table: a row for each key, scheme and loop, a column for each number of lanes."""
+    lanes = sorted({result.lanes for result in results})
+    heads = [f"{count} lane{'s' if count > 1 else ''}" for count in lanes]
+    print(" | ".join(["| signatures/s", "mechanism", "loop", *heads, "CPU each |"]))
+    print("| --- | --- | --- |" + " ---: |" * (len(lanes) + 1))
+    rows: dict[tuple[str, ...], dict[int, Ceiling]] = {}
     for result in results:
-        mechanism = f"{result.mechanism} {result.scheme}"
-        print(
-            f"{result.key:<20} {mechanism:<15} {result.loop:<7} {result.lanes:>5} {result.rate:>13,.0f}"
-        )
+        row = (result.key, f"{result.mechanism} {result.scheme}", str(result.loop))
+        rows.setdefault(row, {})[result.lanes] = result
+    for names, found in rows.items():
+        rates = [f"{found[count].rate:,.0f}" if count in found else "" for count in lanes]
+        cpu = f"{min(each.cpu_seconds for each in found.values()) * 1e6:,.0f} µs"
+        print(f"| {' | '.join([*names, *rates, cpu])} |")
