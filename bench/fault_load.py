@@ -24,7 +24,7 @@ class Refusal:
     """One answer that refuses, for a token that is not available.
 
     Attributes:
-        cycle: the fault during which it was asked for.
+        cycle: the fault during which it was given: the one that has kept it waiting.
         seconds: how long it took.
         is_known: whether somebody had been refused in that cycle before it was asked for: the token was known to be out of reach.
     """
@@ -70,7 +70,7 @@ class Load:
         asked = {"convention": "demo-client", "subject": "agent-0042", "pagms": ["PAGM_GESTION"]}
         body = json.dumps(asked).encode()
         while not self._stop.is_set():
-            cycle, begun = self._cycle, time.monotonic()
+            begun = time.monotonic()
             try:
                 status, answer = self._post(body)
             except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -83,7 +83,7 @@ class Load:
                 self._judge(begun, cast("str", answer["assertion"]).encode())
             else:
                 reason = cast("dict[str, str]", answer["error"])["reason"]
-                self._note_refusal(reason, cycle, begun, took)
+                self._note_refusal(reason, begun, took)
 
     def _post(self, body: bytes) -> tuple[int, dict[str, object]]:
         connection = http.client.HTTPConnection(
@@ -104,13 +104,13 @@ class Load:
             if is_good:
                 self.asked_at = max(self.asked_at, begun)
 
-    def _note_refusal(self, reason: str, cycle: int, begun: float, took: float) -> None:
+    def _note_refusal(self, reason: str, begun: float, took: float) -> None:
         with self._lock:
             self.refused[reason] += 1
             is_known = self.refused_at is not None and begun > self.refused_at
             self.refused_at = self.refused_at or time.monotonic()
             if reason in {"hsm-unavailable", "pin-refused"}:
-                self.refusals.append(Refusal(cycle, took, is_known and cycle == self._cycle))
+                self.refusals.append(Refusal(self._cycle, took, is_known))
 
     def _lose(self, how: str) -> None:
         with self._lock:

@@ -182,8 +182,6 @@ def _finding_of(broken: HsmError | None) -> Finding | None:
 
 def _close(settings: LaneSettings, signer: FrameSigner, inode: int) -> int:
     if signer.broken is not None:
-        # A module in this state may hang when the interpreter lets go of it: the timer ends that too.
-        signal.setitimer(signal.ITIMER_REAL, settings.call_timeout)
         return SESSION_LOST
     with contextlib.suppress(FileNotFoundError):
         # A lane that takes this one's place listens there already.
@@ -206,4 +204,6 @@ def _write(report: LaneReport) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # All is said and written, and closed where that is possible. Taking down interpreter and module, which a module in trouble can draw
+    # out for half a second, would only keep the parent from replacing the lane.
+    os._exit(main())
