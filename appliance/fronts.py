@@ -103,7 +103,7 @@ class Gateway:
         self._ground: Final = ground
         self._core: Final = core
         self._directories: Final = CrlDirectories()
-        self._room: Final = SpoolRoom(ground.config.home.run)
+        self._room: Final = SpoolRoom(ground.config.home.messages)
         self._current = self.load(ground.config)
         tables = ground.config.gateway.outbound
         self.servers: Final = [

@@ -59,6 +59,11 @@ class Home:
         return self.run / "metrics"
 
     @property
+    def messages(self) -> Path:
+        """Where workers keep messages that are too long for memory, in files without a name."""
+        return self.run / "messages"
+
+    @property
     def replay_guard(self) -> Path:
         """The vectors that may not come twice; mapped by every worker."""
         return self.run / "replay.guard"

@@ -76,7 +76,7 @@ def share_home(config: Config) -> None:
             _let_pass(directory, worker, is_open=any(token.user for token in config.tokens))
     for file in (home.replay_guard, home.shared_vectors, *_worker_secrets(config)):
         give(file, worker)
-    for directory in (home.metrics, home.certificates):
+    for directory in (home.metrics, home.messages, home.certificates):
         directory.mkdir(mode=0o700, exist_ok=True)
         for path in (directory, *directory.iterdir()):
             give(path, worker)
@@ -129,12 +129,13 @@ def _let_pass(directory: Path, worker: User, *, is_open: bool) -> None:
 
 
 def _worker_secrets(config: Config) -> Iterator[Path]:
-    """Yield the files of secrets that workers read, each of which only its owner may."""
-    shared = config.shared
-    files = [config.trace.pseudonym_key_file]
-    if shared is not None:
-        files += [shared.seal_key_file, *filter(None, [shared.password_file])]
-    yield from (file for file in files if file.is_file())
+    """Yield the files of secrets that workers read, each of which only its owner may: none of them leads to a token."""
+    files: list[Path | None] = [config.trace.pseudonym_key_file]
+    if config.shared is not None:
+        files += [config.shared.seal_key_file, config.shared.password_file]
+    files += [partner.client_key for partner in config.gateway.partners]
+    files += [listener.private_key for listener in config.gateway.outbound]
+    yield from (file for file in files if file is not None and file.is_file())
 
 
 def _give_logs(directory: Path, worker: User) -> None:

@@ -170,6 +170,7 @@ class _Supervisor:
         prepare_shared_memory(
             self._config.home.shared_vectors, self._config.vector_cache.shared_memory
         )
+        self._config.home.messages.mkdir(mode=0o700, exist_ok=True)
         share_home(self._config)
         for token in self._config.tokens:
             why = find_sharing(self._config, token)
