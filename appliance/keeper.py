@@ -1,12 +1,13 @@
 """Children that are started again whenever they end: workers one by one, the lanes of a token together.
 
-Owns the backoff. Promises that lanes of a token open one after the other; that while a token has no lane only one probes it, at most a
-second apart and in a process that has its program loaded, so that the token is in use again within two seconds of its return, whatever
-kept it; that a refused PIN is looked at, by the PIN guard, without asking the token; and that a token without room keeps the lanes it
+Owns the backoff. Promises that lanes of a token open one after the other, each in a process that has its program loaded already, for one
+always waits (on a busy machine Python takes a second to start); that while a token has no lane only one probes it, at most a second
+apart, so that the token is in use again within two seconds of its return, whatever kept it; that a refused PIN is looked at, by the PIN guard, without asking the token; and that a token without room keeps the lanes it
 could open, and is asked for more of them seldom.
 """
 
 import asyncio
+import contextlib
 import random
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
@@ -175,6 +176,7 @@ class KeptLanes:
     async def keep(self) -> None:
         """Open each lane again after each end, until `stop`."""
         try:
+            await self._have_one_wait()
             await asyncio.gather(*(self._keep(index) for index in range(len(self._lanes))))
         finally:
             if self._waiting is not None:
@@ -244,11 +246,11 @@ class KeptLanes:
         while not self._is_stopping:
             async with self._opening:
                 error = await self._attempt(index)
+                await self._have_one_wait()
                 if error is None:
                     return
                 if not self.lanes_up:
                     pause = min(pause * 2, _PROBE_PAUSE)
-                    self._waiting = self._waiting or await _spawn()
                     await self._sleep(_jitter(pause))
                     continue
             pause = min(pause * 2, _LAST_PAUSE.get(error.finding.kind, _PROBE_PAUSE))
@@ -264,21 +266,21 @@ class KeptLanes:
         _LOG.info("child-restarted", child=f"lane {self.token}/{index}")
         return None
 
+    async def _have_one_wait(self) -> None:
+        """Have a process wait to be the next lane; the next attempt says what is wrong when none can be started."""
+        if self._waiting is None:
+            with contextlib.suppress(OSError):
+                self._waiting = await spawn_lane()
+
     async def _open(self, index: int) -> None:
         spawned, self._waiting = self._waiting, None
+        if spawned is not None and spawned.returncode is not None:
+            spawned = None  # it has not waited
         self._lanes[index] = await self._open_lane(index, spawned)
         self._sessions.set(self.lanes_up)
 
     def _say_not_opened(self, index: int, error: HsmError) -> None:
         _LOG.error("child-not-started", child=f"lane {self.token}/{index}", detail=str(error))
-
-
-async def _spawn() -> Process | None:
-    """Have the process of the next attempt load its program meanwhile; the attempt says what is wrong when none can be started."""
-    try:
-        return await spawn_lane()
-    except OSError:
-        return None
 
 
 def _jitter(pause: float) -> float:

@@ -91,7 +91,7 @@ class RunningService:
         )
 
     def children(self, word: str) -> list[int]:
-        """Process ids of the service's own children whose command line holds `word`."""
+        """Process ids of the service's own children whose command line holds `word`; a process that waits to be a lane is none yet."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -101,7 +101,9 @@ class RunningService:
                 command = (entry / "cmdline").read_bytes().split(b"\0")
             except (OSError, ValueError):
                 continue
-            if parent == self.process.pid and word.encode() in command:
+            if parent != self.process.pid or word.encode() not in command:
+                continue
+            if word != "hsm.lane" or _is_serving(entry):
                 found.append(int(entry.name))
         return sorted(found)
 
@@ -162,6 +164,14 @@ def raw_exchange(port: int, octets: bytes, timeout: float = 10) -> bytes:
         except TimeoutError:
             pass
         return received
+
+
+def _is_serving(process: Path) -> bool:
+    """Whether a process, by its directory below /proc, waits for peers: it has a selector."""
+    try:
+        return any("[eventpoll]" in str(file.readlink()) for file in process.glob("fd/*"))
+    except OSError:
+        return False
 
 
 def _read_ready_line(process: subprocess.Popen[bytes], errors: Path) -> str:
