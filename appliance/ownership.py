@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config import Config, TokenTable, find_user
+from appliance.conventions.registry import Registry
 from appliance.errors import ConfigurationError
 from appliance.trace.names import COMMAND_LINE, SYSTEM, read_log_name
 from appliance.users import WORKER, find_barrier, may_read
@@ -65,7 +66,7 @@ def find_sharing(config: Config, token: TokenTable) -> str | None:
     return f"lanes and workers are both uid {uids[0]}" if uids[0] == uids[1] else None
 
 
-def share_home(config: Config) -> None:
+def share_home(config: Config, registry: Registry) -> None:
     """Give workers and lanes what is theirs; nothing is done unless root serves with workers of another user."""
     worker = worker_user(config)
     if worker is None or os.geteuid() != 0:
@@ -85,16 +86,23 @@ def share_home(config: Config) -> None:
         os.chown(directory, 0, worker.gid)
         directory.chmod(_SHARED_BY_WRITERS)
         _give_logs(directory, worker)
-    share_configuration(config)
+    share_configuration(config, registry)
 
 
-def share_configuration(config: Config) -> None:
-    """Let workers read what they are configured by; what root has written there since may be closed to them."""
+def share_configuration(config: Config, registry: Registry) -> None:
+    """Let workers read what they are configured by; what root has written there since may be closed to them.
+
+    Where conventions have CRLs fetched to they put those, and remove none that somebody else has put there.
+    """
     worker = worker_user(config)
     if worker is None or os.geteuid() != 0:
         return
     for path in configuration_files(config):
         _let_read(path, worker)
+    for directory in {source.file.parent for source in registry.crl_sources}:
+        if directory.is_relative_to(config.home.root):
+            os.chown(directory, -1, worker.gid)
+            directory.chmod(stat.S_IMODE(directory.stat().st_mode) | _SHARED_BY_WRITERS)
 
 
 def configuration_files(config: Config) -> Iterator[Path]:

@@ -171,7 +171,7 @@ class _Supervisor:
             self._config.home.shared_vectors, self._config.vector_cache.shared_memory
         )
         self._config.home.messages.mkdir(mode=0o700, exist_ok=True)
-        share_home(self._config)
+        share_home(self._config, registry)
         for token in self._config.tokens:
             why = find_sharing(self._config, token)
             if why is not None:
@@ -285,8 +285,8 @@ class _Supervisor:
             try:
                 config = load_config(self._config.home.root)
                 # In a thread, for ten thousand files take a while.
-                await asyncio.to_thread(build_registry, config)
-                share_configuration(config)
+                registry = await asyncio.to_thread(build_registry, config)
+                share_configuration(config, registry)
                 await self._adopt_keys(config)
                 children = [kept.child for kept in self._workers if kept.child is not None]
                 refusals = [

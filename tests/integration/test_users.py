@@ -165,6 +165,17 @@ def test_what_root_writes_later_is_read_by_workers(home: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o640
 
 
+def test_worker_fetches_crls_and_touches_no_other(home: Path) -> None:
+    """Where a convention has its CRLs fetched workers may put them, and remove none that root has put there; elsewhere nothing."""
+    file = home / "conventions" / "demo-provider.toml"
+    edit(file, "crl_directory =", 'crl_addresses = ["http://127.0.0.1:9/ca.crl"]\ncrl_directory =')
+    crls = home / "pki" / "crl"
+    with serve(home):
+        assert run_as(WORKER, "touch", crls / "fetched.crl").returncode == 0
+        for command in (("rm", "-f", crls / "root.pem"), ("touch", home / "pki" / "mine.pem")):
+            assert run_as(WORKER, *command).returncode, command
+
+
 def test_worker_reads_the_log_of_the_supervisor_and_cannot_touch_it(
     home: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

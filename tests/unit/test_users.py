@@ -7,6 +7,7 @@ import pytest
 
 from appliance.cli.checks.users import check_users
 from appliance.config import Config, load_config
+from appliance.conventions.registry import Registry
 from appliance.errors import ConfigurationError
 from appliance.ownership import check_worker, share_home
 from appliance.users import WORKER, default_lane, default_worker, find_barrier
@@ -33,7 +34,7 @@ def test_whoever_is_not_root_is_all_of_them(
     assert (default_worker(tmp_path), default_lane(tmp_path)) == (None, None)
     config = load(tmp_path, "")
     before = tmp_path.stat()
-    share_home(config)
+    share_home(config, Registry(()))
     assert tmp_path.stat() == before
     [shared] = check_users(config)
     assert (shared.level, "both uid 1000" in shared.found) == ("warning", True)
