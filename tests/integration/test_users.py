@@ -196,6 +196,22 @@ def test_worker_reads_the_log_of_the_supervisor_and_cannot_touch_it(
     assert appliance("trace", "verify", "--home", home).code == 0
 
 
+def test_logs_of_workers_are_theirs_whoever_writes_them(home: Path) -> None:
+    """Root closes the logs of workers that are gone; when they come back they go on with them, for nothing in them is root's."""
+    edit(home / "appliance.toml", "# workers = 1", "workers = 2")
+    for now, then in ((2, 1), (1, 2), (2, 1)):
+        with serve(home) as running:
+            assert len(running.children("worker")) == now
+            assert running.issue().status == 200
+            assert running.stop() == 0
+        for directory in (home / "log", home / "spool"):
+            logs = [log for log in directory.iterdir() if log.name.startswith("worker-")]
+            assert logs
+            written = {each.stat().st_uid for log in logs for each in (log, *log.rglob("*"))}
+            assert written == {WORKER.uid}
+        edit(home / "appliance.toml", f"\nworkers = {now}", f"\nworkers = {then}")
+
+
 def test_named_users_win(reached: Path) -> None:
     """Accounts that the configuration names, by number here, are what lanes and workers become."""
     home = make_demo_home(reached)
