@@ -174,9 +174,15 @@ class Generated:
             self._value,
             self._comment_or_instruction,
             lambda: f"<![CDATA[{chance.choice(_SECTIONS)}]]>",
-            *([lambda: self._element(scope, depth + 1)] * (3 if depth < 5 else 0)),
+            *([lambda: self._records(scope, depth + 1)] * (3 if depth < 5 else 0)),
         )
         return "".join(chance.choice(kinds)() for _ in range(chance.choice((0, 1, 2, 2, 3))))
+
+    def _records(self, scope: dict[str, str], depth: int) -> str:
+        """An element, several times over where that repeats no ID: what a reader remembers of one serves the next."""
+        known = len(self.ids)
+        written = self._element(scope, depth)
+        return written * (self.chance.choice((1, 1, 2, 3)) if len(self.ids) == known else 1)
 
     def _space(self) -> str:
         return self.chance.choice((" ", " ", " ", "  ", "\n", "\r\n\t"))
