@@ -117,7 +117,7 @@ def _digesters(octets: bytes) -> Mapping[str, _Work]:
         context.sign(signature)
 
     return {
-        _OURS: lambda: hashlib.sha256(native.c14n(octets)).digest(),
+        _OURS: lambda: native.c14n_digest(octets),
         "lxml": by_lxml,
         "python-xmlsec": by_xmlsec,
     }

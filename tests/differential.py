@@ -21,11 +21,11 @@ from appliance.native import (
     C14N_EXCLUSIVE,
     SignatureRefused,
     XmlRefused,
-    c14n,
     locate,
     verify_signature,
 )
 from tests import libxml2
+from tests.canonical import c14n
 from tests.documents import PREFIXES, URIS, Generated, damage
 from tests.messages import DS, EXCLUSIVE, MORE, Signing, make_vector
 from tests.pki import Holder, certify, ec_key, rsa_key

@@ -88,6 +88,7 @@ def outcomes(octets: bytes, key: bytes) -> list[str]:
     return [
         outcome(as_vector),
         outcome(lambda: native.c14n(octets)),
+        outcome(lambda: native.c14n_digest(octets)),
         outcome(lambda: native.verify_signature(octets, key, allow_sha1=True)),
     ]
 

@@ -34,6 +34,7 @@ __all__ = [
     "XmlRefused",
     "bundle_path",
     "c14n",
+    "c14n_digest",
     "insert_header",
     "locate",
     "merkle_root",
@@ -141,6 +142,23 @@ def c14n(
     Raises:
         XmlRefused: the octets cannot be read.
         ValueError: unknown algorithm, no such ID, or the ID stands twice.
+    """
+
+def c14n_digest(
+    octets: bytes,
+    algorithm: str = ...,
+    *,
+    digest_algorithm: str = ...,
+    inclusive_prefixes: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> bytes:
+    """The digest of what `c14n` writes of a whole document, SHA-256 unless another DigestMethod is named.
+
+    The canonical form is hashed while the document is read and is never held; what `c14n` refuses is refused in the same words.
+
+    Raises:
+        XmlRefused: the octets cannot be read.
+        ValueError: unknown algorithm.
     """
 
 @final

@@ -41,7 +41,7 @@ mod _native {
         AssertionFields, ReceivedAssertion, ReceivedMessage, SignatureClaim, VerifiedOctets, locate,
     };
     #[pymodule_export]
-    use crate::xml::{Limits, c14n};
+    use crate::xml::{Limits, c14n, c14n_digest};
     #[pymodule_export]
     const C14N_10: &str = xmldsig::C14N_10;
     #[pymodule_export]

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use xmldsig::Canonicalization;
+use xmldsig::{Canonicalization, Hash};
 
 use crate::error::Failure;
 
@@ -60,13 +60,44 @@ pub(crate) fn c14n<'py>(
     id: Option<&str>,
     limits: Option<Limits>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let Some(canonicalization) = Canonicalization::from_uri(algorithm) else {
-        return Err(PyValueError::new_err("unknown canonicalization algorithm"));
-    };
-    let prefixes = inclusive_prefixes.iter().map(String::as_str);
-    let canonicalization = canonicalization.with_inclusive_prefixes(prefixes);
+    let canonicalization = canonicalization(algorithm, &inclusive_prefixes)?;
     let limits = limits.unwrap_or_default().0;
     let canonical =
         py.detach(|| xmldsig::read(octets, &limits)?.canonicalize(&canonicalization, id));
     Ok(PyBytes::new(py, &canonical.map_err(Failure::from)?))
+}
+
+/// Hash the canonical form of a document, which is read and hashed in one go and never held.
+#[pyfunction]
+#[pyo3(
+    signature = (
+        octets, algorithm = xmldsig::C14N_EXCLUSIVE, *, digest_algorithm = xmldsig::SHA256,
+        inclusive_prefixes = Vec::new(), limits = None,
+    ),
+    text_signature = "(octets, algorithm=..., *, digest_algorithm=..., inclusive_prefixes=(), limits=None)"
+)]
+#[expect(clippy::needless_pass_by_value, reason = "the interpreter hands arguments over")]
+pub(crate) fn c14n_digest<'py>(
+    py: Python<'py>,
+    octets: &[u8],
+    algorithm: &str,
+    digest_algorithm: &str,
+    inclusive_prefixes: Vec<String>,
+    limits: Option<Limits>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let canonicalization = canonicalization(algorithm, &inclusive_prefixes)?;
+    let Some(hash) = Hash::from_uri(digest_algorithm) else {
+        return Err(PyValueError::new_err("unknown digest algorithm"));
+    };
+    let limits = limits.unwrap_or_default().0;
+    let digest = py.detach(|| canonicalization.digest(hash, octets, &limits));
+    Ok(PyBytes::new(py, &digest.map_err(Failure::from)?))
+}
+
+fn canonicalization(algorithm: &str, inclusive_prefixes: &[String]) -> PyResult<Canonicalization> {
+    let Some(canonicalization) = Canonicalization::from_uri(algorithm) else {
+        return Err(PyValueError::new_err("unknown canonicalization algorithm"));
+    };
+    let prefixes = inclusive_prefixes.iter().map(String::as_str);
+    Ok(canonicalization.with_inclusive_prefixes(prefixes))
 }

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from appliance.native import C14N_10, C14N_11, C14N_EXCLUSIVE, XmlRefused, c14n
+from appliance.native import C14N_10, C14N_11, C14N_EXCLUSIVE, XmlRefused
+from tests.canonical import c14n
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from appliance.native import C14N_10, C14N_EXCLUSIVE, Limits, XmlRefused, c14n
+from appliance.native import C14N_10, C14N_EXCLUSIVE, Limits, XmlRefused
+from tests.canonical import c14n
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.contents import make_content, make_profile, sign_digest
 from tests.messages import DS, MORE, Signing, make_vector
 from tests.pki import HashName, Holder, Pki, ec_key, make_pki, rsa_key
 
+ENC = "http://www.w3.org/2001/04/xmlenc#"
 WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
 
 
@@ -37,6 +38,21 @@ def test_algorithms_of_canonicalization(algorithm: str, expected: bytes) -> None
     octets = b'<b xmlns:a="u:a"><!--c--></b>'
     assert native.c14n(octets, algorithm) == expected
     assert native.c14n(octets) == b"<b></b>"
+    assert native.c14n_digest(octets, algorithm) == hashlib.sha256(expected).digest()
+    assert native.c14n_digest(octets) == hashlib.sha256(b"<b></b>").digest()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name"),
+    [(f"{DS}sha1", "sha1"), (f"{MORE}sha384", "sha384"), (f"{ENC}sha512", "sha512")],
+)
+def test_a_canonical_form_is_digested_by_any_hash(algorithm: str, name: str) -> None:
+    """DigestMethod names the hash, also of a form that is longer than what is hashed at once."""
+    octets = b"<a>" + b"<b c='d'/>text" * 5_000 + b"</a>"
+    expected = hashlib.new(name, native.c14n(octets)).digest()
+    assert native.c14n_digest(octets, digest_algorithm=algorithm) == expected
+    with pytest.raises(ValueError, match="unknown digest algorithm"):
+        native.c14n_digest(octets, digest_algorithm=name)
 
 
 def test_inclusive_prefixes_are_written() -> None:
@@ -72,6 +88,8 @@ def test_an_unknown_algorithm_is_refused() -> None:
     for algorithm in ("", "c14n", native.C14N_10 + "/", f"{DS}enveloped-signature"):
         with pytest.raises(ValueError, match="unknown canonicalization algorithm"):
             native.c14n(b"<a/>", algorithm)
+        with pytest.raises(ValueError, match="unknown canonicalization algorithm"):
+            native.c14n_digest(b"<a/>", algorithm)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +105,7 @@ def test_an_unreadable_document_is_refused_with_its_place(
     octets: bytes, reason: str, offset: int
 ) -> None:
     """The exception carries reason and octet, and its text says the rule."""
-    for door in (native.c14n, native.locate):
+    for door in (native.c14n, native.c14n_digest, native.locate):
         with pytest.raises(native.XmlRefused, match=rf"\w.*octet {offset}") as raised:
             door(octets, limits=native.Limits(depth=1))
         assert (raised.value.reason, raised.value.offset) == (reason, offset)
@@ -227,6 +245,7 @@ def works(pki: Pki) -> dict[str, Callable[[], object]]:
     raw = sign_digest(pki.leaf, digest)
     return {
         "c14n": lambda: native.c14n(vector),
+        "c14n_digest": lambda: native.c14n_digest(vector),
         "locate": lambda: native.locate(vector),
         "prepare": lambda: native.prepare(content, profile),
         "prepare_batch": lambda: native.prepare_batch([content] * 3, profile),

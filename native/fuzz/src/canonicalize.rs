@@ -1,13 +1,15 @@
-//! Canonicalization: a canonical form is its own canonical form, each form can be had from a larger one, and none takes more
-//! memory than is stated.
+//! Canonicalization: a canonical form is its own canonical form, each form can be had from a larger one, none takes more memory
+//! than is stated, and the digest that is made without it is its digest.
 
-use xmldsig::{Canonicalization, Document, Error, Limits, Method, read};
+use xmldsig::{Canonicalization, Document, Error, Hash, Limits, Method, digest, read};
 
 use crate::memory::most_held;
 use crate::reader::is_relative_namespace;
 
 /// What `xmldsig::Limits` states: octets held for each octet of the form and of the document.
 const MOST_PER_OCTET: usize = 3;
+/// Likewise: octets held for each octet of the document while its form is hashed.
+const MOST_BY_DIGEST: usize = 10;
 /// What a form of no size costs.
 const MOST_FOR_NOTHING: usize = 16 * 1024;
 /// IDs that the seeds and the dictionary use.
@@ -22,6 +24,7 @@ type Forms = [Vec<u8>; 4];
 struct Measured<'d> {
     document: Document<'d>,
     octets: usize,
+    source: &'d [u8],
 }
 
 impl Measured<'_> {
@@ -30,7 +33,20 @@ impl Measured<'_> {
         let written = canonical.as_ref().map_or(0, Vec::len);
         let bound = MOST_PER_OCTET * (written + self.octets) + MOST_FOR_NOTHING;
         assert!(canonical.is_err() || most <= bound, "{most} octets were held for {written}");
+        if id.is_none() {
+            self.check_digest(form, &canonical);
+        }
         canonical
+    }
+
+    /// The digest made while reading is that of the form, or the refusal is the same; and it holds less than a document.
+    fn check_digest(&self, form: &Canonicalization, canonical: &Result<Vec<u8>, Error>) {
+        let streamed = || form.digest(Hash::Sha256, self.source, &limits());
+        let (found, most) = most_held(streamed);
+        let expected = canonical.clone().map(|canonical| digest(Hash::Sha256, &canonical));
+        assert_eq!(found, expected, "another digest");
+        let bound = MOST_BY_DIGEST * self.octets + MOST_FOR_NOTHING;
+        assert!(found.is_err() || most <= bound, "{most} octets were held for a digest");
     }
 }
 
@@ -40,7 +56,7 @@ pub fn check(octets: &[u8]) {
         return;
     };
     // No character has more octets in UTF-8 than it has in UTF-16 and half as many again.
-    let document = Measured { document, octets: octets.len() + octets.len() / 2 };
+    let document = Measured { document, octets: octets.len() + octets.len() / 2, source: octets };
     let (commented, plain) = (forms(&document, true, None), forms(&document, false, None));
     let (Some(commented), Some(plain)) = (&commented, &plain) else {
         return assert_eq!(commented, plain, "a form exists with or without comments only");
@@ -107,7 +123,7 @@ fn forms(document: &Measured<'_>, comments: bool, id: Option<&str>) -> Option<Fo
 
 fn reread(canonical: &[u8]) -> Measured<'_> {
     let document = read(canonical, &limits()).expect("a canonical form is a document");
-    Measured { document, octets: canonical.len() }
+    Measured { document, octets: canonical.len(), source: canonical }
 }
 
 /// Without the bound on a form's length, which one form of a document may pass and another not.

@@ -1,7 +1,7 @@
-//! The reader: it never panics, holds no more memory than it states, and what it accepts has a canonical form that it
-//! accepts again, to the same canonical form.
+//! The reader: it never panics, holds no more memory than it states, says the same whoever listens, and what it accepts has a
+//! canonical form that it accepts again, to the same canonical form.
 
-use xmldsig::{Canonicalization, Document, Error, Limits, Method, read};
+use xmldsig::{Canonicalization, Document, Error, Hash, Limits, Method, digest, read};
 
 use crate::memory::most_held;
 
@@ -15,6 +15,7 @@ pub fn check(octets: &[u8]) {
     let (document, most) = most_held(|| read(octets, &Limits::default()));
     assert!(most <= MOST_PER_OCTET * octets.len() + MOST_FOR_NOTHING, "{most} octets were held");
     check_tighter_limits(octets, document.as_ref());
+    check_streamed(octets, &Limits::default());
     match document {
         Ok(document) => check_rereading(&document),
         Err(error) => check_place(&error, octets),
@@ -41,12 +42,21 @@ fn check_tighter_limits(octets: &[u8], usual: Result<&Document<'_>, &Error>) {
     limits.name = 8;
     limits.value = 8;
     limits.references = 2;
+    check_streamed(octets, &limits);
     match (read(octets, &limits), usual) {
         (Ok(_), Ok(_)) | (Err(Error::Limit { .. }), _) => {}
         (Err(tight), Err(usual)) => assert_eq!(&tight, usual),
         (Ok(_), Err(usual)) => panic!("tighter limits accept what is refused: {usual}"),
         (Err(tight), Ok(_)) => panic!("tighter limits refuse, but not as a limit: {tight}"),
     }
+}
+
+/// Whether a document is made or its canonical form is hashed, the verdict is the same, and so is the digest.
+fn check_streamed(octets: &[u8], limits: &Limits) {
+    let form = Canonicalization::new(Method::Exclusive, true);
+    let made = read(octets, limits).and_then(|document| document.canonicalize(&form, None));
+    let expected = made.map(|canonical| digest(Hash::Sha256, &canonical));
+    assert_eq!(form.digest(Hash::Sha256, octets, limits), expected, "another verdict");
 }
 
 /// Every refusal names a place in the input.

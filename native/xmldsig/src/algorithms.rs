@@ -3,6 +3,8 @@
 use crate::c14n::{Canonicalization, Method};
 use crate::error::{Error, SignatureFault};
 
+/// The DigestMethod of SHA-256.
+pub const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 pub(crate) const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 
 /// A hash function.
@@ -64,7 +66,7 @@ pub struct Policy {
 const DIGESTS: [(&str, Hash); 5] = [
     ("http://www.w3.org/2000/09/xmldsig#sha1", Hash::Sha1),
     ("http://www.w3.org/2001/04/xmldsig-more#sha224", Hash::Sha224),
-    ("http://www.w3.org/2001/04/xmlenc#sha256", Hash::Sha256),
+    (SHA256, Hash::Sha256),
     ("http://www.w3.org/2001/04/xmldsig-more#sha384", Hash::Sha384),
     ("http://www.w3.org/2001/04/xmlenc#sha512", Hash::Sha512),
 ];

@@ -1,21 +1,22 @@
 //! Canonical XML 1.0 and 1.1 and Exclusive XML Canonicalization 1.0, of a document or of one element.
 //!
-//! One walk over the tape. What the source already writes canonically is copied in runs, so that a document in canonical
-//! form costs a copy; everything else is rebuilt piece by piece. A namespace that is a relative URI cannot be
-//! canonicalized (Canonical XML 1.0, 1.3) and is refused.
+//! One canonicalizer, told by the reader while it reads, or by a walk over a document that was read. A namespace that is a
+//! relative URI cannot be canonicalized (Canonical XML 1.0, 1.3) and is refused.
 
+mod canonicalizer;
 mod declarations;
+mod digest;
 mod inherit;
 mod join;
 mod output;
 mod tag;
 
+use self::canonicalizer::Canonicalizer;
 use self::inherit::Inherited;
 use self::output::Output;
-use crate::characters::is_space;
-use crate::document::{DeclarationId, Document, Element, ElementId, Node, Span, narrow, wide};
-use crate::error::{Error, Limit};
-use crate::text;
+use crate::document::{DeclarationId, Document, ElementId, Node, narrow, wide};
+use crate::error::{Error, Refusal};
+use crate::sink::{Places, Sink};
 use crate::uri::is_absolute;
 
 /// Which namespace declarations a canonical form writes.
@@ -75,6 +76,11 @@ impl Canonicalization {
         matches!(self.method, Method::Exclusive)
     }
 
+    /// Declarations are written that no name uses.
+    pub(crate) fn lists_declarations(&self) -> bool {
+        !self.is_exclusive() || !self.inclusive_prefixes.is_empty()
+    }
+
     pub(crate) fn without_comments(self) -> Self {
         Self { comments: false, ..self }
     }
@@ -112,195 +118,76 @@ impl Document<'_> {
             Subset::Enveloping { element, signature } => (element, Some(signature)),
             Subset::Without(signature) => (Self::ROOT, Some(signature)),
         };
-        let whole = matches!(subset, Subset::Document | Subset::Without(_));
         let root = self.element(apex);
-        let mut canonicalizer = Canonicalizer {
-            document: self,
-            canonicalization,
-            apex,
-            output: Output::new(&self.source, root.whole().of(&self.source).len()),
-            rendered: Vec::new(),
-            marks: Vec::new(),
-            fresh: Vec::new(),
-            value: Vec::new(),
+        let (from, to) = match subset {
+            Subset::Document | Subset::Without(_) => (0, narrow(self.nodes.len())),
+            Subset::Element(_) | Subset::Enveloping { .. } => (root.first_node, root.last_node + 1),
         };
-        let (first, last) = (root.first_node, root.last_node);
-        if whole {
-            canonicalizer.around(0, first, false);
-        }
-        canonicalizer.inside(first, last, skipped)?;
-        if whole {
-            canonicalizer.around(last + 1, narrow(self.nodes.len()), true);
+        let output = Output::new(&self.source, root.whole().of(&self.source).len());
+        let mut canonicalizer = Canonicalizer::new(canonicalization, output, self.longest_form);
+        match skipped.map(|id| self.element(id)) {
+            None => self.tell(&mut canonicalizer, apex, from, to)?,
+            Some(skipped) => {
+                self.tell(&mut canonicalizer, apex, from, skipped.first_node)?;
+                self.tell(&mut canonicalizer, apex, skipped.last_node + 1, to)?;
+            }
         }
         Ok(canonicalizer.output.finish())
+    }
+
+    /// Tell a stretch of nodes.
+    fn tell(
+        &self,
+        canonicalizer: &mut Canonicalizer<'_>,
+        apex: ElementId,
+        from: u32,
+        to: u32,
+    ) -> Result<(), Refusal> {
+        let places = self.places();
+        for &node in self.nodes.get(wide(from)..wide(to)).unwrap_or_default() {
+            match node {
+                Node::Start(id) if id == apex => self.tell_apex(canonicalizer, apex)?,
+                Node::Start(id) => canonicalizer.start(places, &self.tag(self.element(id)))?,
+                Node::End(id) => canonicalizer.end(self.element(id).end_tag()),
+                _ => canonicalizer.node(node),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_apex(
+        &self,
+        canonicalizer: &mut Canonicalizer<'_>,
+        apex: ElementId,
+    ) -> Result<(), Refusal> {
+        let Canonicalization { method, .. } = *canonicalizer.canonicalization;
+        let element = self.element(apex);
+        let inherited = Inherited::of(self, element, method);
+        let mut in_scope = Vec::new();
+        if canonicalizer.canonicalization.lists_declarations() {
+            in_scope = self.in_scope(apex);
+            // Of what was bound where the document was cut out, inclusive canonicalization writes only what is used.
+            in_scope.retain(|id| method == Method::Exclusive || id.0 >= self.inherited);
+        }
+        canonicalizer.start_apex(self.places(), &self.tag(element), &in_scope, &inherited)
     }
 
     /// Canonical XML 1.0, 1.3: a document with relative namespace URIs has no canonical form, and neither has a part of it.
     /// What a document inherited from where it was cut out counts where it is written.
     pub(crate) fn check_namespaces(&self) -> Result<(), Error> {
         let own = self.inherited..narrow(self.declarations.len());
-        own.map(DeclarationId).try_for_each(|id| self.check_absolute(id))
+        own.map(DeclarationId).try_for_each(|id| self.places().check_absolute(id))
     }
+}
 
-    fn check_absolute(&self, id: DeclarationId) -> Result<(), Error> {
+impl Places<'_> {
+    fn check_absolute(self, id: DeclarationId) -> Result<(), Error> {
         let uri = self.uri(id);
         if uri.is_empty() || is_absolute(uri) {
             return Ok(());
         }
         let offset = wide(self.declaration(id).offset);
         Err(Error::malformed(offset, "a relative namespace URI has no canonical form"))
-    }
-}
-
-struct Canonicalizer<'d> {
-    document: &'d Document<'d>,
-    canonicalization: &'d Canonicalization,
-    apex: ElementId,
-    output: Output<'d>,
-    /// Declarations written by the elements around, innermost last.
-    rendered: Vec<DeclarationId>,
-    /// How many were written before each open element.
-    marks: Vec<usize>,
-    /// Declarations the current tag writes.
-    fresh: Vec<DeclarationId>,
-    value: Vec<u8>,
-}
-
-impl Canonicalizer<'_> {
-    /// Comments and instructions beside the root, each on its line.
-    fn around(&mut self, from: u32, to: u32, after: bool) {
-        for index in from..to {
-            let Some(&node) = self.document.nodes.get(wide(index)) else {
-                break;
-            };
-            if matches!(node, Node::Comment(_)) && !self.canonicalization.comments {
-                continue;
-            }
-            if after {
-                self.output.write(b"\n");
-            }
-            self.rewrite(node);
-            if !after {
-                self.output.write(b"\n");
-            }
-        }
-    }
-
-    fn inside(&mut self, first: u32, last: u32, skipped: Option<ElementId>) -> Result<(), Error> {
-        let Some(skipped) = skipped.map(|id| self.document.element(id)) else {
-            return self.nodes(first, last + 1);
-        };
-        self.nodes(first, skipped.first_node)?;
-        self.nodes(skipped.last_node + 1, last + 1)
-    }
-
-    fn nodes(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        let document = self.document;
-        for &node in document.nodes.get(wide(from)..wide(to)).unwrap_or_default() {
-            match node {
-                Node::Start(id) => self.start(id)?,
-                Node::End(id) => self.end(id),
-                Node::Text { span, plain: true } => self.output.copy(span),
-                _ => self.rewrite(node),
-            }
-        }
-        Ok(())
-    }
-
-    /// A node that is no tag, where its octets may not be its canonical form.
-    fn rewrite(&mut self, node: Node) {
-        let source = &self.document.source;
-        match node {
-            Node::Start(_) | Node::End(_) => {}
-            Node::Text { span, .. } => {
-                self.value.clear();
-                text::read_text(span.of(source), &mut self.value);
-                text::write_text(&self.value, self.output.buffer());
-            }
-            Node::Cdata(span) => {
-                self.value.clear();
-                text::read_cdata(span.of(source), &mut self.value);
-                text::write_text(&self.value, self.output.buffer());
-            }
-            Node::Comment(span) => {
-                if self.canonicalization.comments {
-                    self.output.write(b"<!--");
-                    text::read_cdata(span.of(source), self.output.buffer());
-                    self.output.write(b"-->");
-                }
-            }
-            Node::Instruction(span) => self.instruction(span.of(source)),
-        }
-    }
-
-    #[inline]
-    fn start(&mut self, id: ElementId) -> Result<(), Error> {
-        let element = self.document.element(id);
-        self.marks.push(self.rendered.len());
-        if element.verbatim && id != self.apex && self.adds_nothing(element) {
-            self.output.copy(element.tag());
-            return Ok(());
-        }
-        self.start_with_declarations(id, element)
-    }
-
-    fn start_with_declarations(&mut self, id: ElementId, element: &Element) -> Result<(), Error> {
-        self.fresh.clear();
-        self.collect(id, element)?;
-        let inherited = if id == self.apex {
-            Inherited::of(self.document, element, self.canonicalization.method)
-        } else {
-            Inherited::default()
-        };
-        let writes_its_own = self.fresh.len() == usize::from(element.declaration_count)
-            && self.fresh.iter().all(|id| id.0 >= element.first_declaration);
-        if element.verbatim && writes_its_own && inherited.is_empty() {
-            self.output.copy(element.tag());
-        } else {
-            self.write_start(element, &inherited);
-            self.check_growth(element)?;
-        }
-        self.rendered.extend_from_slice(&self.fresh);
-        Ok(())
-    }
-
-    /// Only declarations that are repeated make a form much longer than its document, and they stand in start tags.
-    fn check_growth(&self, element: &Element) -> Result<(), Error> {
-        let bound = self.document.longest_form;
-        if self.output.len() <= bound {
-            return Ok(());
-        }
-        Err(Error::Limit { limit: Limit::Growth, bound, offset: wide(element.tag().start) })
-    }
-
-    #[inline]
-    fn end(&mut self, id: ElementId) {
-        if let Some(mark) = self.marks.pop() {
-            self.rendered.truncate(mark);
-        }
-        let element = self.document.element(id);
-        let len = u32::from(element.name.len);
-        if element.verbatim_end {
-            self.output.copy(Span { start: element.end - len - 3, end: element.end });
-        } else {
-            self.output.write(b"</");
-            self.output.copy(element.name.span());
-            self.output.write(b">");
-        }
-    }
-
-    /// Target, one space, data; no space where there is no data.
-    fn instruction(&mut self, raw: &[u8]) {
-        let end = raw.iter().position(|&octet| is_space(octet)).unwrap_or(raw.len());
-        let (target, data) = raw.split_at(end);
-        let data = data.trim_ascii_start();
-        self.output.write(b"<?");
-        self.output.write(target);
-        if !data.is_empty() {
-            self.output.write(b" ");
-            text::read_cdata(data, self.output.buffer());
-        }
-        self.output.write(b"?>");
     }
 }
 

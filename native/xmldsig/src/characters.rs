@@ -1,8 +1,9 @@
-//! The character classes of XML 1.0, fifth edition, and the check that octets hold nothing else.
+//! The character classes of XML 1.0, fifth edition, and where the stretches of one end.
 
-use memchr::{memchr3, memmem};
+use memchr::memchr3;
 
-use crate::document::wide;
+use crate::scan::{Unreadable, scan};
+use crate::words::{ONES, WORD, below, equal, place, word_at};
 
 /// May stand in an `NCName`, a name without its colon.
 const NAME: u8 = 1;
@@ -12,13 +13,6 @@ const NAME_START: u8 = 2;
 const VALUE_STOP: u8 = 4;
 /// Unreserved or a sub-delimiter in a URI (RFC 3986, 2.2 and 2.3).
 const URI: u8 = 8;
-
-/// Octets checked in one step for what no character may be.
-const BLOCK: usize = 256;
-/// Octets looked at in one step of the scans below.
-const WORD: usize = 8;
-/// One in every octet of a word.
-const ONES: u64 = u64::MAX / 0xFF;
 
 /// What each octet may be, in one look.
 static CLASSES: [u8; 256] = classes();
@@ -84,35 +78,51 @@ pub(crate) fn ncname_len(octets: &[u8]) -> usize {
     }
 }
 
-/// Length of the attribute value's start that needs no second look.
+/// Where an attribute value's start ends that needs no second look.
 #[inline]
-pub(crate) fn ordinary_len(octets: &[u8]) -> usize {
-    let mut len = 0;
-    while let Some(word) = word_at(octets, len) {
+pub(crate) fn ordinary_end(octets: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while let Some(word) = word_at(octets, at) {
         let quotes = equal(word, b'"') | equal(word | ONES, b'\''); // the latter & too
-        let stops = quotes | equal(word, b'<') | below_space(word);
+        let stops = quotes | equal(word, b'<') | below(word, b' ');
         if stops != 0 {
-            return len + place(stops);
+            return at + place(stops);
         }
-        len += WORD;
+        at += WORD;
     }
-    let rest = octets.get(len..).unwrap_or_default();
-    len + first(rest, |octet| class(octet) & VALUE_STOP != 0)
+    let rest = octets.get(at..).unwrap_or_default();
+    at + first(rest, |octet| class(octet) & VALUE_STOP != 0)
 }
 
-/// Place of the first `<`, `&` or `>`. Most character data ends within a few words; what is longer is worth a call of `memchr3`.
+/// The same of a value in double quotes: the first `"`, `&`, `<` or control character from `start` on.
 #[inline]
-pub(crate) fn markup_place(octets: &[u8]) -> Option<usize> {
-    let mut len = 0;
-    while len < 4 * WORD {
-        let Some(word) = word_at(octets, len) else { break };
+pub(crate) fn quoted_end(octets: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while let Some(word) = word_at(octets, at) {
+        let quotes = equal(word | (ONES << 2), b'&'); // " too
+        let stops = quotes | equal(word, b'<') | below(word, b' ');
+        if stops != 0 {
+            return at + place(stops);
+        }
+        at += WORD;
+    }
+    ordinary_end(octets, at)
+}
+
+/// Place of the first `<`, `&` or `>` from `start` on. Most character data ends within a few words; what is longer is worth a call
+/// of `memchr3`.
+#[inline]
+pub(crate) fn markup_place(octets: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while at - start < 4 * WORD {
+        let Some(word) = word_at(octets, at) else { break };
         let stops = equal(word | (ONES << 1), b'>') | equal(word, b'&'); // the former < too
         if stops != 0 {
-            return Some(len + place(stops));
+            return Some(at + place(stops));
         }
-        len += WORD;
+        at += WORD;
     }
-    memchr3(b'<', b'&', b'>', octets.get(len..)?).map(|place| len + place)
+    memchr3(b'<', b'&', b'>', octets.get(at..)?).map(|place| at + place)
 }
 
 /// Length of the start that is unreserved characters and sub-delimiters of a URI.
@@ -133,28 +143,12 @@ fn beyond_ascii(octets: &[u8]) -> usize {
     len
 }
 
-/// Offset of the first octet that starts a character outside `Char`; `text` is valid UTF-8.
+/// Offset of the first octet that starts a character outside `Char`.
 pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
-    let octets = text.as_bytes();
-    // Branch-free inside a block, so that the compiler vectorizes it.
-    for (block, chunk) in octets.chunks(BLOCK).enumerate() {
-        let control = match chunk.first_chunk::<BLOCK>() {
-            Some(whole) => whole.iter().fold(false, |found, &octet| found | is_control(octet)),
-            None => chunk.iter().any(|&octet| is_control(octet)),
-        };
-        if control {
-            let place = chunk.iter().position(|&octet| is_control(octet));
-            return place.map(|place| block * BLOCK + place);
-        }
+    match scan(text.as_bytes()) {
+        Ok(_) => None,
+        Err(Unreadable::Encoding(place) | Unreadable::Forbidden(place)) => Some(place),
     }
-    // U+FFFE and U+FFFF, the only other characters UTF-8 can carry and XML cannot.
-    memmem::find_iter(octets, b"\xEF\xBF")
-        .find(|&place| matches!(octets.get(place + 2), Some(0xBE | 0xBF)))
-}
-
-#[expect(clippy::needless_bitwise_bool, reason = "no branch: the loop over it is vectorized")]
-const fn is_control(octet: u8) -> bool {
-    (octet < 0x20) & (octet != b'\t') & (octet != b'\n') & (octet != b'\r')
 }
 
 /// Place of the first octet that stops, or the end. Eight at a time, so that the loop around them costs little.
@@ -171,39 +165,6 @@ fn first(octets: &[u8], stops: impl Fn(u8) -> bool) -> usize {
     }
     let rest = octets.get(len..).unwrap_or_default();
     len + rest.iter().position(|&octet| stops(octet)).unwrap_or(rest.len())
-}
-
-/// Eight octets, the first one lowest.
-#[inline]
-fn word_at(octets: &[u8], start: usize) -> Option<u64> {
-    octets.get(start..).and_then(|rest| rest.first_chunk()).map(|&chunk| u64::from_le_bytes(chunk))
-}
-
-/// The high bit of every octet of `word` that is `octet`; above the lowest one found there may be more.
-#[inline]
-const fn equal(word: u64, octet: u8) -> u64 {
-    let zeros = word ^ (ONES * octet_wide(octet));
-    zeros.wrapping_sub(ONES) & !zeros & (ONES << 7)
-}
-
-/// The high bit of every octet of `word` that is a control character, likewise.
-#[inline]
-const fn below_space(word: u64) -> u64 {
-    word.wrapping_sub(ONES * octet_wide(b' ')) & !word & (ONES << 7)
-}
-
-/// The lowest octet of those found.
-#[inline]
-fn place(found: u64) -> usize {
-    wide(found.trailing_zeros() / 8)
-}
-
-#[inline]
-const fn octet_wide(octet: u8) -> u64 {
-    #[expect(clippy::as_conversions, reason = "a const fn cannot call From")]
-    {
-        octet as u64
-    }
 }
 
 #[inline]
@@ -246,24 +207,15 @@ mod tests {
                 octets[place] = octet;
                 let stops =
                     |known: &[u8], len: usize| if known.contains(&octet) { place } else { len };
-                let markup = markup_place(&octets).unwrap_or(octets.len());
+                let markup = markup_place(&octets, 0).unwrap_or(octets.len());
                 assert_eq!(markup, stops(b"<&>", 41), "{octet} at {place}");
                 let value = if octet < b' ' { place } else { stops(b"\"'&<", 41) };
-                assert_eq!(ordinary_len(&octets), value, "{octet} at {place}");
+                assert_eq!(ordinary_end(&octets, 0), value, "{octet} at {place}");
+                let quoted = quoted_end(&octets, 0);
+                assert!(quoted == value || octet == b'\'', "{octet} at {place}");
                 let name = if class(octet) & NAME == 0 { place } else { 41 };
                 assert_eq!(first(&octets, |octet| class(octet) & NAME == 0), name);
             }
         }
-    }
-
-    #[test]
-    fn forbidden_characters_are_found_in_any_block() {
-        assert_eq!(first_forbidden("a\tb\r\n"), None);
-        assert_eq!(first_forbidden(&format!("{}\u{1}", "x".repeat(100))), Some(100));
-        assert_eq!(first_forbidden(&format!("{}\u{1}y", "x".repeat(BLOCK + 70))), Some(BLOCK + 70));
-        assert_eq!(first_forbidden(&format!("{}\u{1}{0}", "x".repeat(70))), Some(70));
-        assert_eq!(first_forbidden("\u{FFFD}\u{FFFE}"), Some(3));
-        assert_eq!(first_forbidden("\u{FFFF}"), Some(0));
-        assert_eq!(first_forbidden("\u{7F}\u{85}\u{10FFFF}"), None);
     }
 }

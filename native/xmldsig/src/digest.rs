@@ -17,6 +17,47 @@ pub fn digest(hash: Hash, octets: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A hash that octets are given to piece by piece.
+pub(crate) enum Hasher {
+    Sha1(Sha1),
+    Sha224(Sha224),
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    pub(crate) fn new(hash: Hash) -> Self {
+        match hash {
+            Hash::Sha1 => Self::Sha1(Sha1::new()),
+            Hash::Sha224 => Self::Sha224(Sha224::new()),
+            Hash::Sha256 => Self::Sha256(Sha256::new()),
+            Hash::Sha384 => Self::Sha384(Sha384::new()),
+            Hash::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, octets: &[u8]) {
+        match self {
+            Self::Sha1(hasher) => hasher.update(octets),
+            Self::Sha224(hasher) => hasher.update(octets),
+            Self::Sha256(hasher) => hasher.update(octets),
+            Self::Sha384(hasher) => hasher.update(octets),
+            Self::Sha512(hasher) => hasher.update(octets),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Sha1(hasher) => hasher.finalize().to_vec(),
+            Self::Sha224(hasher) => hasher.finalize().to_vec(),
+            Self::Sha256(hasher) => hasher.finalize().to_vec(),
+            Self::Sha384(hasher) => hasher.finalize().to_vec(),
+            Self::Sha512(hasher) => hasher.finalize().to_vec(),
+        }
+    }
+}
+
 /// SHA-256, the fingerprint the trace keeps.
 #[must_use]
 pub fn sha256(octets: &[u8]) -> [u8; 32] {

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use crate::encoding::Encoding;
-use crate::error::Error;
-use crate::namespaces::WSU;
+use crate::sink::{EndTag, Places, Tag};
 use crate::text;
+use crate::words::{WORD, first_of, word_at};
 
 /// A stretch of octets, `start <= end <= len`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,8 +163,25 @@ impl Name {
     /// The name without its prefix.
     #[inline]
     pub(crate) fn local(self, octets: &[u8]) -> &[u8] {
+        self.local_span().of(octets)
+    }
+
+    /// The first word of the local part, in the order of the names: where it is equal, they may differ further on.
+    #[inline]
+    pub(crate) fn order(self, octets: &[u8]) -> u64 {
+        let local = self.local_span();
+        let word = word_at(octets, wide(local.start)).unwrap_or_else(|| {
+            let mut word = [0; WORD];
+            word.iter_mut().zip(local.of(octets)).for_each(|(place, &octet)| *place = octet);
+            u64::from_le_bytes(word)
+        });
+        first_of(word, wide(local.end - local.start)).swap_bytes()
+    }
+
+    #[inline]
+    fn local_span(self) -> Span {
         let skipped = u32::from(self.prefix_len) + u32::from(self.prefix_len > 0);
-        Span { start: self.start + skipped, end: self.start + u32::from(self.len) }.of(octets)
+        Span { start: self.start + skipped, end: self.start + u32::from(self.len) }
     }
 
     #[inline]
@@ -174,9 +191,8 @@ impl Name {
 }
 
 impl Element {
-    /// `<` to `>`.
-    pub(crate) const fn tag(&self) -> Span {
-        Span { start: self.name.start - 1, end: self.tag_end }
+    pub(crate) fn end_tag(&self) -> EndTag {
+        EndTag { name: self.name.span(), end: self.end, verbatim: self.verbatim_end }
     }
 
     /// Start tag to end tag.
@@ -203,24 +219,32 @@ impl Document<'_> {
         &self.elements[id.index()]
     }
 
-    pub(crate) fn declaration(&self, id: DeclarationId) -> &Declaration {
-        #[expect(clippy::indexing_slicing, reason = "the reader makes ids from this list only")]
-        &self.declarations[wide(id.0)]
+    pub(crate) fn places(&self) -> Places<'_> {
+        Places {
+            source: &self.source,
+            side: &self.side,
+            declarations: &self.declarations,
+            inherited: self.inherited,
+        }
     }
 
-    pub(crate) fn piece(&self, piece: Piece) -> &[u8] {
-        match piece {
-            Piece::Source(span) => span.of(&self.source),
-            Piece::Side(span) => span.of(&self.side),
+    pub(crate) fn tag(&self, element: &Element) -> Tag<'_> {
+        Tag {
+            name: element.name,
+            end: element.tag_end,
+            attributes: self.attributes(element),
+            first_declaration: element.first_declaration,
+            declaration_count: element.declaration_count,
+            verbatim: element.verbatim,
         }
     }
 
     pub(crate) fn prefix(&self, id: DeclarationId) -> &[u8] {
-        self.piece(self.declaration(id).prefix)
+        self.places().prefix(id)
     }
 
     pub(crate) fn uri(&self, id: DeclarationId) -> &[u8] {
-        self.piece(self.declaration(id).uri)
+        self.places().uri(id)
     }
 
     pub(crate) fn attributes(&self, element: &Element) -> &[Attribute] {
@@ -336,39 +360,6 @@ impl Document<'_> {
             .rev()
             .for_each(|index| add(DeclarationId(index)));
         found
-    }
-
-    /// Whether an attribute is one of those that name an element: `ID`, `Id`, `AssertionID`, `wsu:Id`, `xml:id`.
-    pub(crate) fn is_id(&self, attribute: &Attribute) -> bool {
-        match attribute.name.local(&self.source) {
-            b"ID" | b"AssertionID" => attribute.name.binding == DeclarationId::NONE,
-            b"Id" => {
-                let uri = self.uri(attribute.name.binding);
-                uri.is_empty() || uri == WSU.as_bytes()
-            }
-            b"id" => attribute.name.binding == DeclarationId::XML,
-            _ => false,
-        }
-    }
-
-    /// The one element with this ID.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] where none or more than one has it.
-    pub(crate) fn element_by_id(&self, wanted: &str) -> Result<ElementId, Error> {
-        let mut found = None;
-        for (index, element) in self.elements.iter().enumerate() {
-            for attribute in self.attributes(element).iter().filter(|item| self.is_id(item)) {
-                if self.value(attribute) != wanted {
-                    continue;
-                }
-                if found.is_some() {
-                    return Err(Error::Argument(format!("the ID {wanted:?} stands twice")));
-                }
-                found = Some(ElementId::at(index));
-            }
-        }
-        found.ok_or_else(|| Error::Argument(format!("no element has the ID {wanted:?}")))
     }
 }
 

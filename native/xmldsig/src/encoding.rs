@@ -7,9 +7,10 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use crate::characters::{first_forbidden, is_space};
+use crate::characters::is_space;
 use crate::error::{Error, Limit, Refusal};
 use crate::limits::Limits;
+use crate::scan::{Scanned, Unreadable, scan};
 
 const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -29,6 +30,7 @@ pub(crate) struct Decoded<'a> {
     /// Where the document starts behind the mark.
     pub(crate) start: usize,
     pub(crate) encoding: Encoding,
+    pub(crate) scanned: Scanned,
 }
 
 impl<'a> Decoded<'a> {
@@ -44,9 +46,10 @@ impl<'a> Decoded<'a> {
             Encoding::Utf8Marked => (Cow::Borrowed(octets), UTF8_MARK.len()),
             Encoding::Utf16 { big_endian } => (Cow::Owned(from_utf16(octets, big_endian)?), 0),
         };
-        let decoded = Self { octets, start, encoding };
-        decoded.check_characters().map_err(|error| decoded.located(error))?;
-        Ok(decoded)
+        match scan(&octets) {
+            Ok(scanned) => Ok(Self { octets, start, encoding, scanned }),
+            Err(unreadable) => Err(encoding.located(&octets, unreadable.into())),
+        }
     }
 
     /// Refuse an `encoding="…"` that the octets contradict; `offset` is where the name stands.
@@ -69,13 +72,15 @@ impl<'a> Decoded<'a> {
     pub(crate) fn located(&self, error: Error) -> Error {
         self.encoding.located(&self.octets, error)
     }
+}
 
-    fn check_characters(&self) -> Result<(), Error> {
-        let text = std::str::from_utf8(&self.octets)
-            .map_err(|error| Error::malformed(error.valid_up_to(), "the octets are not UTF-8"))?;
-        match first_forbidden(text) {
-            Some(offset) => Err(Error::malformed(offset, "a character that XML 1.0 cannot carry")),
-            None => Ok(()),
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Encoding(offset) => Self::malformed(offset, "the octets are not UTF-8"),
+            Unreadable::Forbidden(offset) => {
+                Self::malformed(offset, "a character that XML 1.0 cannot carry")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | octets → document | [`read`], [`Document`], [`Limits`] |
 //! | document → canonical octets | [`Canonicalization`], [`Method`] |
+//! | octets → digest of the canonical octets, neither held | [`Canonicalization::digest`] |
 //! | message → the one assertion, as a document of its own | [`locate()`], [`ReceivedMessage`], [`ReceivedAssertion`] |
 //! | assertion → what was signed | [`SignatureClaim`], [`Policy`], [`AdmittedSignature`], [`VerifiedOctets`] |
 //! | what was signed → what it states | [`AssertionFields`] |
@@ -30,7 +31,8 @@
 //! | a namespace name that is no URI reference, a colon in an instruction's target, an `xml:id` that is no name or stands twice | libxml2 refuses or warns; a partner's verifier may be built on it |
 //! | what passes one of [`Limits`] | each bound has its own error, with its value and the octet |
 //!
-//! Time is linear in the input and memory bounded, as [`Limits`] states; nothing recurses.
+//! Time is linear in the input and memory bounded, as [`Limits`] states; nothing recurses. One reader decides all this, whoever
+//! listens to it: it makes a [`Document`], or a canonical form that is hashed as it grows.
 //!
 //! # Canonicalization
 //!
@@ -44,6 +46,8 @@
 //! `ID`, `Id`, `AssertionID`, `wsu:Id` and `xml:id` are one space of values; an ID that two elements have names neither. A document
 //! with a relative namespace URI has no canonical form (Canonical XML 1.0, 1.3) and is refused, and so is a form that
 //! [`Limits::growth`] does not allow; no refusal comes as empty octets. Node-sets that are no whole element do not exist here.
+//! The digest of a whole document's form is had without document and form ([`Canonicalization::digest`]); it is the same, and what is
+//! refused is refused in the same words.
 //!
 //! # Verification
 //!
@@ -106,6 +110,7 @@ mod encoding;
 mod error;
 mod fields;
 mod generic;
+mod ids;
 mod limits;
 mod locate;
 mod message;
@@ -113,16 +118,19 @@ mod namespaces;
 mod prepare;
 mod reader;
 mod saml11;
+mod scan;
 mod signature;
 mod signed_info;
+mod sink;
 mod splice;
 mod template;
 mod text;
 mod uri;
 mod verify;
+mod words;
 
 pub use algorithms::{
-    C14N_10, C14N_11, C14N_EXCLUSIVE, Hash, Policy, Profile, Scheme, SignatureAlgorithm,
+    C14N_10, C14N_11, C14N_EXCLUSIVE, Hash, Policy, Profile, SHA256, Scheme, SignatureAlgorithm,
 };
 pub use assertion::{AssertionContent, Confirmation, PAGM, SamlVersion};
 pub use c14n::{Canonicalization, Method};

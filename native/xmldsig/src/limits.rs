@@ -3,7 +3,8 @@
 /// Bounds of the reader and of canonicalization.
 ///
 /// Whatever the shape of the input, reading holds at most 26 octets for each octet of it, beside itself; a canonical form
-/// while it grows, at most three for each octet of its own and of the input. Time is linear in the input, and that of
+/// while it grows, at most three for each octet of its own and of the input; and one that is only hashed, at most 10 for each of
+/// the input, all of them for what is rare: its declarations, and a text that has to be rewritten. Time is linear in the input, and that of
 /// canonicalization in what it writes, with `namespaces` as the only factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! The bound on memory that [`xmldsig::Limits`] states, held for every shape of document.
 
-use xmldsig::{Canonicalization, Error, Limit, Limits, Method, read};
+use xmldsig::{Canonicalization, Error, Hash, Limit, Limits, Method, digest, read};
 
 use crate::memory::{Counting, most_held};
 
@@ -16,6 +16,8 @@ static COUNTING: Counting = Counting;
 const MOST_PER_OCTET: usize = 26;
 /// As stated, octets held by a canonical form while it grows, for each of it and each of the input.
 const MOST_PER_FORM: usize = 3;
+/// As stated, octets held while a canonical form is hashed, for each octet of the input.
+const MOST_BY_DIGEST: usize = 10;
 /// What a document of no size costs.
 const MOST_FOR_NOTHING: usize = 16 * 1024;
 
@@ -35,6 +37,9 @@ fn memory_is_bounded_by_the_input() {
         for method in [Method::Exclusive, Method::Inclusive, Method::Inclusive11] {
             let form = Canonicalization::new(method, true);
             let (canonical, most) = most_held(|| read.canonicalize(&form, id));
+            if id.is_none() {
+                check_digest(name, &form, document.as_bytes(), &canonical);
+            }
             let written = match canonical {
                 Ok(canonical) => canonical.len(),
                 Err(Error::Limit { limit: Limit::Growth, bound, .. }) => bound,
@@ -44,4 +49,18 @@ fn memory_is_bounded_by_the_input() {
             assert!(most <= bound, "{name}, {method:?}: {most} octets held for {written}");
         }
     }
+}
+
+/// The digest made while reading is that of the canonical form, or the same refusal, and takes less than a document.
+fn check_digest(
+    name: &str,
+    form: &Canonicalization,
+    document: &[u8],
+    canonical: &Result<Vec<u8>, Error>,
+) {
+    let (found, most) = most_held(|| form.digest(Hash::Sha256, document, &Limits::default()));
+    let expected = canonical.clone().map(|canonical| digest(Hash::Sha256, &canonical));
+    assert_eq!(found, expected, "{name}");
+    let bound = MOST_BY_DIGEST * document.len() + MOST_FOR_NOTHING;
+    assert!(found.is_err() || most <= bound, "{name}: {most} octets held for a digest");
 }

@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use xmldsig::{Canonicalization, Limits, Method, locate, read};
+use xmldsig::{Canonicalization, Hash, Limits, Method, locate, read};
 
 mod shapes;
 
@@ -53,6 +53,7 @@ fn work(document: &[u8]) {
             let form = Canonicalization::new(method, true);
             black_box(read.canonicalize(&form, None)).ok();
             black_box(read.canonicalize(&form, Some("i"))).ok();
+            black_box(form.digest(Hash::Sha256, document, &limits)).ok();
         }
     }
     black_box(locate(document, &limits)).ok();

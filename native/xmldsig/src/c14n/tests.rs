@@ -1,11 +1,20 @@
 use super::*;
+use crate::algorithms::Hash;
+use crate::digest::digest;
+use crate::error::Limit;
 use crate::limits::Limits;
 use crate::namespaces::XML;
 use crate::reader::read;
 
 fn form(document: &str, canonicalization: &Canonicalization, id: Option<&str>) -> String {
-    let document = read(document.as_bytes(), &Limits::default()).unwrap();
-    String::from_utf8(document.canonicalize(canonicalization, id).unwrap()).unwrap()
+    let octets = document.as_bytes();
+    let document = read(octets, &Limits::default()).unwrap();
+    let form = document.canonicalize(canonicalization, id).unwrap();
+    if id.is_none() {
+        let hash = canonicalization.digest(Hash::Sha256, octets, &Limits::default());
+        assert_eq!(hash.unwrap(), digest(Hash::Sha256, &form));
+    }
+    String::from_utf8(form).unwrap()
 }
 
 fn inclusive(document: &str, id: Option<&str>) -> String {
@@ -296,4 +305,17 @@ fn offsets_count_in_the_octets_as_received() {
             }
         }
     }
+}
+
+#[test]
+fn a_declaration_that_returns_says_the_same_as_one_around_it() {
+    let record = "<b xmlns:p='x:'><p:c xmlns:p='x:' xmlns:q='x:'><q:d></q:d></p:c></b>";
+    let form = inclusive(&format!("<a>{}</a>", record.repeat(3)), None);
+    let canonical = r#"<b xmlns:p="x:"><p:c xmlns:q="x:"><q:d></q:d></p:c></b>"#;
+    assert_eq!(form, format!("<a>{}</a>", canonical.repeat(3)));
+    let used =
+        "<p:b xmlns:p='x:'><p:c xmlns:p='x:'><p:d xmlns:p='y:'/><p:d xmlns:p='x:'/></p:c></p:b>";
+    let form = exclusive(&format!("<a>{}</a>", used.repeat(3)), None, &[]);
+    let canonical = r#"<p:b xmlns:p="x:"><p:c><p:d xmlns:p="y:"></p:d><p:d></p:d></p:c></p:b>"#;
+    assert_eq!(form, format!("<a>{}</a>", canonical.repeat(3)));
 }

@@ -317,8 +317,8 @@ impl PassingMessage {
     /// Character data up to the next tag, or as far as it has come.
     fn character_data(&mut self, rest: &[u8]) -> Result<Step, Error> {
         let mut at = 0;
-        while let Some(place) = rest.get(at..).and_then(markup_place) {
-            at += place;
+        while let Some(place) = markup_place(rest, at) {
+            at = place;
             let here = rest.get(at..).unwrap_or_default();
             match here.first() {
                 Some(b'&') => match self.reference(here)? {

@@ -1,6 +1,7 @@
 //! A place in the octets, and the small steps every production takes.
 
-use crate::characters::{is_space, ncname_len, ordinary_len};
+use super::names::{Names, Slot};
+use crate::characters::{is_space, ncname_len, ordinary_end, quoted_end};
 use crate::document::{DeclarationId, Name, Span, narrow};
 use crate::error::{Error, Limit, Refusal};
 use crate::limits::Limits;
@@ -15,12 +16,13 @@ pub(super) struct Cursor<'d> {
     longest_name: usize,
     /// How many came by.
     references: usize,
+    pub(super) names: Names,
 }
 
 impl<'d> Cursor<'d> {
     pub(super) fn new(octets: &'d [u8], at: usize, limits: &'d Limits) -> Self {
         let longest_name = limits.name.min(Limits::OWN.name);
-        Self { octets, at, limits, longest_name, references: 0 }
+        Self { octets, at, limits, longest_name, references: 0, names: Names::new() }
     }
 
     #[inline]
@@ -37,6 +39,12 @@ impl<'d> Cursor<'d> {
         self.octets.get(start..self.at).unwrap_or_default()
     }
 
+    /// The octet after the next one.
+    #[inline]
+    pub(super) fn peek_second(&self) -> Option<u8> {
+        self.octets.get(self.at + 1).copied()
+    }
+
     /// How many octets of white space were skipped.
     #[inline]
     pub(super) fn skip_space(&mut self) -> usize {
@@ -47,15 +55,18 @@ impl<'d> Cursor<'d> {
         self.at - start
     }
 
-    /// `skip_space`, quick where one space stands before something else, as mostly between attributes.
+    /// Skip white space, mostly one space; what there was of it, and what comes next.
     #[inline]
-    pub(super) fn separator(&mut self) -> usize {
-        match self.rest() {
-            &[b' ', next, ..] if !is_space(next) => {
+    pub(super) fn gap(&mut self) -> (Gap, Option<u8>) {
+        match (self.peek(), self.peek_second()) {
+            (Some(b' '), Some(next)) if !is_space(next) => {
                 self.at += 1;
-                1
+                (Gap::Space, Some(next))
             }
-            _ => self.skip_space(),
+            _ => {
+                let gap = if self.skip_space() == 0 { Gap::None } else { Gap::Other };
+                (gap, self.peek())
+            }
         }
     }
 
@@ -67,9 +78,37 @@ impl<'d> Cursor<'d> {
         Ok(())
     }
 
-    /// Namespaces production [7], `QName`.
+    /// Namespaces production [7], `QName`; where it is known.
     #[inline]
-    pub(super) fn name(&mut self) -> Result<Name, Refusal> {
+    pub(super) fn name(&mut self) -> Result<Slot, Refusal> {
+        match self.names.expected(self.octets, self.at) {
+            Some((slot, len)) => {
+                self.at += len;
+                Ok(slot)
+            }
+            None => self.other_name(),
+        }
+    }
+
+    /// A name that is not the expected one.
+    #[inline(never)]
+    fn other_name(&mut self) -> Result<Slot, Refusal> {
+        let name = self.new_name()?;
+        Ok(self.names.keep(self.octets, name))
+    }
+
+    /// The name in this slot, which was read from `start` to here.
+    #[inline]
+    pub(super) fn named(&self, slot: Slot, start: usize) -> Name {
+        Name {
+            start: narrow(start),
+            len: short(self.at - start),
+            prefix_len: self.names.at(slot).prefix_len,
+            binding: DeclarationId::NONE,
+        }
+    }
+
+    fn new_name(&mut self) -> Result<Name, Refusal> {
         let start = self.at;
         let first = self.ncname()?;
         let mut prefix_len = 0;
@@ -104,12 +143,7 @@ impl<'d> Cursor<'d> {
     }
 
     /// Production [25].
-    #[inline]
     pub(super) fn equals(&mut self) -> Result<(), Refusal> {
-        if let [b'=', b'"', ..] = self.rest() {
-            self.at += 1;
-            return Ok(());
-        }
         self.skip_space();
         if self.peek() != Some(b'=') {
             return Err(self.malformed("an attribute has a value"));
@@ -119,7 +153,6 @@ impl<'d> Cursor<'d> {
         Ok(())
     }
 
-    #[inline]
     pub(super) fn quote(&mut self) -> Result<u8, Refusal> {
         match self.peek() {
             Some(quote @ (b'"' | b'\'')) => {
@@ -134,11 +167,25 @@ impl<'d> Cursor<'d> {
     #[inline]
     pub(super) fn attribute_value(&mut self, quote: u8) -> Result<(Span, bool), Refusal> {
         let start = self.at;
+        let first_end = if quote == b'"' { quoted_end } else { ordinary_end };
+        self.at = first_end(self.octets, start);
+        let plain = self.peek() == Some(quote) || self.rest_of_value(quote)?;
+        let end = self.at;
+        if end - start > self.limits.value {
+            self.at = start + self.limits.value;
+            return Err(self.past(Limit::Value, self.limits.value));
+        }
+        self.at += 1;
+        Ok((Span::new(start, end), plain))
+    }
+
+    /// The same from an octet on that is not ordinary, up to the closing quote.
+    #[inline(never)]
+    fn rest_of_value(&mut self, quote: u8) -> Result<bool, Refusal> {
         let mut plain = true;
         loop {
-            self.at += ordinary_len(self.rest());
             match self.peek() {
-                Some(octet) if octet == quote => break,
+                Some(octet) if octet == quote => return Ok(plain),
                 Some(b'&') => {
                     self.reference()?;
                     plain = false;
@@ -151,17 +198,12 @@ impl<'d> Cursor<'d> {
                 }
                 None => return Err(self.malformed("a quoted value has no end")),
             }
+            self.at = ordinary_end(self.octets, self.at);
         }
-        if self.at - start > self.limits.value {
-            self.at = start + self.limits.value;
-            return Err(self.past(Limit::Value, self.limits.value));
-        }
-        self.at += 1;
-        Ok((Span::new(start, self.at - 1), plain))
     }
 
-    /// Production [67], with the five entities of XML itself.
-    pub(super) fn reference(&mut self) -> Result<(), Refusal> {
+    /// Production [67], with the five entities of XML itself; how it is written.
+    pub(super) fn reference(&mut self) -> Result<&'d [u8], Refusal> {
         let Some((_, rest)) = text::reference(self.rest()) else {
             return Err(self.malformed("a reference names no character"));
         };
@@ -169,8 +211,9 @@ impl<'d> Cursor<'d> {
             return Err(self.past(Limit::References, self.limits.references));
         }
         self.references += 1;
+        let start = self.at;
         self.at = self.octets.len() - rest.len();
-        Ok(())
+        Ok(self.since(start))
     }
 
     #[cold]
@@ -182,6 +225,15 @@ impl<'d> Cursor<'d> {
     pub(super) fn past(&self, limit: Limit, bound: usize) -> Refusal {
         Error::Limit { limit, bound, offset: self.at }.into()
     }
+}
+
+/// The white space between attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gap {
+    None,
+    /// One space, as Canonical XML writes it.
+    Space,
+    Other,
 }
 
 #[cold]

@@ -7,8 +7,9 @@ use crate::characters::ncname_len;
 use crate::document::{Node, Span};
 use crate::encoding::Decoded;
 use crate::error::Refusal;
+use crate::sink::Sink;
 
-impl<'d> Reader<'d> {
+impl<'d, S: Sink> Reader<'d, S> {
     /// Production [23]; absent is fine.
     pub(super) fn xml_declaration(&mut self, decoded: &Decoded<'_>) -> Result<(), Refusal> {
         if !matches!(
@@ -63,7 +64,7 @@ impl<'d> Reader<'d> {
         self.cursor.at += length;
         let span = Span::new(start, self.cursor.at);
         self.cursor.expect(b"-->", "-- stands inside a comment")?;
-        self.tape.nodes.push(Node::Comment(span));
+        self.sink.node(Node::Comment(span));
         Ok(())
     }
 
@@ -89,7 +90,7 @@ impl<'d> Reader<'d> {
                 .malformed("white space separates an instruction's target and data"));
         }
         self.cursor.at += length;
-        self.tape.nodes.push(Node::Instruction(Span::new(start, self.cursor.at)));
+        self.sink.node(Node::Instruction(Span::new(start, self.cursor.at)));
         self.cursor.at += b"?>".len();
         Ok(())
     }
@@ -102,7 +103,7 @@ impl<'d> Reader<'d> {
             return Err(self.cursor.malformed("a CDATA section has no end"));
         };
         self.cursor.at += length;
-        self.tape.nodes.push(Node::Cdata(Span::new(start, self.cursor.at)));
+        self.sink.node(Node::Cdata(Span::new(start, self.cursor.at)));
         self.cursor.at += b"]]>".len();
         Ok(())
     }

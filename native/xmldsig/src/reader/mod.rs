@@ -6,20 +6,24 @@
 
 mod cursor;
 mod markup;
+mod names;
+mod order;
 mod tag;
+mod tape;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use self::cursor::Cursor;
+use self::order::Ranked;
+use self::tape::Tape;
 use crate::characters::markup_place;
-use crate::document::{
-    Attribute, Declaration, DeclarationId, Document, Element, ElementId, Node, Piece, Span, narrow,
-};
+use crate::document::{Attribute, Declaration, DeclarationId, Document, Node, Piece, Span, narrow};
 use crate::encoding::{Decoded, Encoding};
 use crate::error::{Error, Refusal};
 use crate::limits::Limits;
 use crate::namespaces::{Scope, XML};
+use crate::sink::Sink;
 
 /// A prefix and the namespace it was bound to where a document was cut out of another.
 pub(crate) type Inherited = (Vec<u8>, Vec<u8>);
@@ -30,8 +34,8 @@ pub(crate) type Inherited = (Vec<u8>, Vec<u8>);
 /// [`Error::Malformed`], [`Error::DtdForbidden`] or [`Error::Limit`].
 pub fn read<'a>(octets: &'a [u8], limits: &Limits) -> Result<Document<'a>, Error> {
     let decoded = Decoded::new(octets, limits)?;
-    let tape = tape(&decoded, &[], limits)?;
-    Ok(tape.document(decoded.octets, decoded.encoding, limits))
+    let lists = tape(&decoded, &[], limits)?;
+    Ok(lists.document(decoded.octets, decoded.encoding, limits))
 }
 
 /// Read octets cut out of a document, in a scope where `inherited` was bound, outermost first.
@@ -40,66 +44,80 @@ pub(crate) fn read_cut(
     inherited: &[Inherited],
     limits: &Limits,
 ) -> Result<Document<'static>, Error> {
-    let tape = tape(&Decoded::new(&octets, limits)?, inherited, limits)?;
-    Ok(tape.document(Cow::Owned(octets), Encoding::Utf8, limits))
+    let lists = tape(&Decoded::new(&octets, limits)?, inherited, limits)?;
+    Ok(lists.document(Cow::Owned(octets), Encoding::Utf8, limits))
 }
 
-fn tape(decoded: &Decoded<'_>, inherited: &[Inherited], limits: &Limits) -> Result<Tape, Error> {
-    let mut reader = Reader::new(&decoded.octets, decoded.start, limits);
+/// Read a document to a sink and keep nothing of it.
+pub(crate) fn read_to(
+    sink: &mut impl Sink,
+    decoded: &Decoded<'_>,
+    limits: &Limits,
+) -> Result<(), Error> {
+    let mut reader = Reader::new(decoded, sink, limits);
+    reader.inherit(&[]);
+    reader.document(decoded).map_err(|refusal| decoded.located(refusal.into()))
+}
+
+fn tape(decoded: &Decoded<'_>, inherited: &[Inherited], limits: &Limits) -> Result<Lists, Error> {
+    let mut tape = Tape::new(&decoded.octets);
+    let mut reader = Reader::new(decoded, &mut tape, limits);
     reader.inherit(inherited);
     reader.document(decoded).map_err(|refusal| decoded.located(refusal.into()))?;
-    Ok(reader.tape)
+    let Reader { side, declarations, inherited, .. } = reader;
+    Ok(Lists { tape, side, declarations, inherited })
 }
 
-/// The lists a document is made of, while they grow.
-#[derive(Debug, Default)]
-struct Tape {
+/// What a document is made of, beside its octets.
+struct Lists {
+    tape: Tape,
     side: Vec<u8>,
-    nodes: Vec<Node>,
-    elements: Vec<Element>,
-    attributes: Vec<Attribute>,
     declarations: Vec<Declaration>,
     inherited: u32,
 }
 
-struct Reader<'d> {
+struct Reader<'d, S> {
     cursor: Cursor<'d>,
     limits: &'d Limits,
-    tape: Tape,
+    sink: &'d mut S,
+    side: Vec<u8>,
+    declarations: Vec<Declaration>,
+    inherited: u32,
     scope: Scope,
     open: Vec<Open>,
-    has_carriage_return: bool,
+    carriage_return: bool,
     /// Values of the `xml:id` attributes so far.
     xml_ids: HashSet<Vec<u8>>,
+    /// Those of the tag being read.
+    attributes: Vec<Attribute>,
     /// Attributes on their way to their canonical place, reused from tag to tag.
-    ranked: Vec<(u32, Attribute)>,
+    ranked: Vec<Ranked>,
 }
 
 /// An element whose end tag is still to come.
 #[derive(Debug, Clone, Copy)]
 struct Open {
-    element: ElementId,
     name: Span,
     /// Bindings in scope around it.
     scope: usize,
 }
 
-impl Tape {
+impl Lists {
     fn document<'s>(
         self,
         source: Cow<'s, [u8]>,
         encoding: Encoding,
         limits: &Limits,
     ) -> Document<'s> {
-        let Self { side, nodes, elements, attributes, declarations, inherited } = self;
+        let Self { tape, side, declarations, inherited } = self;
         let longest_form = limits.growth.saturating_mul(source.len() + side.len());
         Document {
             source,
             encoding,
             side,
-            nodes,
-            elements,
-            attributes,
+            nodes: tape.nodes,
+            elements: tape.elements,
+            attributes: tape.attributes,
             declarations,
             inherited,
             longest_form,
@@ -107,77 +125,32 @@ impl Tape {
     }
 }
 
-/// How long the lists become, so that they are reserved once.
-struct Expected {
-    /// At least as many as there will be, but no more than octets of that number allow; so are `elements`.
-    nodes: usize,
-    elements: usize,
-    /// About as many, and fewer where they are short.
-    attributes: usize,
-}
-
-impl Expected {
-    /// Cost: one vectorized pass.
-    fn of(octets: &[u8]) -> Self {
-        let (mut tags, mut ends, mut attributes) = (0, 0, 0);
-        // In blocks that an octet can count, and without a branch in them, so that the compiler vectorizes it.
-        for (block, next) in octets.chunks(128).zip(octets.get(1..).unwrap_or_default().chunks(128))
-        {
-            let (mut tag, mut end, mut attribute) = (0_u8, 0_u8, 0_u8);
-            for (&octet, &next) in block.iter().zip(next) {
-                let is = |wanted: u8| u8::from(octet == wanted);
-                let is_next = |wanted: u8| u8::from(next == wanted);
-                tag = tag.wrapping_add(is(b'<'));
-                end = end.wrapping_add(is(b'<') & is_next(b'/'));
-                attribute = attribute.wrapping_add(is(b'=') & (is_next(b'"') | is_next(b'\'')));
-            }
-            tags += usize::from(tag);
-            ends += usize::from(end);
-            attributes += usize::from(attribute);
-        }
-        // The shortest element has four octets, the shortest tag three. An element makes two nodes, and text follows a tag.
-        let elements = (tags - ends).min(octets.len() / 4);
-        let nodes = 2 * elements + tags.min(octets.len() / 3);
-        Self { nodes, elements, attributes: attributes.min(octets.len() / 16) }
-    }
-}
-
-impl<'d> Reader<'d> {
-    fn new(octets: &'d [u8], at: usize, limits: &'d Limits) -> Self {
-        let expected = Expected::of(octets);
-        let tape = Tape {
-            nodes: Vec::with_capacity(expected.nodes),
-            elements: Vec::with_capacity(expected.elements),
-            attributes: Vec::with_capacity(expected.attributes),
-            ..Tape::default()
-        };
+impl<'d, S: Sink> Reader<'d, S> {
+    fn new(decoded: &'d Decoded<'_>, sink: &'d mut S, limits: &'d Limits) -> Self {
         Self {
-            cursor: Cursor::new(octets, at, limits),
+            cursor: Cursor::new(&decoded.octets, decoded.start, limits),
             limits,
-            tape,
+            sink,
+            side: Vec::new(),
+            declarations: Vec::with_capacity(16),
+            inherited: 0,
             scope: Scope::default(),
-            open: Vec::new(),
-            has_carriage_return: memchr::memchr(b'\r', octets).is_some(),
+            open: Vec::with_capacity(16),
+            carriage_return: decoded.scanned.carriage_return,
             xml_ids: HashSet::new(),
+            attributes: Vec::with_capacity(8),
             ranked: Vec::new(),
         }
     }
 
     fn inherit(&mut self, inherited: &[Inherited]) {
         let none = Piece::Side(Span::EMPTY);
-        self.tape.declarations.push(Declaration {
-            prefix: none,
-            uri: none,
-            same: DeclarationId::NONE,
-            offset: 0,
-            verbatim: false,
-        });
-        let xml = (b"xml".to_vec(), XML.as_bytes().to_vec());
-        for (prefix, uri) in std::iter::once(&xml).chain(inherited) {
-            let (prefix, uri) = (self.aside(prefix), self.aside(uri));
-            self.bind(prefix, uri, 0, false);
+        self.bind(none, none, 0, false);
+        self.bind_aside(b"xml", XML.as_bytes());
+        for (prefix, uri) in inherited {
+            self.bind_aside(prefix, uri);
         }
-        self.tape.inherited = narrow(self.tape.declarations.len());
+        self.inherited = narrow(self.declarations.len());
     }
 
     fn document(&mut self, decoded: &Decoded<'_>) -> Result<(), Refusal> {
@@ -200,34 +173,39 @@ impl<'d> Reader<'d> {
     fn content(&mut self) -> Result<(), Refusal> {
         let nowhere = "no declaration may stand here";
         while !self.open.is_empty() {
-            match self.cursor.rest() {
-                [b'<', b'/', ..] => self.end_tag()?,
-                [b'<', b'?', ..] => self.instruction()?,
-                [b'<', b'!', b'-', b'-', ..] => self.comment()?,
-                [b'<', b'!', b'[', ..] => self.cdata()?,
-                [b'<', b'!', ..] => return Err(self.cursor.malformed(nowhere)),
-                [b'<', ..] => self.start_tag()?,
-                _ => self.character_data()?,
+            if self.cursor.peek() != Some(b'<') {
+                self.character_data()?;
+            }
+            match self.cursor.peek_second() {
+                Some(b'/') => self.end_tag()?,
+                Some(b'?') => self.instruction()?,
+                Some(b'!') => match self.cursor.rest() {
+                    [_, _, b'-', b'-', ..] => self.comment()?,
+                    [_, _, b'[', ..] => self.cdata()?,
+                    _ => return Err(self.cursor.malformed(nowhere)),
+                },
+                _ => self.start_tag()?,
             }
         }
         Ok(())
     }
 
     /// Production [14], with the references of production [43].
+    #[inline]
     fn character_data(&mut self) -> Result<(), Refusal> {
         let cursor = &mut self.cursor;
         let start = cursor.at;
         let mut plain = true;
         loop {
-            let Some(length) = markup_place(cursor.rest()) else {
+            let Some(place) = markup_place(cursor.octets, cursor.at) else {
                 cursor.at = cursor.octets.len();
                 return Err(cursor.malformed("the document ends inside an element"));
             };
-            cursor.at += length;
+            cursor.at = place;
             match cursor.peek() {
                 Some(b'&') => {
-                    cursor.reference()?;
-                    plain = false;
+                    let written = cursor.reference()?;
+                    plain &= matches!(written, b"&amp;" | b"&lt;" | b"&gt;");
                 }
                 Some(b'>') => {
                     if cursor.since(start).ends_with(b"]]") {
@@ -239,10 +217,10 @@ impl<'d> Reader<'d> {
                 _ => break,
             }
         }
-        if self.has_carriage_return && plain {
+        if self.carriage_return && plain {
             plain = !cursor.since(start).contains(&b'\r');
         }
-        self.tape.nodes.push(Node::Text { span: Span::new(start, cursor.at), plain });
+        self.sink.node(Node::Text { span: Span::new(start, cursor.at), plain });
         Ok(())
     }
 
@@ -263,18 +241,26 @@ impl<'d> Reader<'d> {
 
     /// Record a declaration and bring it into scope.
     fn bind(&mut self, prefix: Piece, uri: Piece, offset: u32, verbatim: bool) {
-        let id = DeclarationId(narrow(self.tape.declarations.len()));
+        let (octets, side) = (self.cursor.octets, &self.side);
+        let piece = |piece| piece_of(octets, side, piece);
+        let id = DeclarationId(narrow(self.declarations.len()));
         let mut declaration = Declaration { prefix, uri, same: id, offset, verbatim };
-        let (octets, side) = (self.cursor.octets, &self.tape.side);
-        declaration.same = self.scope.push(id, declaration, |piece| piece_of(octets, side, piece));
-        self.tape.declarations.push(declaration);
+        let returns = self.scope.returns(piece(prefix), piece(uri), piece);
+        declaration.same = self.scope.push(id, declaration, returns, piece);
+        self.declarations.push(declaration);
+    }
+
+    /// Bring into scope what was bound outside.
+    fn bind_aside(&mut self, prefix: &[u8], uri: &[u8]) {
+        let (prefix, uri) = (self.aside(prefix), self.aside(uri));
+        self.bind(prefix, uri, 0, false);
     }
 
     /// Keep octets that the source does not hold literally.
     fn aside(&mut self, octets: &[u8]) -> Piece {
-        let start = self.tape.side.len();
-        self.tape.side.extend_from_slice(octets);
-        Piece::Side(Span::new(start, self.tape.side.len()))
+        let start = self.side.len();
+        self.side.extend_from_slice(octets);
+        Piece::Side(Span::new(start, self.side.len()))
     }
 }
 

@@ -1,18 +1,16 @@
 //! Start tags, end tags, and the namespaces they bring into scope.
 
-use std::collections::HashSet;
-
-use super::cursor::{malformed, short};
+use super::cursor::{Gap, malformed, short};
+use super::names::{Known, Slot};
 use super::{Open, Reader, piece_of};
-use crate::characters::{is_space, ncname_len};
-use crate::document::{
-    Attribute, Declaration, DeclarationId, Element, ElementId, Name, Node, Piece, Span, narrow,
-    wide,
-};
+use crate::characters::{is_space, quoted_end};
+use crate::document::{Attribute, DeclarationId, Name, Piece, Span, narrow, wide};
 use crate::error::{Limit, Refusal};
 use crate::limits::Limits;
-use crate::namespaces::check_declaration;
+use crate::namespaces::{Resolved, check_declaration};
+use crate::sink::{EndTag, Places, Sink, Tag};
 use crate::text;
+use crate::words::are_equal;
 
 /// What is known of a tag's attributes as they pass.
 struct Attributes {
@@ -21,113 +19,132 @@ struct Attributes {
     others: bool,
     /// So far the tag is written as Canonical XML would write it.
     verbatim: bool,
+    /// So far all are in no namespace and in canonical order; the start of the last one's name.
+    sorted: bool,
+    order: u64,
 }
 
-/// An attribute as written.
-struct Written {
-    name: Name,
-    value: Span,
-    /// The value is its own canonical form.
-    plain: bool,
-    /// So is the whole, one space before it included.
-    verbatim: bool,
-}
-
-impl Reader<'_> {
+impl<S: Sink> Reader<'_, S> {
     /// Productions [40] and [44], with the declarations of Namespaces section 3.
     pub(super) fn start_tag(&mut self) -> Result<(), Refusal> {
         if self.open.len() >= self.limits.depth {
             return Err(self.cursor.past(Limit::Depth, self.limits.depth));
         }
         self.cursor.at += 1;
-        let name = self.cursor.name()?;
-        let scope = self.scope.len();
-        let first_attribute = self.tape.attributes.len();
-        let first_declaration = self.tape.declarations.len();
-        let (empty, seen) = self.attributes()?;
-        let name = Name { binding: self.element_binding(name)?, ..name };
-        let in_order = self.place_attributes(first_attribute)?;
-
-        let id = ElementId::at(self.tape.elements.len());
-        let node = narrow(self.tape.nodes.len());
-        let declaration_count = self.tape.declarations.len() - first_declaration;
-        self.tape.elements.push(Element {
+        let start = self.cursor.at;
+        let slot = self.cursor.name()?;
+        let name = self.cursor.named(slot, start);
+        if self.cursor.peek() != Some(b'>') {
+            return self.tag_with_attributes(name, slot);
+        }
+        self.cursor.at += 1;
+        let Known { prefix, mut binding, .. } = *self.cursor.names.at(slot);
+        let name = Name { binding: self.binding(name, prefix, &mut binding)?.declaration, ..name };
+        self.cursor.names.at_mut(slot).binding = binding;
+        let tag = Tag {
             name,
-            tag_end: narrow(self.cursor.at),
             end: narrow(self.cursor.at),
-            first_node: node,
-            last_node: node,
-            parent: self.open.last().map(|open| open.element),
-            first_attribute: narrow(first_attribute),
+            attributes: &[],
+            first_declaration: narrow(self.declarations.len()),
+            declaration_count: 0,
+            verbatim: true,
+        };
+        let places = Places {
+            source: self.cursor.octets,
+            side: &self.side,
+            declarations: &self.declarations,
+            inherited: self.inherited,
+        };
+        self.sink.start(places, &tag)?;
+        self.open.push(Open { name: name.span(), scope: self.scope.len() });
+        Ok(())
+    }
+
+    /// The rest of a start tag that does not end behind its name.
+    #[inline(never)]
+    fn tag_with_attributes(&mut self, name: Name, slot: Slot) -> Result<(), Refusal> {
+        let Known { prefix, mut binding, .. } = *self.cursor.names.at(slot);
+        let scope = self.scope.len();
+        let first_declaration = self.declarations.len();
+        self.attributes.clear();
+        let (empty, seen) = self.attributes(first_declaration)?;
+        let name = Name { binding: self.binding(name, prefix, &mut binding)?.declaration, ..name };
+        self.cursor.names.at_mut(slot).binding = binding;
+        let in_order = seen.sorted || self.place_attributes()?;
+        let end = narrow(self.cursor.at);
+        let tag = Tag {
+            name,
+            end,
+            attributes: &self.attributes,
             first_declaration: narrow(first_declaration),
-            attribute_count: short(self.tape.attributes.len() - first_attribute),
-            declaration_count: short(declaration_count),
+            declaration_count: short(self.declarations.len() - first_declaration),
             verbatim: seen.verbatim && in_order && !empty,
-            verbatim_end: false,
-        });
-        self.tape.nodes.push(Node::Start(id));
-        self.open.push(Open { element: id, name: name.span(), scope });
+        };
+        let places = Places {
+            source: self.cursor.octets,
+            side: &self.side,
+            declarations: &self.declarations,
+            inherited: self.inherited,
+        };
+        self.sink.start(places, &tag)?;
         if empty {
-            self.close(false);
+            self.scope.truncate(scope);
+            self.sink.end(EndTag { name: name.span(), end, verbatim: false });
+        } else {
+            self.open.push(Open { name: name.span(), scope });
         }
         Ok(())
     }
 
     /// Production [42]; the name must be that of the innermost open element.
     pub(super) fn end_tag(&mut self) -> Result<(), Refusal> {
+        let open = self.open.pop().unwrap_or(Open { name: Span::EMPTY, scope: 0 });
+        let Span { start, end } = open.name;
+        let (start, len) = (wide(start), wide(end - start));
         self.cursor.at += b"</".len();
-        let open = self.open.last().map_or(Span::EMPTY, |open| open.name);
-        let name = open.of(self.cursor.octets);
-        match self.cursor.rest().strip_prefix(name) {
-            Some([b'>', ..]) => {
-                self.cursor.at += name.len() + 1;
-                self.close(true);
-                Ok(())
+        let name_end = self.cursor.at + len;
+        let octets = self.cursor.octets;
+        let is_its = name_end < octets.len() && are_equal(octets, start, self.cursor.at, len);
+        let verbatim = match octets.get(name_end) {
+            Some(b'>') if is_its => {
+                self.cursor.at = name_end + 1;
+                true
             }
-            Some([octet, ..]) if is_space(*octet) => {
-                self.cursor.at += name.len();
+            Some(&octet) if is_its && is_space(octet) => {
+                self.cursor.at = name_end;
                 self.cursor.skip_space();
                 self.cursor.expect(b">", "an end tag holds a name and nothing else")?;
-                self.close(false);
-                Ok(())
+                false
             }
-            _ => Err(self.cursor.malformed("an end tag does not match its start tag")),
-        }
-    }
-
-    fn close(&mut self, verbatim: bool) {
-        let Some(open) = self.open.pop() else { return };
+            _ => return Err(self.cursor.malformed("an end tag does not match its start tag")),
+        };
         self.scope.truncate(open.scope);
-        if let Some(element) = self.tape.elements.get_mut(open.element.index()) {
-            element.end = narrow(self.cursor.at);
-            element.last_node = narrow(self.tape.nodes.len());
-            element.verbatim_end = verbatim;
-        }
-        self.tape.nodes.push(Node::End(open.element));
+        self.sink.end(EndTag { name: open.name, end: narrow(self.cursor.at), verbatim });
+        Ok(())
     }
 
     /// Everything behind the tag's name; whether the tag ended in `/>`.
-    fn attributes(&mut self) -> Result<(bool, Attributes), Refusal> {
-        if self.cursor.peek() == Some(b'>') {
-            self.cursor.at += 1;
-            return Ok((false, Attributes { count: 0, others: false, verbatim: true }));
-        }
-        let mut seen = Attributes { count: 0, others: false, verbatim: true };
+    #[inline]
+    fn attributes(&mut self, first_declaration: usize) -> Result<(bool, Attributes), Refusal> {
+        let mut seen =
+            Attributes { count: 0, others: false, verbatim: true, sorted: true, order: 0 };
         let bound = self.limits.attributes.min(Limits::OWN.attributes);
         loop {
-            let before = self.cursor.peek();
-            let width = self.cursor.separator();
-            match self.cursor.rest() {
-                [b'>', ..] => {
+            while seen.count < bound && self.usual_attribute(&mut seen) {
+                seen.count += 1;
+            }
+            let (gap, next) = self.cursor.gap();
+            match next {
+                Some(b'>') => {
                     self.cursor.at += 1;
-                    seen.verbatim &= width == 0;
+                    seen.verbatim &= gap == Gap::None;
                     return Ok((false, seen));
                 }
-                [b'/', b'>', ..] => {
+                Some(b'/') if self.cursor.peek_second() == Some(b'>') => {
                     self.cursor.at += 2;
                     return Ok((true, seen));
                 }
-                _ if width == 0 => {
+                _ if gap == Gap::None => {
                     return Err(self.cursor.malformed("white space separates attributes"));
                 }
                 _ => {}
@@ -136,38 +153,86 @@ impl Reader<'_> {
             if seen.count > bound {
                 return Err(self.cursor.past(Limit::Attributes, bound));
             }
-            let mut written = self.attribute()?;
-            written.verbatim &= width == 1 && before == Some(b' ');
-            seen.verbatim &= written.verbatim;
-            self.record(&written, &mut seen)?;
+            self.attribute(gap, first_declaration, &mut seen)?;
         }
+    }
+
+    /// An attribute as most are, and whether there was one: one space, the expected name, `="`, a value that needs no second look,
+    /// and `"`. What is anything else is left where it stands.
+    #[inline]
+    fn usual_attribute(&mut self, seen: &mut Attributes) -> bool {
+        let cursor = &mut self.cursor;
+        let (octets, start) = (cursor.octets, cursor.at + 1);
+        if octets.get(cursor.at) != Some(&b' ') {
+            return false;
+        }
+        let Some((slot, name_end)) = cursor.names.start_of_expected(octets, start) else {
+            return false;
+        };
+        let value = name_end + b"=\"".len();
+        if octets.get(name_end..value) != Some(b"=\"") {
+            return false;
+        }
+        let end = quoted_end(octets, value);
+        let &Known { declares, prefix_len, order, .. } = cursor.names.at(slot);
+        if octets.get(end) != Some(&b'"') || end - value > self.limits.value || declares {
+            return false;
+        }
+        cursor.names.advance(slot);
+        cursor.at = end + 1;
+        seen.others = true;
+        seen.sorted &= prefix_len == 0 && order > seen.order;
+        seen.order = order;
+        let name = Name {
+            start: narrow(start),
+            len: short(name_end - start),
+            prefix_len,
+            binding: DeclarationId::NONE,
+        };
+        let value = Span::new(value, end);
+        self.attributes.push(Attribute { name, value, plain: true, verbatim: true });
+        true
     }
 
     /// Production [41].
-    fn attribute(&mut self) -> Result<Written, Refusal> {
-        let name = self.cursor.name()?;
-        let name_end = self.cursor.at;
-        self.cursor.equals()?;
-        let tight = self.cursor.at == name_end + 1;
-        let quote = self.cursor.quote()?;
+    #[inline(never)]
+    fn attribute(
+        &mut self,
+        gap: Gap,
+        first_declaration: usize,
+        seen: &mut Attributes,
+    ) -> Result<(), Refusal> {
+        let start = self.cursor.at;
+        let slot = self.cursor.name()?;
+        let name = self.cursor.named(slot, start);
+        let is_tight = (self.cursor.peek(), self.cursor.peek_second()) == (Some(b'='), Some(b'"'));
+        let quote = if is_tight {
+            self.cursor.at += 2;
+            b'"'
+        } else {
+            self.cursor.equals()?;
+            self.cursor.quote()?
+        };
         let (value, plain) = self.cursor.attribute_value(quote)?;
-        Ok(Written { name, value, plain, verbatim: plain && tight && quote == b'"' })
-    }
-
-    fn record(&mut self, written: &Written, seen: &mut Attributes) -> Result<(), Refusal> {
-        let &Written { name, value, plain, verbatim } = written;
-        if name.prefix(self.cursor.octets) == b"xmlns"
-            || name.span().of(self.cursor.octets) == b"xmlns"
-        {
-            return self.declare(written, seen);
+        let verbatim = plain && is_tight && gap == Gap::Space;
+        seen.verbatim &= verbatim;
+        let attribute = Attribute { name, value, plain, verbatim };
+        if self.cursor.names.at(slot).declares {
+            return self.declare(&attribute, first_declaration, seen);
         }
-        self.tape.attributes.push(Attribute { name, value, plain, verbatim });
+        self.attributes.push(attribute);
         seen.others = true;
+        seen.sorted = false;
         Ok(())
     }
 
     /// An attribute that binds a prefix, or the default namespace.
-    fn declare(&mut self, written: &Written, seen: &mut Attributes) -> Result<(), Refusal> {
+    fn declare(
+        &mut self,
+        written: &Attribute,
+        first_declaration: usize,
+        seen: &mut Attributes,
+    ) -> Result<(), Refusal> {
         let Name { start, len, prefix_len, .. } = written.name;
         let end = start + u32::from(len);
         let bare = prefix_len == 0;
@@ -179,114 +244,41 @@ impl Reader<'_> {
             text::read_attribute(written.value.of(self.cursor.octets), &mut normalized);
             self.aside(&normalized)
         };
-        let octets = |piece| piece_of(self.cursor.octets, &self.tape.side, piece);
+        let octets = |piece| piece_of(self.cursor.octets, &self.side, piece);
         let refused = |rule| malformed(wide(start), rule);
         let prefix_octets = prefix.of(self.cursor.octets);
-        if !check_declaration(prefix_octets, octets(uri)).map_err(refused)? {
+        let returns = self.scope.returns(prefix_octets, octets(uri), octets);
+        if !returns && !check_declaration(prefix_octets, octets(uri)).map_err(refused)? {
             seen.verbatim = false;
             return Ok(());
         }
-        let own = self.own_declarations();
+        let own = self.declarations.get(first_declaration..).unwrap_or_default();
         if own.iter().any(|other| octets(other.prefix) == prefix_octets) {
             return Err(refused("a prefix is declared twice on one element"));
         }
         // The canonical form writes declarations first, sorted by prefix.
         let sorted = own.last().is_none_or(|last| octets(last.prefix) < prefix_octets);
         seen.verbatim &= sorted && !seen.others;
-        // The scope starts with xml, which does not count.
-        if self.scope.len() > self.limits.namespaces {
+        // The scope starts with no namespace and xml, which do not count.
+        if self.scope.len() > self.limits.namespaces.saturating_add(1) {
             return Err(self.cursor.past(Limit::Namespaces, self.limits.namespaces));
         }
         self.bind(Piece::Source(prefix), uri, start, written.verbatim);
         Ok(())
     }
 
-    /// The declarations of the tag being read.
-    fn own_declarations(&self) -> &[Declaration] {
-        let before = self.tape.elements.last().map_or(self.tape.inherited, |element| {
-            element.first_declaration + u32::from(element.declaration_count)
-        });
-        self.tape.declarations.get(wide(before)..).unwrap_or_default()
+    /// What the prefix of a name resolves to, with the prefix's word.
+    #[inline]
+    pub(super) fn binding(
+        &self,
+        name: Name,
+        word: u64,
+        place: &mut u32,
+    ) -> Result<Resolved, Refusal> {
+        let (octets, side) = (self.cursor.octets, &self.side);
+        let (prefix, piece) = (|| name.prefix(octets), |piece| piece_of(octets, side, piece));
+        self.scope.resolve(word, place, prefix, piece).ok_or_else(|| undeclared(name))
     }
-
-    fn element_binding(&self, name: Name) -> Result<DeclarationId, Refusal> {
-        let (octets, side) = (self.cursor.octets, &self.tape.side);
-        match self.scope.resolve(octets, name, |piece| piece_of(octets, side, piece)) {
-            Some(found) => Ok(found.declaration),
-            None if name.prefix_len == 0 => Ok(DeclarationId::NONE),
-            None => Err(undeclared(name)),
-        }
-    }
-
-    /// Resolve the attributes from `first` on and put them in canonical order, where equals become neighbours. Whether
-    /// that is the order they came in.
-    fn place_attributes(&mut self, first: usize) -> Result<bool, Refusal> {
-        let octets = self.cursor.octets;
-        let own = self.tape.attributes.get_mut(first..).unwrap_or_default();
-        if let [] | [Attribute { name: Name { prefix_len: 0, .. }, .. }] = own {
-            return Ok(true);
-        }
-        // No prefix is rank 0, so that the names alone decide.
-        let local = |attribute: &Attribute| attribute.name.local(octets);
-        if own.iter().all(|attribute| attribute.name.prefix_len == 0)
-            && own.is_sorted_by(|one, other| local(one) < local(other))
-        {
-            return Ok(true);
-        }
-        self.ranked.clear();
-        for attribute in own.iter() {
-            let mut attribute = *attribute;
-            let mut rank = 0;
-            if attribute.name.prefix_len > 0 {
-                let side = &self.tape.side;
-                let found = self
-                    .scope
-                    .resolve(octets, attribute.name, |piece| piece_of(octets, side, piece))
-                    .ok_or_else(|| undeclared(attribute.name))?;
-                attribute.name.binding = found.declaration;
-                rank = found.rank;
-                if found.declaration == DeclarationId::XML {
-                    check_xml_id(octets, &attribute, &mut self.xml_ids)?;
-                }
-            }
-            self.ranked.push((rank, attribute));
-        }
-        let key = |item: &(u32, Attribute)| (item.0, item.1.name.local(octets));
-        if self.ranked.is_sorted_by(|one, other| key(one) < key(other)) {
-            own.iter_mut().zip(&self.ranked).for_each(|(place, item)| *place = item.1);
-            return Ok(true);
-        }
-        self.ranked.sort_unstable_by(|one, other| key(one).cmp(&key(other)));
-        for pair in self.ranked.windows(2) {
-            if let [one, other] = pair {
-                if key(one) == key(other) {
-                    let offset = wide(one.1.name.start.max(other.1.name.start));
-                    return Err(malformed(offset, "an attribute stands twice on one element"));
-                }
-            }
-        }
-        own.iter_mut().zip(&self.ranked).for_each(|(place, item)| *place = item.1);
-        Ok(false)
-    }
-}
-
-/// xml:id 1.0, section 4: the value is an `NCName`, and stands once in a document. White space around it is refused too,
-/// because not every reader takes it off.
-fn check_xml_id(
-    octets: &[u8],
-    attribute: &Attribute,
-    seen: &mut HashSet<Vec<u8>>,
-) -> Result<(), Refusal> {
-    if attribute.name.local(octets) != b"id" {
-        return Ok(());
-    }
-    let refused = |rule| malformed(wide(attribute.value.start), rule);
-    let mut id = Vec::new();
-    text::read_attribute(attribute.value.of(octets), &mut id);
-    if id.is_empty() || ncname_len(&id) != id.len() {
-        return Err(refused("the value of xml:id is not a name"));
-    }
-    if seen.insert(id) { Ok(()) } else { Err(refused("the value of xml:id stands twice")) }
 }
 
 fn undeclared(name: Name) -> Refusal {

@@ -15,7 +15,7 @@ pub struct Shape {
 }
 
 /// Those that may be as long as a document.
-pub const SHAPES: [Shape; 22] = [
+pub const SHAPES: [Shape; 26] = [
     shape("empty elements", "<a>", "<b/>", "</a>"),
     shape("elements", "<a>", "<b></b>", "</a>"),
     shape("elements and text", "<a>", "<b>c</b>d", "</a>"),
@@ -34,10 +34,19 @@ pub const SHAPES: [Shape; 22] = [
     shape("comments", "<a>", "<!---->", "</a>"),
     shape("instructions", "<a>", "<?p?>", "</a>"),
     shape("CDATA sections", "<a>", "<![CDATA[]]>", "</a>"),
+    shape("ampersands in a CDATA section", "<a><![CDATA[", "&", "]]></a>"),
     shape("dashes", "<a><!--", "- ", "--></a>"),
     shape("question marks", "<a><?p ", "? ", "?></a>"),
     shape("beside the root", "<a/>", "<?p?>", ""),
     shape("not ASCII", "<a>", "<é>ü</é>", "</a>"),
+    shape("tabs", "<a>", "\t\t0\n", "</a>"),
+    shape("names in turns", "<a>", "<b/><c/><d/><b/><d/>", "</a>"),
+    shape(
+        "prefixes in turns",
+        "<p:a xmlns:p='x:'>",
+        "<p:b xmlns:p='y:'><p:b/></p:b><p:b><p:b xmlns:p='z:'/></p:b>",
+        "</p:a>",
+    ),
 ];
 
 const fn shape(
@@ -72,6 +81,18 @@ pub fn at_the_bounds(octets: usize) -> Vec<(&'static str, String)> {
         ("namespaces by element", format!("<a>{}</a>", many(&format!("<b{namespaces}/>")))),
         ("attributes by element", format!("<a>{}</a>", many(&format!("<b{attributes}/>")))),
         ("IDs", format!("<a>{ids}</a>")),
+        ("distinct names", format!("<a>{}</a>", joined(octets / 8, |n| format!("<b{n}/>")))),
+        (
+            "distinct long names",
+            format!(
+                "<a>{}</a>",
+                joined(octets / 80, |n| format!("<{}{n} {0}='{n}'/>", "b".repeat(32)))
+            ),
+        ),
+        (
+            "distinct prefixes",
+            format!("<a>{}</a>", joined(octets / 24, |n| format!("<p{n}:b xmlns:p{n}='x:{n}'/>"))),
+        ),
         ("depth", format!("<a>{}</a>", many(&deep))),
         (
             "one long namespace in use again and again",
