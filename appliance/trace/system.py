@@ -32,6 +32,7 @@ class SystemLog:
         self._keys: Mapping[str, tuple[str, str]] = {}
         self._usage: Mapping[str, tuple[int, int]] = {}
         self._present: Final[set[str]] = set()
+        self._is_blind = False
 
     def record(self, event: Event, **facts: str | int | None) -> None:
         """State an event with fields of `TraceEntry`."""
@@ -79,7 +80,15 @@ class SystemLog:
 
     def record_logs(self, directory: Path) -> None:
         """State each log that is new below `directory`: one that is stated and then gone is missed by `trace verify`."""
-        for name in log_names(directory):
+        try:
+            names = log_names(directory)
+        except OSError as exc:
+            if not self._is_blind:
+                _LOG.error("logs-not-listed", directory=str(directory), cause=str(exc))
+            self._is_blind = True
+            return
+        self._is_blind = False
+        for name in names:
             if name not in self._present:
                 self.record("log-present", log=name)
                 self._present.add(name)

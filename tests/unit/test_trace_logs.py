@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from appliance.trace.names import LogName, read_log_name
 from appliance.trace.policy import TracePolicy
 from appliance.trace.privacy import Pseudonyms
 from appliance.trace.refusals import RefusalSettings
+from appliance.trace.system import SystemLog
 from appliance.trace.verify import verify_log
 from tests.independent_log import read_independently
 from tests.logs import SoftwareSigner, make_settings, until, write_shard
@@ -181,6 +183,29 @@ def test_excess_refusals_become_one_entry(tmp_path: Path) -> None:
     log = read_independently(tmp_path / "log" / "worker-0.6y.2026", signer.pem)
     counts = [json.loads(entry).get("count") for entry in log.entries]
     assert counts == [None, 3, 1]
+
+
+def test_system_states_each_log_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A log that appears is stated, and not again at the next look; a directory that cannot be listed is said once and tried again."""
+    signer, there = SoftwareSigner(), tmp_path / "there"
+
+    async def run() -> None:
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
+        system = SystemLog(logs, SystemClock())
+        for name in ("worker-0.6y.2026", "worker-1.6y.2026"):
+            (there / name).mkdir(parents=True)
+            for _ in range(2):
+                system.record_logs(there)
+        with caplog.at_level(logging.ERROR, logger="appliance.trace"):
+            for _ in range(2):
+                system.record_logs(tmp_path / ("x" * 300))  # a name that no file system takes
+        await logs.aclose()
+
+    asyncio.run(run())
+    log = read_independently(tmp_path / "log" / "worker-0.6y.2026", signer.pem)
+    stated = [json.loads(entry).get("log") for entry in log.entries]
+    assert stated == [None, "worker-0.6y.2026", "worker-1.6y.2026"]
+    assert sum(record.message == "logs-not-listed" for record in caplog.records) == 1
 
 
 def test_names_are_read_as_they_are_written() -> None:
