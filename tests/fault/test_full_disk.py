@@ -66,6 +66,7 @@ def home(small_disk: Path) -> Path:
     edit(home / "appliance.toml", "# workers = 1", "workers = 2")
     edit(home / "appliance.toml", '# shared_memory = "64MiB"', 'shared_memory = "2MiB"')
     edit(home / "appliance.toml", "# capacity = 1000000", "capacity = 20000")
+    edit(home / "appliance.toml", '# call_timeout = "500ms"', 'call_timeout = "10s"')
     edit(home / "conventions" / "demo-client.toml", "# allowed = false", "allowed = true")
     return home
 
@@ -144,7 +145,8 @@ def test_full_disk_refuses_by_name_and_recovers_alone(home: Path, small_disk: Pa
             wait_until(lambda: clients.answers["done"] > done + 200, 30, "answers again")
         finally:
             clients.stop()
-        assert clients.answers.keys() == {"done", REFUSED}
+        # A slow disk says so too, by its own name.
+        assert clients.answers.keys() - {"503 spool-full"} == {"done", REFUSED}
         assert (running.children("worker"), running.children("hsm.lane")) == before
         wait_until(lambda: running.request("GET", "/readyz").status == 200, 20, "readiness")
         assert running.stop() == 0
