@@ -15,7 +15,7 @@ import msgspec
 from appliance.conventions.model import Environment
 from appliance.errors import ConfigurationError
 from appliance.gateway.checks import GatewayChecks
-from appliance.gateway.tables import GatewayTables, OutboundTable, PartnerTable
+from appliance.gateway.tables import GatewayTables, InboundTable, OutboundTable, PartnerTable
 from appliance.home import Home
 from appliance.log import Level
 from appliance.toml import Duration, Size, read_toml
@@ -174,6 +174,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit: AuditTable | None = None
     partner: tuple[PartnerTable, ...] = ()
     outbound: tuple[OutboundTable, ...] = ()
+    inbound: tuple[InboundTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def load_config(root: Path) -> Config:
         callers=read.caller,
         is_demo=read.demo,
         audit=audit,
-        gateway=GatewayChecks(home.config_file).check(read.partner, read.outbound),
+        gateway=GatewayChecks(home.config_file).check(read.partner, read.outbound, read.inbound),
     )
     _check_users(config)
     return config

@@ -95,6 +95,7 @@ class Reason(StrEnum):
     ANCHOR_NOT_OF_CONVENTION = "anchor-not-of-convention"
     SIGNER_NAME = "signer-name"
     TLS_PEER = "tls-peer"
+    MESSAGE_SIGNATURE = "message-signature"
     PAGM_UNKNOWN = "pagm-unknown"
     REPLAYED = "replayed"
     # Pushback: we are full

@@ -7,7 +7,8 @@ themselves are those of the start.
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
@@ -17,17 +18,17 @@ from appliance.clock import Clock
 from appliance.config import Config
 from appliance.errors import ConfigurationError
 from appliance.gateway.checks import UNIX, read_address
+from appliance.gateway.inbound import Inbound, InboundMeans, InboundRoute
 from appliance.gateway.messages import MessageLimits
 from appliance.gateway.outbound import Means, Outbound, OutboundRoute
 from appliance.gateway.pool import Endpoint, PartnerPool, PoolSettings
 from appliance.gateway.spool import SpoolRoom
-from appliance.gateway.tables import OutboundTable, PartnerTable
+from appliance.gateway.tables import InboundRouteTable, InboundTable, OutboundTable, PartnerTable
 from appliance.operations.answered import AnsweredOperation
 from appliance.parts import Core, Ground, build_callers
 from appliance.server.admission import Admission
-from appliance.server.callers import CallerDirectory
 from appliance.server.front import FrontServer
-from appliance.server.inline import InlineApplication, LocalCallers
+from appliance.server.inline import InlineApplication, LocalCallers, PartnerCallers
 from appliance.server.listener import listen_tcp, listen_unix
 from appliance.server.settings import ServerSettings
 from appliance.trust.names import NamePattern
@@ -38,6 +39,7 @@ from appliance.trust.watch import WatchedDirectory
 
 _CRL_WARNING: Final = 86400.0
 _SWEEP_EVERY: Final = 5.0
+_HTTP: Final = 80
 _HTTPS: Final = 443
 
 
@@ -48,16 +50,25 @@ def open_fronts(config: Config) -> list[socket.socket]:
         ConfigurationError: an address is taken.
     """
     sockets: list[socket.socket] = []
-    for table in config.gateway.outbound:
+    for name, where in _listeners(config):
         try:
-            sockets.append(_listen(config, table.listen))
+            sockets.append(_listen(config, where))
         except OSError as exc:
             raise ConfigurationError(
                 str(config.home.config_file),
-                f"outbound `{table.name}`: listen",
-                f"a free address, {table.listen}: {exc.strerror or exc}",
+                f"{name}: listen",
+                f"a free address, {where}: {exc.strerror or exc}",
             ) from exc
     return sockets
+
+
+def _listeners(config: Config) -> list[tuple[str, str]]:
+    """Name every listener with where it listens; outbound first, each in the order of the file."""
+    gateway = config.gateway
+    return [
+        *((f"outbound `{table.name}`", table.listen) for table in gateway.outbound),
+        *((f"inbound `{table.name}`", table.listen) for table in gateway.inbound),
+    ]
 
 
 def _listen(config: Config, where: str) -> socket.socket:
@@ -81,7 +92,6 @@ class Front:
 class Generation:
     """Everything that a reload replaces."""
 
-    names: tuple[tuple[str, str], ...]
     fronts: tuple[Front, ...]
     pools: tuple[PartnerPool, ...]
     watched: tuple[WatchedDirectory, ...]
@@ -105,7 +115,10 @@ class Gateway:
         self._directories: Final = CrlDirectories()
         self._room: Final = SpoolRoom(ground.config.home.messages)
         self._current = self.load(ground.config)
-        tables = ground.config.gateway.outbound
+        tables: tuple[OutboundTable | InboundTable, ...] = (
+            *ground.config.gateway.outbound,
+            *ground.config.gateway.inbound,
+        )
         self.servers: Final = [
             FrontServer(
                 table.name,
@@ -126,35 +139,71 @@ class Gateway:
         Raises:
             ConfigurationError: one cannot be used, or the listeners are others than at the start.
         """
-        names = tuple((table.name, table.listen) for table in config.gateway.outbound)
-        started = tuple(
-            (table.name, table.listen) for table in self._ground.config.gateway.outbound
-        )
-        if names != started:
+        if _listeners(config) != _listeners(self._ground.config):
             raise ConfigurationError(
                 str(config.home.config_file),
-                "outbound",
+                "outbound, inbound",
                 "the listeners of the start; others take a restart",
             )
         trusts = {partner.name: self._trust(partner) for partner in config.gateway.partners}
+        peers = {
+            partner.name: TlsPeers(
+                trusts[partner.name], load_pins(partner.certificates), _names(partner)
+            )
+            for partner in config.gateway.partners
+        }
         pools = {
-            partner.name: _make_pool(partner, trusts[partner.name], self._ground.clock)
+            partner.name: _make_pool(partner, peers[partner.name], self._ground.clock)
             for partner in config.gateway.partners
             if partner.endpoints
         }
-        means = Means(
-            secure=self._core.secure,
-            answered=AnsweredOperation(self._ground.trace, self._ground.clock),
-            room=self._room,
-            pools=pools,
-        )
-        keys = build_callers(config)
+        outbound = [self._make_outbound(table, config, pools) for table in config.gateway.outbound]
+        inbound = [self._make_inbound(table, config, peers) for table in config.gateway.inbound]
+        local = [pool for _, own in inbound for pool in own]
         return Generation(
-            names,
-            tuple(_make_front(table, means, keys) for table in config.gateway.outbound),
-            tuple(pools.values()),
+            (*outbound, *(front for front, _ in inbound)),
+            (*pools.values(), *local),
             tuple(WatchedDirectory(trust.crls, _CRL_WARNING) for trust in trusts.values()),
         )
+
+    def _make_outbound(
+        self, table: OutboundTable, config: Config, pools: Mapping[str, PartnerPool]
+    ) -> Front:
+        ground = self._ground
+        answered = AnsweredOperation(ground.trace, ground.clock)
+        means = Means(self._core.secure, answered, self._room, pools)
+        limits = MessageLimits(table.body_limit, table.signed_limit)
+        handler = Outbound([OutboundRoute(route) for route in table.route], means, limits)
+        networks = {ip_network(text): name for text, name in table.callers_by_address.items()}
+        tls = None
+        if table.certificates is not None and table.private_key is not None:
+            identity = TlsIdentity(table.certificates, table.private_key)
+            tls = server_context(identity, table.client_roots)
+        callers = LocalCallers(build_callers(config), networks)
+        return Front(InlineApplication(handler, callers), tls)
+
+    def _make_inbound(
+        self, table: InboundTable, config: Config, peers: Mapping[str, TlsPeers]
+    ) -> tuple[Front, list[PartnerPool]]:
+        ground = self._ground
+        means = InboundMeans(
+            verify=self._core.verify,
+            answered=AnsweredOperation(ground.trace, ground.clock),
+            room=self._room,
+            limits=MessageLimits(table.body_limit, table.signed_limit),
+            now=ground.clock.now,
+            new_uuid=uuid.uuid4,
+        )
+        pools = [_make_local_pool(route, ground.clock) for route in table.route]
+        routes = [
+            InboundRoute(route, pool, urlsplit(route.forward).path or "/")
+            for route, pool in zip(table.route, pools, strict=True)
+        ]
+        partners = [each for each in config.gateway.partners if each.name in table.partners]
+        roots = dict.fromkeys(root for partner in partners for root in partner.roots)
+        tls = server_context(TlsIdentity(table.certificates, table.private_key), tuple(roots))
+        callers = PartnerCallers({name: peers[name] for name in table.partners}, ground.clock)
+        return Front(InlineApplication(Inbound(routes, means), callers), tls), pools
 
     def commit(self, generation: Generation) -> None:
         """Serve with another generation from now on."""
@@ -163,9 +212,7 @@ class Gateway:
             server.tls = front.tls
             old.application.handler = front.application.handler
             old.application.callers = front.application.callers
-        self._current = Generation(
-            generation.names, before.fronts, generation.pools, generation.watched
-        )
+        self._current = Generation(before.fronts, generation.pools, generation.watched)
         for pool in before.pools:
             pool.close()
 
@@ -190,23 +237,10 @@ class Gateway:
         return PartnerTrust(settings, self._directories)
 
 
-def _make_front(table: OutboundTable, means: Means, keys: CallerDirectory) -> Front:
-    routes = [OutboundRoute(route) for route in table.route]
-    limits = MessageLimits(table.body_limit, table.signed_limit)
-    networks = {ip_network(text): name for text, name in table.callers_by_address.items()}
-    tls = None
-    if table.certificates is not None and table.private_key is not None:
-        identity = TlsIdentity(table.certificates, table.private_key)
-        tls = server_context(identity, table.client_roots)
-    handler = Outbound(routes, means, limits)
-    return Front(InlineApplication(handler, LocalCallers(keys, networks)), tls)
-
-
-def _make_pool(partner: PartnerTable, trust: PartnerTrust, clock: Clock) -> PartnerPool:
+def _make_pool(partner: PartnerTable, peers: TlsPeers, clock: Clock) -> PartnerPool:
     identity = None
     if partner.client_certificates is not None and partner.client_key is not None:
         identity = TlsIdentity(partner.client_certificates, partner.client_key)
-    peers = TlsPeers(trust, load_pins(partner.certificates), _names(partner))
     settings = PoolSettings(
         connections=partner.connections,
         waiting=partner.waiting,
@@ -221,6 +255,25 @@ def _make_pool(partner: PartnerTable, trust: PartnerTrust, clock: Clock) -> Part
     return PartnerPool(partner.name, endpoints, settings, (context, peers), clock.now)
 
 
+def _make_local_pool(route: InboundRouteTable, clock: Clock) -> PartnerPool:
+    """Make the connections to an application of ours; over TLS its certificate must be for its host, under the route's roots."""
+    url = urlsplit(route.forward)
+    host, is_tls = url.hostname or "", url.scheme == "https"
+    port = url.port or (_HTTPS if is_tls else _HTTP)
+    settings = PoolSettings(
+        connections=route.connections,
+        waiting=route.waiting,
+        wait=route.wait,
+        connect=route.connect,
+        answer=route.answer,
+        idle=route.idle,
+        avoid=0.0,
+    )
+    endpoint = Endpoint(host, port, url.netloc, server_name=host if is_tls else None)
+    tls = (client_context(None, route.forward_roots), None) if is_tls else None
+    return PartnerPool(f"application {route.path}", [endpoint], settings, tls, clock.now)
+
+
 def _names(partner: PartnerTable) -> list[NamePattern]:
     return [NamePattern.read(text) for text in partner.names]
 
@@ -232,7 +285,7 @@ def _read_endpoint(text: str, server_name: str | None) -> Endpoint:
     return Endpoint(host, url.port or _HTTPS, url.netloc, url.path, server_name or host)
 
 
-def _settings(config: Config, table: OutboundTable) -> ServerSettings:
+def _settings(config: Config, table: OutboundTable | InboundTable) -> ServerSettings:
     api = config.api
     return ServerSettings(
         body_limit=table.body_limit,

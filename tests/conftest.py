@@ -8,6 +8,7 @@ import pytest
 
 from tests.service import RunningService, make_demo_home, serve
 from tests.softhsm import short_path, softhsm  # noqa: F401 - fixtures
+from tests.two_organisations import Organisations, two_organisations
 from tests.wss4j import wss4j  # noqa: F401 - fixture
 
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
@@ -38,4 +39,11 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(demo_home: Path) -> RunningService:
     """One running service that tests share and leave as they found it."""
     with serve(demo_home) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def both(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Organisations:
+    """Two organisations, an appliance each, that tests share and leave as they found them."""
+    with two_organisations(demo_home, tmp_path_factory.mktemp("two")) as running:
         yield running

@@ -2,14 +2,18 @@
 
 import http.client
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.trace.record import TraceEntry
 from tests.homes import copy_home
 from tests.logs import entries_of_home
 from tests.messages import SOAP
-from tests.service import Answer, RunningService
+from tests.service import Answer, RunningService, wait_until
 
 BODY = b"<s:Body><o:droits xmlns:o='urn:o'>\r\n &#233;\xc3\xa9 </o:droits></s:Body>"
 
@@ -42,6 +46,21 @@ def events(home: Path, event: str) -> list[TraceEntry]:
     """The entries of one kind."""
     read = (stored.entry for stored in entries_of_home(home))
     return [entry for entry in read if entry.event == event]
+
+
+def eventually(home: Path, event: str, request_id: str) -> TraceEntry:
+    """The entry of a request, once it is there."""
+
+    def found() -> list[TraceEntry]:
+        return [entry for entry in events(home, event) if entry.request_id == request_id]
+
+    wait_until(lambda: bool(found()), 10, f"{event} of {request_id}")
+    return found()[0]
+
+
+def der(file: Path) -> bytes:
+    """The certificate of a file, DER."""
+    return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
 
 
 @dataclass
@@ -79,3 +98,17 @@ class Application:
             while piece := connection.recv(65536):
                 received += piece
             return received
+
+
+MIB = 1024**2
+HEAD = b"<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Body><o:droits xmlns:o='urn:o'>"
+TAIL = b"</o:droits></s:Body></s:Envelope>"
+
+
+def long_message(octets: int) -> Iterator[bytes]:
+    """A message of about so many octets, in pieces."""
+    yield HEAD
+    block = b"<o:ligne no='1'>" + b"0123456789abcdef" * 4092 + b"</o:ligne>\n"
+    for _ in range(octets // len(block)):
+        yield block
+    yield TAIL

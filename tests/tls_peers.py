@@ -3,10 +3,11 @@
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from tests.pki import ec_key
 
 TIMEOUT = 20.0
+KEPT = 32 * 1024**2
 
 
 class Organisation:
@@ -103,12 +105,14 @@ def _name(common_name: str) -> x509.Name:
 
 @dataclass
 class Received:
-    """One request as a partner read it."""
+    """One request as a partner read it; of a long body only the start is kept, with length and digest of all."""
 
     line: str
     fields: list[tuple[str, str]]
     body: bytes
     is_chunked: bool
+    length: int
+    sha256: bytes
 
     def field(self, name: str) -> str | None:
         """The first field of a name, whatever its case."""
@@ -205,15 +209,38 @@ def _read(stream: Any) -> Received | None:
         name, _, value = field_line.decode("latin-1").partition(":")
         fields.append((name, value.strip()))
     named = {name.lower(): value for name, value in fields}
-    if named.get("transfer-encoding") != "chunked":
-        body = stream.read(int(named.get("content-length", "0")))
-        return Received(line.decode().strip(), fields, body, is_chunked=False)
-    body = b""
-    while size := int(stream.readline(), 16):
-        body += stream.read(size)
+    is_chunked = named.get("transfer-encoding") == "chunked"
+    pieces = (
+        _chunks(stream) if is_chunked else _octets(stream, int(named.get("content-length", "0")))
+    )
+    kept, length, digest = bytearray(), 0, sha256()
+    for piece in pieces:
+        digest.update(piece)
+        length += len(piece)
+        if len(kept) < KEPT:
+            kept += piece
+    return Received(line.decode().strip(), fields, bytes(kept), is_chunked, length, digest.digest())
+
+
+def _octets(stream: Any, left: int) -> Iterator[bytes]:
+    while left:
+        piece = stream.read(min(left, 65536))
+        if not piece:
+            raise OSError("cut off")
+        left -= len(piece)
+        yield piece
+
+
+def _chunks(stream: Any) -> Iterator[bytes]:
+    while True:
+        line = stream.readline()
+        if not line:
+            raise OSError("cut off")
+        size = int(line, 16)
+        yield from _octets(stream, size)
         stream.readline()
-    stream.readline()
-    return Received(line.decode().strip(), fields, body, is_chunked=True)
+        if not size:
+            return
 
 
 def free_port() -> int:

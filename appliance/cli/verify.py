@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         octets = read_input(arguments.file, config.api.body_limit)
         question = Question(octets, arguments.convention, arguments.service)
-        judgement = judge_with_ocsp(question, registry, at, Limits(octets=config.api.body_limit))
+        limits = Limits(octets=config.api.body_limit)
+        judgement = judge_with_ocsp(question, registry, at, limits)
     except (ConventionViolation, ResourceUnknown) as exc:
         return output.fail(exc)
     verdict = verdict_of(judgement)

@@ -180,6 +180,7 @@ class ProviderConvention:
         ocsp: address of the OCSP responder that is asked about the signer too; None: CRLs alone.
         crl_addresses: where CRLs are fetched from into `crl_directory`; empty: somebody else puts them there.
         crl_refresh: seconds from one such fetch to the next.
+        soap_signed: parts of a message that a signature by the vector's own signer must cover.
         crl_warning: seconds before the next update of a CRL at which the log and `doctor` begin to warn.
     """
 
@@ -222,6 +223,7 @@ class ProviderConvention:
     crl_refresh: float = 3600.0
     ocsp: str | None = None
     trace: TracePolicy = TracePolicy()
+    soap_signed: frozenset[str] = frozenset()
 
     @property
     def accepted_variants(self) -> frozenset[str]:

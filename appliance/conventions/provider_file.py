@@ -18,6 +18,7 @@ from appliance.conventions.model import (
     Confirmation,
     ProviderConvention,
     SamlVersion,
+    SoapPart,
     UnknownPagms,
     Variant,
 )
@@ -90,6 +91,7 @@ def load_provider(file: Path) -> ProviderConvention:
         crl_refresh=checks.days("trust.crl_refresh", trust.crl_refresh, _LONGEST_DAYS),
         ocsp=None if trust.ocsp is None else checks.address("trust.ocsp", trust.ocsp),
         trace=read_trace(checks, read.trace),
+        soap_signed=_words(checks, "soap.signed", read.soap.signed, SoapPart),
     )
 
 

@@ -107,6 +107,12 @@ class ProviderSignatureTable(msgspec.Struct, frozen=True, forbid_unknown_fields=
     minimum_rsa_bits: int | None = None
 
 
+class ProviderSoapTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[soap]` of a provider convention."""
+
+    signed: tuple[str, ...] = ()
+
+
 class TrustTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[trust]` of a provider convention."""
 
@@ -136,6 +142,7 @@ class ProviderTable(ConventionTable, frozen=True, forbid_unknown_fields=True, kw
     maximum_lifetime: Duration | None = None
     unknown_pagms: str = "ignore"
     signature: ProviderSignatureTable = ProviderSignatureTable()
+    soap: ProviderSoapTable = ProviderSoapTable()
 
 
 class _AnyTable(msgspec.Struct, frozen=True):

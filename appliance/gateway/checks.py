@@ -4,7 +4,7 @@ Every refusal is a `ConfigurationError` with file, key and what was expected.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,8 @@ import msgspec
 from appliance.errors import ConfigurationError
 from appliance.gateway.tables import (
     GatewayTables,
+    InboundRouteTable,
+    InboundTable,
     OutboundRouteTable,
     OutboundTable,
     PartnerTable,
@@ -24,6 +26,7 @@ from appliance.trust.names import NamePattern
 UNIX: Final = "unix:"
 
 _LAST_PORT: Final = 65535
+_LONGEST_JWT: Final = 60
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII)
 _FIELD: Final = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
@@ -53,7 +56,10 @@ class GatewayChecks:
         self._home: Final = file.parent
 
     def check(
-        self, partners: Sequence[PartnerTable], outbound: Sequence[OutboundTable]
+        self,
+        partners: Sequence[PartnerTable],
+        outbound: Sequence[OutboundTable],
+        inbound: Sequence[InboundTable],
     ) -> GatewayTables:
         """Check all tables together.
 
@@ -63,6 +69,12 @@ class GatewayChecks:
         self._check_once("partner", "name", [partner.name for partner in partners])
         self._check_once("outbound", "name", [table.name for table in outbound])
         self._check_once("outbound", "listen", [table.listen for table in outbound])
+        self._check_once("inbound", "name", [table.name for table in inbound])
+        taken = [table.listen for table in outbound]
+        for at, table in enumerate(inbound):
+            if table.listen in taken:
+                raise self._refuse(f"inbound[{at}].listen", "an address that no other listens on")
+            taken.append(table.listen)
         checked = tuple(
             self._check_partner(f"partner[{at}]", partner) for at, partner in enumerate(partners)
         )
@@ -72,6 +84,10 @@ class GatewayChecks:
             tuple(
                 self._check_outbound(f"outbound[{at}]", table, known)
                 for at, table in enumerate(outbound)
+            ),
+            tuple(
+                self._check_inbound(f"inbound[{at}]", table, known)
+                for at, table in enumerate(inbound)
             ),
         )
 
@@ -198,6 +214,72 @@ class GatewayChecks:
     def _check_path(self, key: str, path: str | None) -> None:
         if path is not None and _PATH.fullmatch(path) is None:
             raise self._refuse(key, f"a path such as /services/x, got `{path}`")
+
+    def _check_inbound(
+        self, key: str, table: InboundTable, partners: Mapping[str, PartnerTable]
+    ) -> InboundTable:
+        if read_address(table.listen) is None:
+            raise self._refuse(f"{key}.listen", f"HOST:PORT, got `{table.listen}`")
+        unknown = [name for name in table.partners if name not in partners]
+        if unknown or not table.partners:
+            got = ", ".join(unknown) or "none"
+            raise self._refuse(f"{key}.partners", f"names of [[partner]] tables, got `{got}`")
+        if table.signed_limit > table.body_limit:
+            raise self._refuse(f"{key}.signed_limit", "no more than `body_limit`")
+        if not table.route:
+            raise self._refuse(f"{key}.route", "at least one [[inbound.route]]")
+        self._check_once(f"{key}.route", "path", [route.path for route in table.route])
+        return msgspec.structs.replace(
+            table,
+            certificates=self._home / table.certificates,
+            private_key=self._home / table.private_key,
+            route=tuple(
+                self._check_inbound_route(f"{key}.route[{at}]", route)
+                for at, route in enumerate(table.route)
+            ),
+        )
+
+    def _check_inbound_route(self, key: str, route: InboundRouteTable) -> InboundRouteTable:
+        self._check_path(f"{key}.path", route.path)
+        self._check_forward(key, route)
+        for name in ("subject", "pagm", "issuer", "assertion", "jwt"):
+            self._check_field(f"{key}.{name}_header", getattr(route, f"{name}_header"))
+        if route.identity == "jwt" and (route.jwt_key is None or not route.jwt_audience):
+            raise self._refuse(f"{key}.identity", "`jwt_key` and `jwt_audience` beside `jwt`")
+        if not 0 < route.jwt_lifetime <= _LONGEST_JWT:
+            raise self._refuse(f"{key}.jwt_lifetime", f"{_LONGEST_JWT}s at most, more than zero")
+        for operation in route.open_operations:
+            if _OPERATION.fullmatch(operation) is None:
+                raise self._refuse(
+                    f"{key}.open_operations", f"{{namespace}}name, got `{operation}`"
+                )
+        for name in ("wait", "connect", "answer", "idle"):
+            if getattr(route, name) <= 0:
+                raise self._refuse(f"{key}.{name}", "more than zero")
+        return msgspec.structs.replace(
+            route,
+            jwt_key=route.jwt_key and self._home / route.jwt_key,
+            forward_roots=self._absolute(route.forward_roots),
+        )
+
+    def _check_forward(self, key: str, route: InboundRouteTable) -> None:
+        """An application of ours: over TLS, or in clear on this machine, or where the file says so by name."""
+        expected = f"http://HOST:PORT/PATH or https://…, got `{route.forward}`"
+        try:
+            url = urlsplit(route.forward)
+            port = url.port
+        except ValueError as exc:
+            raise self._refuse(f"{key}.forward", expected) from exc
+        fits = url.scheme in {"http", "https"} and url.hostname and port != 0
+        if not fits or not _PATH.fullmatch(url.path or "/") or url.query or url.fragment:
+            raise self._refuse(f"{key}.forward", expected)
+        if url.scheme == "https" and not route.forward_roots:
+            raise self._refuse(f"{key}.forward_roots", "the trust anchors of the application")
+        if url.scheme == "http" and url.hostname not in _LOOPBACK and not route.forward_in_clear:
+            raise self._refuse(
+                f"{key}.forward",
+                "https, a loopback address, or `forward_in_clear = true`: what is forwarded names persons",
+            )
 
     def _check_field(self, key: str, name: str | None) -> None:
         if name is not None and _FIELD.fullmatch(name) is None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from appliance.errors import VectorRefused
 from appliance.gateway.bodies import Inflow
 from appliance.gateway.connection import Fields
 from appliance.vectors.model import RequestContext
@@ -18,6 +19,7 @@ class InlineRequest:
         fields: names in lower case, in their order.
         inflow: its body.
         origin: how the caller addresses us: `http://host:port`.
+        distrust: why nothing of the peer is taken, its message included.
     """
 
     method: str
@@ -27,6 +29,7 @@ class InlineRequest:
     context: RequestContext
     inflow: Inflow = field(repr=False)
     origin: bytes
+    distrust: VectorRefused | None = None
 
 
 class Reply(Protocol):

@@ -71,6 +71,11 @@ class InlineMessage:
         return self.soap.operation if self._passing is None else self._passing.checked.operation
 
     @property
+    def document(self) -> bytes:
+        """The octets that `soap` was read from."""
+        return self._document
+
+    @property
     def version(self) -> str:
         """`1.1` or `1.2`."""
         return self.soap.version

@@ -101,7 +101,7 @@ class PartnerPool:
         name: str,
         endpoints: Sequence[Endpoint],
         settings: PoolSettings,
-        tls: tuple[ResumingContext, PeerCheck] | None,
+        tls: tuple[ResumingContext, PeerCheck | None] | None,
         now: Callable[[], datetime],
     ) -> None:
         self.name: Final = name
@@ -134,8 +134,9 @@ class PartnerPool:
     def release(self, lease: Lease) -> None:
         """Give a connection back; one that cannot be used again is closed."""
         connection = lease.connection
-        if connection.is_reusable and not self._is_closed:
+        if connection.is_answered:
             self._keep_session(connection)
+        if connection.is_reusable and not self._is_closed:
             connection.idle_since = asyncio.get_running_loop().time()
             lease._place.idle.append(connection)  # noqa: SLF001 - a lease is the pool's own
         else:
@@ -245,7 +246,7 @@ class PartnerPool:
         return connection
 
     def _check_peer(self, connection: PartnerConnection) -> None:
-        if self._tls is not None:
+        if self._tls is not None and self._tls[1] is not None:
             self._tls[1].check(_tls_of(connection), self._now())
 
     def _keep_session(self, connection: PartnerConnection) -> None:

@@ -69,8 +69,52 @@ class OutboundTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     route: tuple[OutboundRouteTable, ...] = ()
 
 
+class InboundRouteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[[inbound.route]]`: what partners may call, by which conventions, and where accepted messages go."""
+
+    path: str
+    forward: str
+    service: str | None = None
+    convention: str | None = None
+    vector: Literal["strip", "keep"] = "strip"
+    identity: Literal["headers", "jwt", "none"] = "headers"
+    subject_header: str = "X-Interops-Subject"
+    pagm_header: str = "X-Interops-Pagm"
+    issuer_header: str = "X-Interops-Issuer"
+    assertion_header: str = "X-Interops-Assertion"
+    jwt_header: str = "X-Interops-Identity"
+    jwt_audience: str | None = None
+    jwt_lifetime: Duration = Duration(60)
+    jwt_key: Path | None = None
+    open_operations: Mapping[str, str] = {}
+    forward_roots: tuple[Path, ...] = ()
+    forward_in_clear: bool = False
+    connections: Count = 64
+    waiting: Count = 256
+    wait: Duration = Duration(2)
+    connect: Duration = Duration(5)
+    answer: Duration = Duration(60)
+    idle: Duration = Duration(15)
+
+
+class InboundTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[[inbound]]`: a listener for partners, over mutual TLS."""
+
+    name: str
+    listen: str
+    certificates: Path
+    private_key: Path
+    partners: tuple[str, ...]
+    body_limit: Size = Size(1024**3)
+    signed_limit: Size = Size(256 * 1024**2)
+    connections: Count = 1000
+    connections_per_peer: Count = 100
+    route: tuple[InboundRouteTable, ...] = ()
+
+
 class GatewayTables(msgspec.Struct, frozen=True):
     """All of them; every path absolute, every name known."""
 
     partners: tuple[PartnerTable, ...] = ()
     outbound: tuple[OutboundTable, ...] = ()
+    inbound: tuple[InboundTable, ...] = ()

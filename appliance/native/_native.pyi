@@ -338,6 +338,10 @@ class SoapMessage:
         """Whether it has a `wsse:Security`, whomever for."""
 
     @property
+    def is_bare(self) -> bool:
+        """Whether one element stands in the Body, no block in the Header, and nothing behind: no other request can be read into it."""
+
+    @property
     def username(self) -> str | None:
         """The name in the `wsse:UsernameToken` for the final receiver, trimmed; nobody has verified it."""
 

@@ -11,21 +11,33 @@ from appliance.conventions.registry import Registry
 from appliance.errors import Reason, VectorRefused
 from appliance.native import Limits
 from appliance.operations.judge import Judgement, Question, judge
+from appliance.operations.signedparts import judge_parts
 from appliance.trust.ocsp import OcspWanted
 
 _MOST_RESPONDERS: Final = 4
 """Of one vector: the conventions of an issuer may name several."""
+_THREAD_FROM: Final = 256 * 1024
+"""Octets from which on a message is left to a thread."""
 _WITHIN: Final = 5.0  # seconds; one responder is given up after three
 
 
 async def judge_asking(
     question: Question, registry: Registry, now: datetime, limits: Limits | None = None
 ) -> Judgement:
-    """Do as `judge`, and ask the responders on the way.
+    """Do as `judge`, asking the responders on the way, and judge the rest of the message where the convention has it signed.
 
     Raises:
         MalformedRequest, ConventionViolation, ResourceUnknown: as `judge`.
     """
+    judgement = await _judge_vector(question, registry, now, limits)
+    if len(question.octets) < _THREAD_FROM:
+        return judge_parts(judgement, question, registry, now, limits)
+    return await asyncio.to_thread(judge_parts, judgement, question, registry, now, limits)
+
+
+async def _judge_vector(
+    question: Question, registry: Registry, now: datetime, limits: Limits | None
+) -> Judgement:
     try:
         return judge(question, registry, now, limits)
     except OcspWanted as exc:

@@ -65,6 +65,7 @@ _REASONS: Final[Mapping[str, tuple[Reason, ...]]] = {
     "signer-name": (Reason.SIGNER_NAME,),
     "tls-peer": (Reason.TLS_PEER,),
     "pagm-known": (Reason.PAGM_UNKNOWN,),
+    "message-signature": (Reason.MESSAGE_SIGNATURE,),
     "replay": (Reason.REPLAYED,),
 }
 _NAMES: Final = tuple(_REASONS)
@@ -86,6 +87,7 @@ _WHERE_ASKED: Final[Mapping[str, Callable[[ProviderConvention], bool]]] = {
     "name-id-format": lambda c: bool(c.name_id_formats),
     "signer-name": lambda c: bool(c.signer_names),
     "tls-peer": lambda c: bool(c.tls_peers),
+    "message-signature": lambda c: bool(c.soap_signed),
     "replay": lambda c: c.replay != "off",
 }
 """Checks that a convention may leave open → whether it does not."""

@@ -98,6 +98,7 @@ _KINDS: Final[Mapping[Reason, _Kind]] = {
     Reason.ANCHOR_NOT_OF_CONVENTION: _Kind.FAILED_CHECK,
     Reason.SIGNER_NAME: _Kind.FAILED_CHECK,
     Reason.TLS_PEER: _Kind.FAILED_CHECK,
+    Reason.MESSAGE_SIGNATURE: _Kind.FAILED_CHECK,
     Reason.SAML_VERSION: _Kind.INVALID_TOKEN,
     Reason.VECTOR_TOO_LARGE: _Kind.INVALID_VECTOR,
     Reason.DATE_INVALID: _Kind.INVALID_VECTOR,

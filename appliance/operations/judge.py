@@ -60,13 +60,17 @@ class Question:
     """What is to be judged, and under which conventions.
 
     Attributes:
-        octets: an assertion or a SOAP message.
+        octets: an assertion or a SOAP message; of one that passes, its head closed to a message.
+        received: what `locate` found in it, when somebody has looked already.
+        limits: its own, where they are not those of all.
         convention: the id of the only convention to judge by, when the caller knows it.
         service: the URI of the service that was called, when the caller knows it; the audience must be this one.
         tls_certificate: DER, what the partner showed in the TLS handshake, when the caller knows it.
     """
 
     octets: bytes = field(repr=False)
+    received: ReceivedMessage | None = field(default=None, repr=False, kw_only=True)
+    limits: Limits | None = field(default=None, kw_only=True)
     convention: str | None = None
     service: str | None = None
     tls_certificate: bytes | None = field(default=None, repr=False)
@@ -89,6 +93,7 @@ class Judgement:
         assertion_sha256: hexadecimal, of the assertion as received, in UTF-8; None when none was found.
         signed: present once the signature was found good, whatever came after.
         unasked: the checks that nobody asked for.
+        signer: of an accepted vector, as the trust of its convention knows it.
     """
 
     accepted: AcceptedVector | None
@@ -96,6 +101,7 @@ class Judgement:
     assertion_sha256: str | None = None
     signed: Signed | None = None
     unasked: frozenset[str] = frozenset()
+    signer: TrustedSigner | None = None
 
 
 def judge(
@@ -111,7 +117,7 @@ def judge(
     """
     candidates = _choose_candidates(question, registry)
     try:
-        message = locate(question.octets, limits)
+        message = question.received or locate(question.octets, question.limits or limits)
     except XmlRefused as exc:
         raise MalformedRequest(Reason(exc.reason), str(exc)) from exc
     try:
@@ -152,7 +158,8 @@ def _judge_assertion(
         return Judgement(None, refusal, digest, signed, unasked)
     scope = tuple(each for each in scope if each.id == accepted.convention)
     unasked = not_asked(scope, vector.saml_version, has_tls_peer=has_tls_peer)
-    return Judgement(accepted, None, digest, signed, unasked)
+    signer = inquiry.trusting[accepted.convention]
+    return Judgement(accepted, None, digest, signed, unasked, signer)
 
 
 def _read_stated(verified: VerifiedOctets) -> AssertionFields:

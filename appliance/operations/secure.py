@@ -4,6 +4,7 @@ Promises that every octet outside the security header stays as it came, that not
 the header, and that a message signature is traced, durably, before the message leaves.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, Protocol
@@ -115,7 +116,10 @@ class SecureOperation:
             if not convention.soap_signed:
                 return SecuredSoap(message.insert(header), issued)
             profile = self._profile(issued)
-            prepared = message.prepare(header, profile, convention.soap_signed)
+            # The Body may be long: the extension digests it without the interpreter, in a thread.
+            prepared = await asyncio.to_thread(
+                message.prepare, header, profile, convention.soap_signed
+            )
         except (XmlRefused, MessageRefused) as exc:
             raise malformed(exc) from exc
         signed = await self._sign(prepared, profile.hash_name, issued, context)
@@ -178,7 +182,7 @@ class SecureOperation:
         )
         await wait_durable(self._trace.append(self._trace.prepare(entry)))
         try:
-            return prepared.splice(signature)
+            return await asyncio.to_thread(prepared.splice, signature)
         except SignatureRefused as exc:
             _LOG.error("signature-does-not-verify", exc, key=key)
             self._signer.doubt(key)

@@ -16,6 +16,7 @@ import msgspec
 from appliance import metrics
 from appliance.cache.replay_guard import Received
 from appliance.clock import Clock
+from appliance.conventions.model import ProviderConvention
 from appliance.conventions.registry import RegistryCell
 from appliance.errors import (
     ApplianceError,
@@ -36,6 +37,7 @@ from appliance.trace.record import Receipt, TraceEntry
 from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("verify")
+_THREAD_FROM: Final = 256 * 1024
 _DATES_END: Final = datetime.max.replace(tzinfo=UTC)
 _replays: Final = cache(metrics.REPLAYS.labels)
 _counter: Final = cache(metrics.VERIFICATIONS.labels)  # by convention and fault: closed lists both
@@ -49,12 +51,14 @@ class Verdict:
         checks: every check in order; those after the first failure are `not-run`.
         receipt: where the decision stands in the trace; None for a diagnosis, and for a refusal that is only counted because
             its peer was refused too often.
+        refusal: what the fault stands for.
     """
 
     accepted: AcceptedVector | None
     fault: Fault | None
     checks: tuple[Check, ...]
     receipt: Receipt | None
+    refusal: VectorRefused | None = None
 
 
 class ReplayGate(Protocol):
@@ -118,8 +122,12 @@ class VerifyOperation:
             ReplayGuardFull, ReplayGuardUnavailable: the vector may come once only, and nobody can tell whether it did.
             SpoolFull, SpoolUnavailable: the decision cannot be traced, so it is not given.
         """
-        now = self._clock.now()
         question = Question(octets, convention, service, context.tls_certificate)
+        return await self.decide(question, context)
+
+    async def decide(self, question: Question, context: RequestContext) -> Verdict:
+        """Decide on a question; as `verify`, whose refusals it has too."""
+        now = self._clock.now()
         judgement = await judge_asking(question, self._registry.current, now, self._limits)
         replay = await self._ask_guard(judgement, now)
         if replay.answer == "again":
@@ -127,13 +135,39 @@ class VerifyOperation:
         verdict = _state(judgement, replay.answer)
         receipt = None
         if verdict.fault is None or self._trace.admits_refusal(context.peer):
-            entry = received_entry(judgement, context, verdict.fault, service, now)
+            entry = received_entry(judgement, context, verdict.fault, question.service, now)
             if replay.answer == "again":
                 entry = msgspec.structs.replace(entry, replayed=True)
             receipt = await self._make_durable(entry, judgement.signed, replay.recorded)
         convention = "" if verdict.accepted is None else verdict.accepted.convention
         _counter(convention, "" if verdict.fault is None else verdict.fault.code).inc()
         return replace(verdict, receipt=receipt)
+
+    async def refuse(
+        self, refusal: VectorRefused, context: RequestContext, service: str | None
+    ) -> Verdict:
+        """Record the refusal of a peer whose message is not looked at.
+
+        Raises:
+            SpoolFull, SpoolUnavailable: it cannot be traced.
+        """
+        judgement = Judgement(None, refusal)
+        verdict = _state(judgement, None)
+        if self._trace.admits_refusal(context.peer):
+            entry = received_entry(judgement, context, verdict.fault, service, self._clock.now())
+            await wait_durable(self._trace.append(self._trace.prepare(entry)))
+        _counter("", "" if verdict.fault is None else verdict.fault.code).inc()
+        return verdict
+
+    def needs_whole(self, convention: str | None, service: str | None) -> bool:
+        """Tell whether a message may fall under a convention that has its Body signed."""
+        registry = self._registry.current
+        named = None if convention is None else registry.find(convention)
+        candidates = (named,) if named else registry.providers_of_service(service).all
+        return any(
+            isinstance(each, ProviderConvention) and "body" in each.soap_signed
+            for each in candidates
+        )
 
     async def _make_durable(
         self, entry: TraceEntry, signed: Signed | None, recorded: Received | None
@@ -203,4 +237,4 @@ def _state(judgement: Judgement, replay: Literal["fresh", "again"] | None) -> Ve
     if replay == "again" and refusal is None:
         checks = (*checks[:-1], CAME_BEFORE)
     fault = None if refusal is None else fault_of(refusal)
-    return Verdict(judgement.accepted, fault, checks, None)
+    return Verdict(judgement.accepted, fault, checks, None, refusal)

@@ -6,18 +6,23 @@ there is a request.
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from ssl import SSLObject
 from typing import Final, Protocol, cast
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
+from appliance.clock import Clock
 from appliance.errors import (
     ApplianceError,
     CallerGone,
     Pushback,
     Reason,
     UnknownCaller,
+    VectorRefused,
     internal_error,
 )
 from appliance.gateway.exchange import InlineHandler, InlineRequest
@@ -26,16 +31,27 @@ from appliance.server.admission import Arrival
 from appliance.server.callers import CallerDirectory, Peer
 from appliance.server.refusals import note_refusals
 from appliance.server.request_id import FIELD, choose_request_id
+from appliance.trust.tls import TlsPeers
 from appliance.vectors.model import Caller, RequestContext
 
 _BEARER: Final = b"bearer "
+_LOOK_AGAIN: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Who calls, with which TLS certificate, and why nothing of them is taken, if that is so."""
+
+    caller: Caller
+    certificate: bytes | None = None
+    distrust: VectorRefused | None = None
 
 
 class Recognising(Protocol):
     """Who tells callers apart."""
 
-    def recognise(self, peer: Peer, authorization: bytes | None) -> tuple[Caller, bytes | None]:
-        """Say who calls, and with which TLS certificate."""
+    def recognise(self, peer: Peer, authorization: bytes | None) -> Recognised:
+        """Say who calls."""
 
 
 class LocalCallers:
@@ -49,7 +65,7 @@ class LocalCallers:
         self._keys: Final = keys
         self._by_address: Final = dict(by_address)
 
-    def recognise(self, peer: Peer, authorization: bytes | None) -> tuple[Caller, bytes | None]:
+    def recognise(self, peer: Peer, authorization: bytes | None) -> Recognised:
         """Say who calls; a Bearer key that is shown is judged, other schemes are the partner's affair.
 
         Raises:
@@ -57,20 +73,56 @@ class LocalCallers:
         """
         certificate = None if peer.tls is None else peer.tls.getpeercert(binary_form=True)
         if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
-            return self._keys.recognise(peer, authorization), certificate
+            return Recognised(self._keys.recognise(peer, authorization), certificate)
         if certificate is not None:
             name = x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
-            return Caller(name, "certificate"), certificate
+            return Recognised(Caller(name, "certificate"), certificate)
         if peer.uid is not None:
-            return Caller(peer.address, "unix"), None
+            return Recognised(Caller(peer.address, "unix"))
         address = ip_address(peer.address)
         for network, name in self._by_address.items():
             if address in network:
-                return Caller(name, "address"), None
+                return Recognised(Caller(name, "address"))
         raise UnknownCaller(
             Reason.UNKNOWN_CALLER,
             "show a configured key as `Authorization: Bearer KEY`, a client certificate, or call over the unix socket",
         )
+
+
+class PartnerCallers:
+    """Partners, by what they show in TLS: the first whose trust, pins and names take the certificate.
+
+    Asked for every request; a connection that was taken is looked at again after a second, so that a CRL published meanwhile counts.
+    """
+
+    def __init__(self, partners: Mapping[str, TlsPeers], clock: Clock) -> None:
+        self._partners: Final = dict(partners)
+        self._clock: Final = clock
+        self._known: Final = WeakKeyDictionary[SSLObject, tuple[float, Recognised]]()
+
+    def recognise(self, peer: Peer, _authorization: bytes | None) -> Recognised:
+        """Say which partner calls, or why none does."""
+        if peer.tls is None:
+            raise UnknownCaller(Reason.UNKNOWN_CALLER, "partners come over TLS")
+        known = self._known.get(peer.tls)
+        now = self._clock.monotonic()
+        if known is None or now - known[0] > _LOOK_AGAIN:
+            known = self._known[peer.tls] = (now, self._look(peer.tls))
+        return known[1]
+
+    def _look(self, tls: SSLObject) -> Recognised:
+        refusals: list[VectorRefused] = []
+        for name, peers in self._partners.items():
+            try:
+                found = peers.check(tls, self._clock.now())
+            except VectorRefused as refusal:
+                refusals.append(refusal)
+            else:
+                return Recognised(Caller(name, "partner"), found.certificate)
+        # What one partner's trust says of a certificate it knows is worth more than that another does not know it.
+        worst = min(refusals, key=lambda each: each.reason is Reason.CERTIFICATE_NOT_TRUSTED)
+        certificate = tls.getpeercert(binary_form=True)
+        return Recognised(Caller("unknown", "partner"), certificate, worst)
 
 
 class InlineApplication:
@@ -98,8 +150,8 @@ class InlineApplication:
         reply = _Reply(send, arrival)
         try:
             peer = arrival.peer
-            caller, certificate = self.callers.recognise(peer, arrival.fields.get(b"authorization"))
-            context = RequestContext(request_id, caller, peer.address, certificate)
+            known = self.callers.recognise(peer, arrival.fields.get(b"authorization"))
+            context = RequestContext(request_id, known.caller, peer.address, known.certificate)
             host = arrival.fields[b"host"]
             request = InlineRequest(
                 method=scope["method"],
@@ -109,6 +161,7 @@ class InlineApplication:
                 context=context,
                 inflow=_Inflow(receive),
                 origin=b"%b://%b" % (b"http" if peer.tls is None else b"https", host),
+                distrust=known.distrust,
             )
             await self.handler.handle(request, reply)
         except (ApplianceError, asyncio.CancelledError) as exc:

@@ -184,6 +184,12 @@ impl SoapMessage {
         self.0.is_secured()
     }
 
+    /// Whether there is one element in the Body, and nothing in or behind the Header.
+    #[getter]
+    fn is_bare(&self) -> bool {
+        self.0.is_bare()
+    }
+
     /// The name in the `UsernameToken` for the final receiver.
     #[getter]
     fn username(&self) -> Option<String> {

@@ -1,15 +1,21 @@
 """Outbound: a plain application, a real service on SoftHSM, and a partner that asks for our certificate."""
 
+import contextlib
 import gzip
+import http.client
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.gateway_homes import Application, envelope, events, make_home, without_header
 from tests.messages import WSSE
-from tests.service import RunningService, serve, wait_until
+from tests.service import Answer, RunningService, serve, wait_until
 from tests.tls_peers import (
     Answering,
     Organisation,
@@ -22,6 +28,7 @@ from tests.tls_peers import (
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
+KEY = "correct horse battery staple"
 ANSWER = b"<answer>\r\n as it came </answer>"
 TABLES = """
 [[partner]]
@@ -35,6 +42,70 @@ names = ["CN=front,C=FR"]
 answer = "2s"
 connect = "2s"
 avoid = "0s"
+
+[[partner]]
+name = "deux"
+roots = ["{partner.root}"]
+crl_directory = "{partner.crls}"
+endpoints = ["https://localhost:{dead}", "https://localhost:{port}/base"]
+client_certificates = "{client[0]}"
+client_key = "{client[1]}"
+
+[[partner]]
+name = "absent"
+roots = ["{partner.root}"]
+crl_directory = "{partner.crls}"
+endpoints = ["https://localhost:{dead}"]
+
+[[partner]]
+name = "etroit"
+roots = ["{partner.root}"]
+crl_directory = "{partner.crls}"
+endpoints = ["https://localhost:{port}"]
+client_certificates = "{client[0]}"
+client_key = "{client[1]}"
+connections = 1
+waiting = 1
+wait = "300ms"
+
+[[caller]]
+name = "comptabilite"
+key_sha256 = "{key}"
+
+[[outbound]]
+name = "known"
+listen = "127.0.0.1:{known}"
+certificates = "{front[0]}"
+private_key = "{front[1]}"
+
+[[outbound.route]]
+path = "/droits"
+convention = "demo-client"
+partner = "fournisseur"
+pagms = ["PAGM_GESTION"]
+
+[[outbound]]
+name = "certified"
+listen = "127.0.0.1:{certified}"
+certificates = "{front[0]}"
+private_key = "{front[1]}"
+client_roots = ["{ours.root}"]
+
+[[outbound.route]]
+path = "/droits"
+convention = "demo-client"
+partner = "fournisseur"
+pagms = ["PAGM_GESTION"]
+
+[[outbound]]
+name = "local"
+listen = "unix:run/out.sock"
+
+[[outbound.route]]
+path = "/droits"
+convention = "demo-client"
+partner = "fournisseur"
+pagms = ["PAGM_GESTION"]
 
 [[outbound]]
 name = "applications"
@@ -65,6 +136,25 @@ existing = "replace"
 pagms = ["PAGM_GESTION"]
 
 [[outbound.route]]
+path = "/failover"
+convention = "demo-client"
+partner = "deux"
+target = "/services/droits"
+pagms = ["PAGM_GESTION"]
+
+[[outbound.route]]
+path = "/absent"
+convention = "demo-client"
+partner = "absent"
+pagms = ["PAGM_GESTION"]
+
+[[outbound.route]]
+path = "/narrow"
+convention = "demo-client"
+partner = "etroit"
+pagms = ["PAGM_GESTION"]
+
+[[outbound.route]]
 path = "/choice"
 soap_action = "urn:read"
 convention = "demo-client"
@@ -88,6 +178,8 @@ class Exchange:
     partner: Partner
     organisation: Organisation
     service: RunningService
+    ours: Organisation
+    ports: dict[str, int]
 
     def last(self) -> Received:
         """What the partner received last."""
@@ -105,11 +197,22 @@ def exchange(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """An appliance between an application and its partner."""
     directory = tmp_path_factory.mktemp("outbound")
     ours, theirs = Organisation(directory / "ours", "ours"), Organisation(directory / "b", "theirs")
-    client, listen = ours.certify("client"), free_port()
+    listen = free_port()
+    ports = {name: free_port() for name in ("dead", "known", "certified")}
+    client = ours.certify("client")
     with running_partner(
         lambda _: write_answer(ANSWER), theirs.certify("front"), ours.root
     ) as partner:
-        tables = TABLES.format(partner=theirs, port=partner.port, client=client, listen=listen)
+        tables = TABLES.format(
+            partner=theirs,
+            port=partner.port,
+            client=client,
+            listen=listen,
+            ours=ours,
+            front=ours.certify("front"),
+            key=sha256(KEY.encode()).hexdigest(),
+            **ports,
+        )
         home = make_home(demo_home, directory, tables)
         conventions = home / "conventions" / "demo-client.toml"
         text = conventions.read_text()
@@ -119,7 +222,7 @@ def exchange(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         with serve(home) as service:
             fields = {"X-Agent": "agent-0042", "X-Roles": "agent"}
             application = Application(service, listen, fields=fields)
-            yield Exchange(application, partner, theirs, service)
+            yield Exchange(application, partner, theirs, service, ours, ports)
 
 
 @pytest.fixture
@@ -366,6 +469,113 @@ def test_smuggling_shapes_are_refused(exchange: Exchange, framing: bytes) -> Non
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert len(exchange.partner.received) == before
+
+
+def test_another_endpoint_is_tried_where_nothing_was_sent(exchange: Exchange) -> None:
+    """The message arrives once; without any endpoint the application hears what is down."""
+    before = len(exchange.partner.received)
+    assert exchange.application.post(envelope(), "/failover").body == ANSWER
+    assert len(exchange.partner.received) == before + 1
+    answer = exchange.application.post(envelope(), "/absent")
+    assert answer.status == 500
+    assert b"partner-unreachable" in answer.body
+    assert answer.headers["retry-after"]
+
+
+def test_only_so_many_wait_for_a_partner(exchange: Exchange, answering: Scripted) -> None:
+    """The others are told at once, or after the wait, and can come again."""
+    gate = threading.Event()
+
+    def answer(_: Received) -> bytes:
+        gate.wait(10)
+        return write_answer(ANSWER)
+
+    answering.with_(answer)
+    answers: list[bytes] = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(exchange.application.post(envelope(), "/narrow").body)
+        )
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(answers) == 2, 10, "two that are told")
+    gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert sum(b"partner-busy" in each for each in answers) == 2
+    assert answers.count(ANSWER) == 1
+
+
+def test_a_session_is_offered_again(exchange: Exchange, answering: Scripted) -> None:
+    """A new connection resumes the TLS session of an earlier one."""
+    answering.with_(lambda _: write_answer(ANSWER, Connection="close"))
+    for _ in range(3):
+        assert exchange.application.post(envelope()).status == 200
+    assert exchange.partner.resumed[-1]
+
+
+def over_tls(exchange: Exchange, port: int, *, identity: bool, **fields: str) -> Answer:
+    """Post a message to one of the TLS listeners."""
+    context = ssl.create_default_context(cafile=str(exchange.ours.root))
+    if identity:
+        directory = exchange.ours.directory
+        context.load_cert_chain(directory / "client.pem", directory / "client.key")
+    connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=context)
+    with contextlib.closing(connection):
+        connection.request("POST", "/droits", envelope(), {"Content-Type": "text/xml"} | fields)
+        answer = connection.getresponse()
+        return Answer(answer.status, {}, answer.read())
+
+
+def caller_of(exchange: Exchange, request_id: str) -> str | None:
+    """Who the trace says called."""
+    found = [
+        e.caller for e in events(exchange.service.home, "created") if e.request_id == request_id
+    ]
+    return found[0] if found else None
+
+
+def test_a_caller_is_known_by_a_key(exchange: Exchange) -> None:
+    """It stays here; a wrong one, or none where nothing else says who calls, is refused."""
+    port = exchange.ports["known"]
+    shown = {"Authorization": f"Bearer {KEY}", "X-Request-Id": "by-key"}
+    assert over_tls(exchange, port, identity=False, **shown).status == 200
+    assert caller_of(exchange, "by-key") == "comptabilite"
+    assert exchange.last().field("Authorization") is None
+    assert over_tls(exchange, port, identity=False, Authorization="Bearer wrong").status == 401
+    refused = over_tls(exchange, port, identity=False)
+    assert refused.status == 401
+    assert b"unknown-caller" in refused.body
+
+
+def test_a_caller_is_known_by_its_certificate(exchange: Exchange) -> None:
+    """Its subject is its name; without one there is no connection."""
+    port = exchange.ports["certified"]
+    assert (
+        over_tls(exchange, port, identity=True, **{"X-Request-Id": "by-certificate"}).status == 200
+    )
+    assert caller_of(exchange, "by-certificate") == "CN=client,C=FR"
+    with pytest.raises(OSError):  # noqa: PT011 - an alert, or the connection reset under it
+        over_tls(exchange, port, identity=False)
+
+
+def test_a_caller_is_known_by_its_socket(exchange: Exchange) -> None:
+    """A unix peer is named by its uid; what it says in Authorization is the partner's affair."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(exchange.service.home / "run" / "out.sock"))
+    fields = {
+        "Content-Type": "text/xml",
+        "X-Request-Id": "by-socket",
+        "Authorization": "Basic eA==",
+    }
+    with contextlib.closing(connection):
+        connection.request("POST", "/droits", envelope(), fields)
+        assert connection.getresponse().status == 200
+    assert (caller_of(exchange, "by-socket") or "").startswith("uid:")
+    assert exchange.last().field("Authorization") == "Basic eA=="
 
 
 def test_a_revoked_partner_is_sent_nothing(exchange: Exchange) -> None:

@@ -71,7 +71,7 @@ def test_accepted(appliance: CommandLine, home: Path, vector: Path) -> None:
     assert f"  issuer      {ISSUER}\n" in text
     assert "\x85" not in text
     assert "\u202e" not in text
-    open_ = {"lifetime", "name-id-format", "signer-name", "tls-peer", "replay"}
+    open_ = {"lifetime", "name-id-format", "signer-name", "tls-peer", "message-signature", "replay"}
     for check in checks_of(None, OF_ENVELOPE | open_):
         assert f"  {check.outcome:<7} {check.name}\n" in f"{text}\n"
     assert "no trace" in ended.stderr

@@ -14,6 +14,14 @@ PARTNER = {
     "endpoints": '["https://b.example:8443"]',
 }
 OUTBOUND = {"name": '"out"', "listen": '"127.0.0.1:8450"'}
+INBOUND = {
+    "name": '"in"',
+    "listen": '"0.0.0.0:8443"',
+    "certificates": '"pki/f.pem"',
+    "private_key": '"secrets/f.key"',
+    "partners": '["b"]',
+}
+FORWARD = {"path": '"/a"', "forward": '"http://127.0.0.1:9000/a"'}
 ROUTE = {"path": '"/a"', "convention": '"c"', "partner": '"b"'}
 
 
@@ -22,12 +30,16 @@ def write(
     partner: dict[str, str | None] | None = None,
     outbound: dict[str, str | None] | None = None,
     route: dict[str, str | None] | None = None,
+    inbound: dict[str, str | None] | None = None,
+    forward: dict[str, str | None] | None = None,
 ) -> Path:
     """Write a gateway; values replace those of one that works, None leaves one out."""
     tables = (
         ("[[partner]]", PARTNER | (partner or {})),
         ("[[outbound]]", OUTBOUND | (outbound or {})),
         ("[[outbound.route]]", ROUTE | (route or {})),
+        ("[[inbound]]", INBOUND | (inbound or {})),
+        ("[[inbound.route]]", FORWARD | (forward or {})),
     )
     lines = [
         line
@@ -73,6 +85,16 @@ WRONG = [
     ("route", {"subject": '"username-token"'}, "outbound[0].route[0].existing"),
     ("route", {"subject": '"somebody"'}, "outbound[0].route[0].subject"),
     ("route", {"subject_header": '"X Subject"'}, "outbound[0].route[0].subject_header"),
+    ("inbound", {"listen": '"unix:x"'}, "inbound[0].listen"),
+    ("inbound", {"listen": '"127.0.0.1:8450"'}, "inbound[0].listen"),
+    ("inbound", {"partners": '["c"]'}, "inbound[0].partners"),
+    ("inbound", {"signed_limit": '"2GiB"'}, "inbound[0].signed_limit"),
+    ("forward", {"forward": '"http://app.example/"'}, "inbound[0].route[0].forward"),
+    ("forward", {"forward": '"https://app.example/"'}, "inbound[0].route[0].forward_roots"),
+    ("forward", {"forward": '"ftp://127.0.0.1/"'}, "inbound[0].route[0].forward"),
+    ("forward", {"identity": '"jwt"'}, "inbound[0].route[0].identity"),
+    ("forward", {"jwt_lifetime": '"61s"'}, "inbound[0].route[0].jwt_lifetime"),
+    ("forward", {"open_operations": '{ "{a" = "" }'}, "inbound[0].route[0].open_operations"),
     ("route", {"roles": '["r"]', "pagms": '["P"]'}, "outbound[0].route[0].pagms"),
 ]
 
@@ -93,10 +115,11 @@ def test_what_cannot_work_is_refused(
 def test_the_same_twice_is_refused(tmp_path: Path) -> None:
     """Two routes that no message could tell apart, and names that stand twice."""
     text = (write(tmp_path) / "appliance.toml").read_text()
-    route = text[text.index("[[outbound.route]]") :]
+    route = text[text.index("[[outbound.route]]") : text.index("[[inbound]]")]
     partner = text[: text.index("[[outbound]]")]
     for more, key in ((route, "outbound[0].route[1]"), (partner, "partner[1].name")):
-        (tmp_path / "appliance.toml").write_text(text + more if more is route else partner + text)
+        there = text.index("[[inbound]]") if more is route else 0
+        (tmp_path / "appliance.toml").write_text(text[:there] + more + text[there:])
         with pytest.raises(ConfigurationError) as raised:
             load_config(tmp_path)
         assert raised.value.key == key
@@ -105,7 +128,10 @@ def test_the_same_twice_is_refused(tmp_path: Path) -> None:
 def test_a_listener_without_route_serves_nothing(tmp_path: Path) -> None:
     """It is a mistake that nobody would notice."""
     text = (write(tmp_path) / "appliance.toml").read_text()
-    (tmp_path / "appliance.toml").write_text(text[: text.index("[[outbound.route]]")])
-    with pytest.raises(ConfigurationError) as raised:
-        load_config(tmp_path)
-    assert raised.value.key == "outbound[0].route"
+    for side in ("outbound", "inbound"):
+        start = text.index(f"[[{side}.route]]")
+        end = text.index("[[inbound]]") if side == "outbound" else len(text)
+        (tmp_path / "appliance.toml").write_text(text[:start] + text[end:])
+        with pytest.raises(ConfigurationError) as raised:
+            load_config(tmp_path)
+        assert raised.value.key == f"{side}[0].route"

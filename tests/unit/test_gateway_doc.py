@@ -6,7 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from appliance.gateway.tables import OutboundRouteTable, OutboundTable, PartnerTable
+from appliance.gateway.tables import (
+    InboundRouteTable,
+    InboundTable,
+    OutboundRouteTable,
+    OutboundTable,
+    PartnerTable,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gateway.md"
 ROW = re.compile(r"^\| `([a-z0-9_]+)` \| [^|]+ \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
@@ -18,6 +24,8 @@ ROW = re.compile(r"^\| `([a-z0-9_]+)` \| [^|]+ \| [^|]+ \| [^|]+ \|$", re.MULTIL
         ("`[[partner]]` is", PartnerTable),
         ("`[[outbound]]` is", OutboundTable),
         ("`[[outbound.route]]` says", OutboundRouteTable),
+        ("`[[inbound]]` is", InboundTable),
+        ("`[[inbound.route]]` says", InboundRouteTable),
     ],
 )
 def test_every_key_is_described(marker: str, table: type[msgspec.Struct]) -> None:

@@ -63,6 +63,15 @@ impl SoapMessage {
         header.is_some_and(|id| self.document.child(id, WSSE, "Security").is_some())
     }
 
+    /// Whether no header block comes with it, and one element alone in its Body: nothing that could be read as another request.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        let children = |id| self.document.children(id).count();
+        self.envelope.header.is_none_or(|header| children(header) == 0)
+            && children(self.envelope.body) == 1
+            && self.document.children(Document::ROOT).last() == Some(self.envelope.body)
+    }
+
     /// The name in the `wsse:UsernameToken` for the final receiver, trimmed; nobody has verified it.
     #[must_use]
     pub fn username(&self) -> Option<String> {

@@ -1,0 +1,266 @@
+"""Inbound: a partner's message is judged, and goes on to an application of ours with the verified identity.
+
+Read `_Passage.go` from top to bottom: route, message, vector, application, answer. Promises that nothing reaches the application whose
+vector was not accepted and traced, but for operations that the file declares open; that no field which speaks for an identity comes
+from outside; and that a refusal is a fault in the message's own version with the code and the sentence of DOMAIN 7.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+from uuid import UUID
+
+from appliance.errors import (
+    ApplianceError,
+    InternalError,
+    MalformedRequest,
+    Reason,
+    ResourceUnknown,
+    VectorRefused,
+    internal_error,
+)
+from appliance.gateway.bodies import Intake, is_gzip
+from appliance.gateway.checks import read_operation
+from appliance.gateway.description import describe, is_description
+from appliance.gateway.exchange import InlineRequest, Reply
+from appliance.gateway.fields import REQUEST_ID, first, pass_fields
+from appliance.gateway.forward import Outgoing, exchange
+from appliance.gateway.identity import HeaderFields, IdentityWriter
+from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
+from appliance.gateway.outbound import Noting, read_action
+from appliance.gateway.pool import PartnerPool
+from appliance.gateway.refusals import guess_version, write_refusal
+from appliance.gateway.spool import SpoolRoom
+from appliance.gateway.tables import InboundRouteTable
+from appliance.log import Log
+from appliance.metrics import GATEWAY_MESSAGES
+from appliance.native import Limits, SoapMessage, XmlRefused
+from appliance.operations.entries import VectorExchange
+from appliance.operations.judge import Question
+from appliance.operations.secure import malformed
+from appliance.operations.verify import Verdict
+from appliance.soap.fault import Version
+from appliance.vectors.model import AcceptedVector, RequestContext
+
+_LOG: Final = Log("gateway")
+
+
+class Verifying(Protocol):
+    """What is needed of `operations.verify`."""
+
+    async def decide(self, question: Question, context: RequestContext) -> Verdict:
+        """Decide on a received vector, its trace durable."""
+
+    async def refuse(
+        self, refusal: VectorRefused, context: RequestContext, service: str | None
+    ) -> Verdict:
+        """Record the refusal of a peer whose message is not looked at."""
+
+    def needs_whole(self, convention: str | None, service: str | None) -> bool:
+        """Tell whether a message may fall under a convention that has its Body signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMeans:
+    """What every route of a listener works with."""
+
+    verify: Verifying
+    answered: Noting
+    room: SpoolRoom
+    limits: MessageLimits
+    now: Callable[[], datetime]
+    new_uuid: Callable[[], UUID]
+
+
+class InboundRoute:
+    """One way in.
+
+    Attributes:
+        pool: the connections to the application.
+        target: the application's path.
+    """
+
+    def __init__(self, table: InboundRouteTable, pool: PartnerPool, target: str) -> None:
+        """Take the route's table.
+
+        Raises:
+            ConfigurationError: the key of its JWS cannot be used.
+        """
+        self.table: Final = table
+        self.pool: Final = pool
+        self.target: Final = target.encode("ascii")
+        self.identity: Final = IdentityWriter(table)
+        self._open: Final = {
+            read_operation(name): action for name, action in table.open_operations.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"InboundRoute({self.table.path} → {self.table.forward})"
+
+    def is_open(self, message: InlineMessage, action: str | None) -> bool:
+        """Tell whether a message is of an operation declared open, and nothing in it could be read as another."""
+        wanted = None if message.operation is None else self._open.get(message.operation)
+        if wanted is None or not message.is_whole:
+            return False
+        return message.soap.is_bare and (action or "") in {"", wanted}
+
+
+class Inbound:
+    """A listener's way in; immutable, replaced whole on reload."""
+
+    def __init__(self, routes: Sequence[InboundRoute], means: InboundMeans) -> None:
+        self._routes: Final = {route.table.path: route for route in routes}
+        self._means: Final = means
+
+    def __repr__(self) -> str:
+        return f"Inbound({list(self._routes.values())})"
+
+    async def handle(self, request: InlineRequest, reply: Reply) -> None:
+        """Answer one request, whatever comes."""
+        passage = _Passage(request, reply, self._means)
+        try:
+            route = self._find(request)
+            if request.distrust is not None:
+                await self._means.verify.refuse(
+                    request.distrust, request.context, route.table.service
+                )
+                raise request.distrust  # noqa: TRY301 - answered as every refusal is
+            if request.method == "GET":
+                await describe(request, reply, route.table.path, route.target, route.pool)
+                return
+            await passage.go(route)
+        except ApplianceError as error:
+            await passage.refuse(error)
+        except Exception as exc:  # noqa: BLE001 - where every failure becomes an answer
+            await passage.refuse(internal_error(exc))
+
+    def _find(self, request: InlineRequest) -> InboundRoute:
+        route = self._routes.get(request.path)
+        if route is None:
+            raise ResourceUnknown(Reason.NOT_FOUND, "no route has this path")
+        is_message = request.method == "POST" and not request.query
+        if is_message or (request.method == "GET" and is_description(request.query)):
+            return route
+        raise ResourceUnknown(
+            Reason.METHOD_NOT_ALLOWED,
+            "a SOAP message is POSTed without query; GET takes ?wsdl and ?xsd",
+        )
+
+
+class _Passage:
+    """One message on its way in, and how far it has come."""
+
+    def __init__(self, request: InlineRequest, reply: Reply, means: InboundMeans) -> None:
+        self._request: Final = request
+        self._reply: Final = reply
+        self._means: Final = means
+        self._content_type: Final = first(request.fields, b"content-type") or b""
+        self._version: Version = guess_version(self._content_type)
+        self._label = ""
+        self._exchange: VectorExchange | None = None
+
+    async def go(self, route: InboundRoute) -> None:
+        request, means, table = self._request, self._means, route.table
+        self._label = table.path
+        coding = first(request.fields, b"content-encoding")
+        intake = Intake(request.inflow, coding, means.limits.body)
+        message = await read_message(intake, self._content_type, means.limits)
+        self._version = "1.2" if message.version == "1.2" else "1.1"
+        identity: HeaderFields = []
+        edited: bytes | None = None
+        if not route.is_open(message, read_action(request.fields)):
+            if means.verify.needs_whole(table.convention, table.service):
+                message = await message.held(means.room, means.limits)
+                check_includes(message.soap)
+            accepted = await self._verify(route, message)
+            edited = message.soap.without_vector().octets if table.vector == "strip" else None
+            self._exchange = _exchange_of(accepted, table)
+            identity = self._write_identity(route, accepted, message.begin(edited), message)
+        fields = pass_fields(request.fields, route.identity.names | {REQUEST_ID})
+        request_id = request.context.request_id.encode("ascii")
+        outgoing = Outgoing(
+            b"POST",
+            route.target,
+            [*fields, *identity, (REQUEST_ID, request_id)],
+            message.begin(edited),
+            None if message.is_whole else message.rest(),
+            is_gzip=is_gzip(coding),
+        )
+        status = await exchange(route.pool, outgoing, self._reply)
+        GATEWAY_MESSAGES.labels("inbound", self._label, "answered").inc()
+        if self._exchange is not None:
+            means.answered.note(self._exchange, request.context, status)
+
+    async def _verify(self, route: InboundRoute, message: InlineMessage) -> AcceptedVector:
+        """Have the vector judged, bound to the TLS peer.
+
+        Raises:
+            VectorRefused: it is not accepted; the decision is traced.
+            MalformedRequest: the assertion cannot be read.
+        """
+        table, context = route.table, self._request.context
+        try:
+            received = message.soap.received()
+        except XmlRefused as exc:
+            raise malformed(exc) from exc
+        question = Question(
+            message.document,
+            table.convention,
+            table.service,
+            context.tls_certificate,
+            received=received,
+            limits=Limits(octets=self._means.limits.signed),
+        )
+        verdict = await self._means.verify.decide(question, context)
+        if verdict.accepted is None:
+            raise verdict.refusal or InternalError(Reason.INTERNAL, "a verdict without a reason")
+        return verdict.accepted
+
+    def _write_identity(
+        self, route: InboundRoute, accepted: AcceptedVector, body: bytes, message: InlineMessage
+    ) -> HeaderFields:
+        means = self._means
+        return route.identity.write(
+            accepted, body, is_whole=message.is_whole, now=means.now(), jti=means.new_uuid()
+        )
+
+    async def refuse(self, error: ApplianceError) -> None:
+        """Tell the partner, log and trace; cut off an answer that has begun."""
+        context = self._request.context
+        GATEWAY_MESSAGES.labels("inbound", self._label, error.reason.value).inc()
+        _LOG.warning(
+            "message-refused",
+            exc=error.__cause__ if isinstance(error, InternalError) else None,
+            direction="inbound",
+            request_id=context.request_id,
+            peer=context.peer,
+            caller=context.caller.name,
+            reason=error.reason.value,
+            detail=error.detail,
+        )
+        if self._exchange is not None:
+            self._means.answered.note(self._exchange, context, error.reason)
+        if self._reply.has_begun:
+            self._reply.abort()
+            return
+        status, fields, body = write_refusal(error, self._version, context.request_id)
+        await self._reply.whole(status, fields, body)
+
+
+def check_includes(soap: SoapMessage) -> None:
+    """Refuse octets that stand elsewhere in a Body that is to be signed.
+
+    Raises:
+        MalformedRequest: there are some.
+    """
+    if soap.includes:
+        raise MalformedRequest(
+            Reason.INCLUDE_IN_SIGNED_BODY,
+            "the Body is to be signed, and an xop:Include in it stands for octets that no signature covers",
+        )
+
+
+def _exchange_of(accepted: AcceptedVector, table: InboundRouteTable) -> VectorExchange:
+    vector = accepted.vector
+    return VectorExchange(accepted.convention, vector.issuer, vector.assertion_id, table.path)

@@ -1,0 +1,156 @@
+"""Long messages, attachments, signed Bodies and HTTP's ways of framing them, through two appliances."""
+
+import gzip
+import socket
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.gateway_homes import (
+    HEAD,
+    MIB,
+    TAIL,
+    envelope,
+    events,
+    long_message,
+)
+from tests.service import RunningService, wait_until
+from tests.tls_peers import write_answer
+from tests.two_organisations import (
+    ANSWER,
+    Organisations,
+    send,
+)
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+ROOT = (
+    b'--b\r\nContent-Type: application/xop+xml; type="text/xml"\r\nContent-ID: <root>\r\n\r\n%b'
+    b"\r\n--b\r\nContent-ID: <1>\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+)
+MTOM = 'multipart/related; type="application/xop+xml"; boundary=b; start="<root>"; start-info="text/xml"'
+
+
+def peak(service: RunningService) -> int:
+    """The most memory that a worker has had, in MiB."""
+    [worker] = service.children("worker")
+    lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
+
+
+def test_200_mib_pass_in_bounded_memory(both: Organisations) -> None:
+    """What arrives is what was sent but for the vector; neither appliance holds it."""
+    before = [peak(side) for side in (both.client, both.provider)]
+    answer = send(both, long_message(200 * MIB))
+    assert answer.endswith(ANSWER), answer[:500]
+    received = both.backend.received[-1]
+    head = received.body[: received.body.index(b"<s:Body>")].replace(b"<s:Header></s:Header>", b"")
+    sent = sha256()
+    for piece in long_message(200 * MIB):
+        sent.update(piece)
+    assert head == HEAD[: HEAD.index(b"<s:Body>")]
+    assert received.length == sum(map(len, long_message(200 * MIB))) + len(b"<s:Header></s:Header>")
+    assert received.field("X-Interops-Subject") == "agent-0042"
+    after = [peak(side) for side in (both.client, both.provider)]
+    assert all(now - then < 48 for then, now in zip(before, after, strict=True)), (before, after)
+
+
+def test_a_tail_that_is_not_well_formed_never_becomes_a_message(both: Organisations) -> None:
+    """The application hears why; the other end sees a connection that was cut; both traces name the vector."""
+    before = len(both.backend.received)
+
+    def pieces() -> Iterator[bytes]:
+        yield HEAD
+        for _ in range(40):
+            yield b"x" * 65536
+        yield b"</o:autre>" + b"y" * 65536 + TAIL
+
+    answer = send(both, pieces(), b"Content-Type: text/xml", b"X-Request-Id: torn")
+    assert b"malformed-xml" in answer
+
+    def reasons(service: RunningService) -> list[str | None]:
+        return [e.reason for e in events(service.home, "answered") if e.request_id == "torn"]
+
+    wait_until(lambda: reasons(both.client) == ["malformed-xml"], 10, "the client's entry")
+    wait_until(lambda: len(reasons(both.provider)) == 1, 10, "the provider's entry")
+    assert len(both.backend.received) == before
+
+
+def test_a_head_has_a_bound(both: Organisations) -> None:
+    """1 MiB before the first element in the Body is enough."""
+
+    def pieces() -> Iterator[bytes]:
+        yield HEAD[: HEAD.index(b"<s:Body>")]
+        yield b"<!--" + b"x" * (2 * MIB) + b"-->"
+        yield HEAD[HEAD.index(b"<s:Body>") :] + TAIL
+
+    assert b"soap-head-too-large" in send(both, pieces())
+
+
+@pytest.mark.parametrize("attached", [100, 3 * MIB])
+def test_attachments_pass_as_they_are(both: Organisations, attached: int) -> None:
+    """Only the root part is touched, found by `start` or the first; a closing tag inside an attachment means nothing."""
+    message, data = envelope(), b"</s:Body>\x00\xff\r\n-b" * (attached // 15)
+    entity = ROOT % message + data + b"\r\n--b--\r\n"
+    step = 50_000
+    pieces = (entity[at : at + step] for at in range(0, len(entity), step))
+    answer = send(both, pieces, b"Content-Type: " + MTOM.encode())
+    assert answer.endswith(ANSWER), answer[:500]
+    received = both.backend.received[-1]
+    assert received.field("Content-Type") == MTOM
+    assert received.body.replace(b"<s:Header></s:Header>", b"") == entity
+
+
+def test_a_root_part_need_not_come_first(both: Organisations) -> None:
+    """`start` names it; one that is not there, or is encoded, is refused by name."""
+    first = b"--b\r\nContent-ID: <1>\r\n\r\n<a/>\r\n"
+    root = b"--b\r\nContent-ID: <root>\r\n\r\n" + envelope() + b"\r\n--b--\r\n"
+    assert send(both, iter([first + root]), b"Content-Type: " + MTOM.encode()).endswith(ANSWER)
+    body = both.backend.received[-1].body
+    assert body.startswith(first)
+    other = MTOM.replace("<root>", "<other>").encode()
+    assert b"multipart-invalid" in send(both, iter([first + root]), b"Content-Type: " + other)
+    coded = root.replace(b"<root>\r\n", b"<root>\r\nContent-Transfer-Encoding: base64\r\n")
+    assert b"multipart-invalid" in send(both, iter([coded]), b"Content-Type: " + MTOM.encode())
+
+
+def test_gzip_passes_both_appliances(both: Organisations) -> None:
+    """Byte for byte is of what was encoded, short and long."""
+    for octets in (10_000, 3 * MIB):
+        noise = b"".join(sha256(b"%d" % n).hexdigest().encode() for n in range(octets // 64))
+        message = HEAD + noise + TAIL
+        pieces = iter([gzip.compress(message)])
+        answer = send(both, pieces, b"Content-Type: text/xml", b"Content-Encoding: gzip")
+        assert answer.endswith(ANSWER), answer[:300]
+        body = gzip.decompress(both.backend.received[-1].body)
+        assert body.replace(b"<s:Header></s:Header>", b"") == message
+
+
+def test_a_caller_that_waits_to_be_asked_is_asked(both: Organisations) -> None:
+    """`Expect: 100-continue`, then requests one behind the other on the connection: each its answer, in order."""
+    message = envelope()
+    head = (
+        b"POST /droits HTTP/1.1\r\nHost: localhost\r\nX-Subject: a\r\nContent-Type: text/xml\r\n"
+        b"Content-Length: %d\r\n" % len(message)
+    )
+    counter = iter(range(10))
+    before = both.backend.answer
+    both.backend.answer = lambda _: write_answer(b"<n>%d</n>" % next(counter))
+    try:
+        with socket.create_connection(("127.0.0.1", both.application.port), 20) as connection:
+            connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            again = head + b"\r\n" + message
+            connection.sendall(
+                message + again + again.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+            )
+            received = b""
+            while piece := connection.recv(65536):
+                received += piece
+    finally:
+        both.backend.answer = before
+    places = [received.index(b"<n>%d</n>" % number) for number in range(3)]
+    assert places == sorted(places)
+    assert received.count(b"HTTP/1.1 200 ") == 3

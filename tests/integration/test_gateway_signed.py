@@ -1,0 +1,123 @@
+"""Organisations that agreed on signing their messages, and the life of the certificates between them."""
+
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway_homes import (
+    MIB,
+    der,
+    envelope,
+    events,
+    eventually,
+    long_message,
+    without_header,
+)
+from tests.service import wait_until
+from tests.two_organisations import ANSWER, Organisations, send, two_organisations
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+WSSE_CODE = 'xmlns:wsse="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd">wsse:'
+
+
+@pytest.fixture(scope="module")
+def signing(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisations]:
+    """Two organisations that agreed on signing Body, Timestamp and vector."""
+    parts = 'signed = ["body", "timestamp", "assertion"]\n'
+    with two_organisations(
+        demo_home,
+        tmp_path_factory.mktemp("signed"),
+        f'[soap]\ntimestamp = "5m"\n{parts}',
+        f"[soap]\n{parts}",
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize("octets", [1000, 3 * MIB, 12 * MIB])
+def test_a_signed_body_arrives_verified(signing: Organisations, octets: int) -> None:
+    """Short, held in memory, held on the disk: the application sees the message but for the security header."""
+    message = b"".join(long_message(octets))
+    answer = send(signing, iter([message]))
+    assert answer.endswith(ANSWER), answer[:500]
+    received = signing.backend.received[-1]
+    assert b"Signature" not in received.body
+    assert received.field("X-Interops-Subject") == "agent-0042"
+    assert events(signing.client.home, "message-signed")
+    assert list((signing.client.home / "run").glob("tmp*")) == []
+
+
+def test_a_body_that_was_altered_is_refused(signing: Organisations) -> None:
+    """So is one without a signature over what the convention asks for."""
+    secured = signing.secured(envelope())
+    altered = signing.partner(secured.replace(b"\xc3\xa9 <", b"\xc3\xa8 <"), X_Request_Id="altered")
+    assert b"wsse:FailedCheck" in altered.body
+    start, end = (
+        secured.index(b"<ds:Signature", secured.index(b"</saml2:Assertion>")),
+        secured.rindex(b"</ds:Signature>"),
+    )
+    bare = secured[:start] + secured[end + len(b"</ds:Signature>") :]
+    assert b"wsse:FailedCheck" in signing.partner(bare).body
+    [entry] = [e for e in events(signing.provider.home, "received") if e.request_id == "altered"]
+    assert (entry.reason, entry.rule) == ("message-signature", "message-signature")
+    assert signing.partner(secured).status == 200
+
+
+def test_what_no_signature_covers_is_refused_by_name(signing: Organisations) -> None:
+    """An xop:Include in a signed Body, on either side, before anything is forwarded."""
+    include = b"<x:Include xmlns:x='http://www.w3.org/2004/08/xop/include' href='cid:1'/>"
+    message = envelope().replace(b"&#233;", include)
+    assert b"include-in-signed-body" in signing.application.post(message).body
+    assert b"include-in-signed-body" in signing.partner(message).body
+    assert without_header(signing.secured(envelope())).count(b"wsu:Id") == 1
+
+
+def test_a_renewed_certificate_serves_without_a_restart(signing: Organisations) -> None:
+    """SIGHUP reads it again; a key that does not fit leaves everything as it was."""
+    renewed = signing.theirs.certify("renewed")
+    served = [signing.theirs.directory / f"front.{kind}" for kind in ("pem", "key")]
+    old = served[0].read_bytes()
+    for source, target in zip(renewed, served, strict=True):
+        target.write_bytes(source.read_bytes())
+    os.kill(signing.provider.process.pid, signal.SIGHUP)
+    wait_until(lambda: _served(signing) == der(renewed[0]), 15, "the renewed certificate")
+    assert signing.application.post(envelope()).status == 200
+    served[0].write_bytes(old)
+    os.kill(signing.provider.process.pid, signal.SIGHUP)
+    wait_until(
+        lambda: any(
+            "reload-refused" in line for line in signing.provider.errors.read_text().splitlines()
+        ),
+        15,
+        "the refusal",
+    )
+    assert _served(signing) == der(renewed[0])
+    assert signing.application.post(envelope()).status == 200
+
+
+def _served(signing: Organisations) -> bytes:
+    context = ssl.create_default_context(cafile=str(signing.theirs.root))
+    context.load_cert_chain(
+        signing.ours.directory / "client.pem", signing.ours.directory / "client.key"
+    )
+    with (
+        socket.create_connection(("127.0.0.1", signing.inbound), 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
+
+
+def test_a_revoked_client_is_refused_on_the_connection_it_has(signing: Organisations) -> None:
+    """The CRL counts at once, on new connections and on kept ones, resumed or not."""
+    assert signing.application.post(envelope()).status == 200
+    signing.ours.revoke(signing.ours.directory / "client.pem")
+    wait_until(lambda: signing.application.post(envelope()).status == 500, 15, "the CRL to count")
+    answer = signing.application.post(envelope(), X_Request_Id="revoked")
+    assert f"{WSSE_CODE}FailedCheck" in answer.body.decode()
+    assert eventually(signing.provider.home, "received", "revoked").reason == "certificate-revoked"
+    assert eventually(signing.client.home, "answered", "revoked").status == 500
