@@ -32,7 +32,8 @@ from appliance.config import Config, KeyTable, TokenTable, load_config, read_lis
 from appliance.conventions.loader import ConventionChanges
 from appliance.conventions.registry import Registry
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
-from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_expiry
+from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_all_expiry
+from appliance.frontchecks import check_fronts
 from appliance.fronts import open_fronts
 from appliance.home import Home
 from appliance.keeper import Kept, KeptLanes, OpenLane
@@ -164,6 +165,7 @@ class _Supervisor:
         metrics.GENERATION.set(self._generation)
         check_worker(self._config)
         registry = build_registry(self._config)
+        check_fronts(self._config, registry)
         prepare_guard(
             self._config.home.replay_guard, self._config.replay.capacity, self._clock.now()
         )
@@ -285,6 +287,7 @@ class _Supervisor:
             try:
                 config = load_config(self._config.home.root)
                 # In a thread, for ten thousand files take a while.
+        check_fronts(self._config, registry)
                 registry = await asyncio.to_thread(build_registry, config)
                 share_configuration(config, registry)
                 await self._adopt_keys(config)
@@ -308,7 +311,7 @@ class _Supervisor:
                 return
             self._generation = generation
             metrics.GENERATION.set(generation)
-            say_expiry(Keyring.load(self._config.keys).certified().values(), SystemClock())
+            say_all_expiry(self._config, SystemClock())
             _LOG.info("reloaded", generation=generation)
             self._record("reloaded", detail=f"generation {generation}")
             if self._system is not None:
@@ -338,7 +341,7 @@ class _Supervisor:
 
     async def _watch_certificates(self) -> None:
         while True:
-            say_expiry(Keyring.load(self._config.keys).certified().values(), SystemClock())
+            say_all_expiry(self._config, SystemClock())
             await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
 
     async def _adopt_keys(self, config: Config) -> None:

@@ -19,6 +19,7 @@ from appliance.cli.checks.clock import check_clock
 from appliance.cli.checks.conventions import check_agreement, check_parts_named, read_conventions
 from appliance.cli.checks.files import check_home, check_pin_source, check_run, check_spool
 from appliance.cli.checks.finding import Finding, Level, failed, passed, unreadable, warned
+from appliance.cli.checks.gateway import check_gateway
 from appliance.cli.checks.shared import check_shared
 from appliance.cli.checks.tokens import check_tokens
 from appliance.cli.checks.trust import check_trust
@@ -132,6 +133,7 @@ def _examine_keys(config: Config, clock: Clock) -> Iterator[Finding]:
     for convention in conventions:
         if isinstance(convention, ProviderConvention):
             yield from check_trust(convention, now, chains.values())
+    yield from check_gateway(config, now)
     certificates = [certificate for chain in chains.values() for certificate in chain]
     yield from check_clock(now, certificates, LogPlace(home.logs, home.spool))
 
