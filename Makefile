@@ -16,7 +16,7 @@ help:  ## list the targets
 
 prepare: .venv/native.stamp  ## install what is missing and build the extension
 
-run: prepare  ## demo: HSM-backed vectors issued, verified, refused and traced, with rates
+run: prepare  ## demo: HSM-backed vectors issued, verified, refused and traced, with rates; two organisations in line
 	@python -m bench demo --home $(DEMO)
 
 serve: prepare  ## the demo home, running until Ctrl-C
@@ -58,8 +58,8 @@ bench: prepare shim  ## the token's ceiling, then the appliance on it
 wheel: prepare  ## a wheel in dist/
 	maturin build --release --locked --out dist
 
-clean:  ## remove everything that was built, and the demo home
-	rm -rf .venv target dist $(DEMO) appliance/native/*.so
+clean:  ## remove everything that was built, and the demo homes
+	rm -rf .venv target dist $(DEMO) $(DEMO)-a $(DEMO)-b appliance/native/*.so
 
 .PHONY: system
 system:

@@ -27,6 +27,7 @@ from appliance.trace.view import LogPlace
 from bench.ceiling import Ceiling, measure_home_ceiling
 from bench.load import LoadResult, run_load
 from bench.service import serve_home
+from bench.two import ActFailed, show_two_organisations
 
 _BATCH: Final = 64
 _SECONDS: Final = 3.0
@@ -123,7 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
             ceiling, single, batch = _measure(arguments.home, service)
         _say("stop", "SIGTERM: drained, every process ended, exit code 0")
         _check_trace(arguments.home, vector["trace"])
-    except (DemoFailed, RuntimeError) as exc:
+        _say_title("The same in line: two organisations, and applications that only speak SOAP")
+        show_two_organisations(arguments.home, _say)
+    except (DemoFailed, ActFailed, RuntimeError) as exc:
         print(f"\ndemo failed: {exc}", file=sys.stderr)
         return 1
     _say_summary(ceiling, single, batch, time.monotonic() - begun)

@@ -18,8 +18,11 @@ from string import Template
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_der_public_key,
 )
@@ -146,7 +149,8 @@ def _fill_demo(staging: Path, target: Path, clock: Clock) -> None:
     pseudonyms = staging / "secrets" / "pseudonyms"
     pseudonyms.touch(mode=0o600)
     pseudonyms.write_text(make_key())
-    write_demo_pki(staging / "pki", public_keys, clock.now())
+    front = _make_front_key(staging / "secrets" / "front.key")
+    write_demo_pki(staging / "pki", public_keys, clock.now(), {"front": front})
     for name in _CONVENTIONS:
         (home.conventions / name).write_text(_read(name))
     home.config_file.write_text(_demo_configuration(token, staging, target))
@@ -165,6 +169,14 @@ def _give_to_lanes(staging: Path) -> None:
         give(path, LANE)
     for directory in (staging, staging / "secrets"):
         directory.chmod(0o711)
+
+
+def _make_front_key(file: Path) -> bytes:
+    """Make the key of TLS with partners, a file, and return its public half, DER."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    file.touch(mode=0o600)
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _make_directories(staging: Path) -> None:

@@ -7,6 +7,7 @@ never written down, so nothing can be issued or revoked later. Refuses to be a P
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _YEAR: Final = timedelta(days=365)
 _BACK_DATING: Final = timedelta(minutes=5)
 _AUTHORITY_BITS: Final = 2048
+_THIS_MACHINE: Final = (ip_address("127.0.0.1"), ip_address("::1"))
 _COUNTRY: Final = "FR"
 _ORGANIZATION: Final = "InterOPS demonstration"
 
@@ -46,13 +48,19 @@ class _Authority:
     key: rsa.RSAPrivateKey
 
 
-def write_demo_pki(directory: Path, public_keys: Mapping[str, bytes], now: datetime) -> DemoPki:
+def write_demo_pki(
+    directory: Path,
+    public_keys: Mapping[str, bytes],
+    now: datetime,
+    front_keys: Mapping[str, bytes] | None = None,
+) -> DemoPki:
     """Write a PKI that certifies the given keys for a year, from five minutes ago.
 
     Args:
         directory: becomes `root.pem`, `issuing.pem`, `NAME.pem` per key and `crl/`.
         public_keys: key name → DER SubjectPublicKeyInfo; RSA or EC.
         now: the moment of issue, with its time zone.
+        front_keys: the same for TLS, server and client, on this machine.
     """
     root = _make_authority("Demo Root", now, issuer=None)
     issuing = _make_authority("Demo Issuing", now, issuer=root)
@@ -66,6 +74,9 @@ def write_demo_pki(directory: Path, public_keys: Mapping[str, bytes], now: datet
         chains[name] = directory / f"{name}.pem"
         leaf = _make_leaf(name, public_key, issuing, now)
         chains[name].write_bytes(_pem(leaf) + _pem(issuing.certificate))
+    for name, public_key in (front_keys or {}).items():
+        leaf = _make_leaf(name, public_key, issuing, now, is_front=True)
+        (directory / f"{name}.pem").write_bytes(_pem(leaf) + _pem(issuing.certificate))
     return DemoPki(directory / "root.pem", directory / "issuing.pem", chains, crl_directory)
 
 
@@ -86,17 +97,24 @@ def _make_authority(name: str, now: datetime, issuer: _Authority | None) -> _Aut
     return _Authority(certificate, key)
 
 
-def _make_leaf(name: str, spki: bytes, issuer: _Authority, now: datetime) -> x509.Certificate:
+def _make_leaf(
+    name: str, spki: bytes, issuer: _Authority, now: datetime, *, is_front: bool = False
+) -> x509.Certificate:
     public_key = load_der_public_key(spki)
     if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise TypeError(f"key `{name}` is neither RSA nor EC")
-    return (
+    builder = (
         _builder(_name(name), issuer.certificate.subject, public_key, now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(is_authority=False), critical=True)
         .add_extension(_authority_key_id(issuer.key.public_key()), critical=False)
-        .sign(issuer.key, SHA256())
     )
+    if is_front:
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        names = [x509.DNSName("localhost"), *map(x509.IPAddress, _THIS_MACHINE)]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(issuer.key, SHA256())
 
 
 def _builder(
