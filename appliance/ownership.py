@@ -143,6 +143,8 @@ def _worker_secrets(config: Config) -> Iterator[Path]:
         files += [config.shared.seal_key_file, config.shared.password_file]
     files += [partner.client_key for partner in config.gateway.partners]
     files += [listener.private_key for listener in config.gateway.outbound]
+    files += [listener.private_key for listener in config.gateway.inbound]
+    files += [route.jwt_key for table in config.gateway.inbound for route in table.route]
     yield from (file for file in files if file is not None and file.is_file())
 
 

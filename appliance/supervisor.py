@@ -48,7 +48,6 @@ from appliance.ownership import (
 )
 from appliance.parts import build_registry, hsm_unavailable, open_lane
 from appliance.server.listener import listen_tcp, listen_unix
-from appliance.signing.keyring import Keyring
 from appliance.signing.lanes import say_hung
 from appliance.signing.news import TokenNews
 from appliance.trace.record import Event
@@ -164,8 +163,7 @@ class _Supervisor:
         metrics.state_build()
         metrics.GENERATION.set(self._generation)
         check_worker(self._config)
-        registry = build_registry(self._config)
-        check_fronts(self._config, registry)
+        registry = _read_conventions(self._config)
         prepare_guard(
             self._config.home.replay_guard, self._config.replay.capacity, self._clock.now()
         )
@@ -287,8 +285,7 @@ class _Supervisor:
             try:
                 config = load_config(self._config.home.root)
                 # In a thread, for ten thousand files take a while.
-        check_fronts(self._config, registry)
-                registry = await asyncio.to_thread(build_registry, config)
+                registry = await asyncio.to_thread(_read_conventions, config)
                 share_configuration(config, registry)
                 await self._adopt_keys(config)
                 children = [kept.child for kept in self._workers if kept.child is not None]
@@ -426,6 +423,13 @@ def _worker_environment(config: Config, environment: Mapping[str, str]) -> dict[
     """Everything but what could lead to a PIN (DESIGN invariant 7)."""
     hidden = SECRET_VARIABLES | {token.pin_env for token in config.tokens if token.pin_env}
     return {name: value for name, value in environment.items() if name not in hidden}
+
+
+def _read_conventions(config: Config) -> Registry:
+    """Load the conventions, and see that the gateway fits them."""
+    registry = build_registry(config)
+    check_fronts(config, registry)
+    return registry
 
 
 @contextlib.contextmanager

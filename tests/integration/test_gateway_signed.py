@@ -18,6 +18,7 @@ from tests.gateway_homes import (
     long_message,
     without_header,
 )
+from tests.homes import edit
 from tests.service import wait_until
 from tests.two_organisations import ANSWER, Organisations, send, two_organisations
 
@@ -75,6 +76,33 @@ def test_what_no_signature_covers_is_refused_by_name(signing: Organisations) -> 
     assert b"include-in-signed-body" in signing.application.post(message).body
     assert b"include-in-signed-body" in signing.partner(message).body
     assert without_header(signing.secured(envelope())).count(b"wsu:Id") == 1
+
+
+def test_a_rolled_key_and_a_reused_vector_pass(signing: Organisations) -> None:
+    """A reload changes key and reuse on the client's side; the provider needs to be told nothing."""
+    file = signing.client.home / "conventions" / "demo-client.toml"
+    edit(file, 'key = "demo-rsa"', 'key = "demo-ec"')
+    edit(file, '# algorithm = "rsa-sha256"', 'algorithm = "ecdsa-sha256"')
+    edit(file, "# allowed = false", "allowed = true")
+    os.kill(signing.client.process.pid, signal.SIGHUP)
+
+    def keys() -> set[str | None]:
+        assert signing.application.post(envelope()).status == 200
+        return {entry.key for entry in events(signing.client.home, "created")}
+
+    wait_until(lambda: "demo-ec" in keys(), 20, "the other key to sign")
+    for _ in range(3):
+        assert signing.application.post(envelope()).body == ANSWER
+    created = [e for e in events(signing.client.home, "created") if e.key == "demo-ec"]
+    reused = events(signing.client.home, "reused")
+    assert {entry.assertion_id for entry in reused} == {created[-1].assertion_id}
+    accepted = [
+        entry
+        for entry in events(signing.provider.home, "received")
+        if entry.assertion_id == created[-1].assertion_id
+    ]
+    assert len(accepted) >= 4
+    assert {entry.verdict for entry in accepted} == {"accepted"}
 
 
 def test_a_renewed_certificate_serves_without_a_restart(signing: Organisations) -> None:
