@@ -42,13 +42,10 @@ def check_head(
         raise head_too_large(settings)
 
 
-def check_framing(
-    fields: Fields, version: str, settings: ServerSettings, *, upgrades: bool
-) -> None:
+def check_framing(fields: Fields, version: str, settings: ServerSettings) -> None:
     """Check that nobody on the way can read another message out of the same octets (RFC 9112 6.3, 3.2), and its size.
 
     The parser has refused Content-Length beside Transfer-Encoding, several or odd Content-Length, and folded fields.
-    It stops reading where a request offers to upgrade, so such a body must announce its length.
 
     Raises:
         MalformedRequest: no Host, a transfer coding other than chunked, or a version without them.
@@ -59,14 +56,21 @@ def check_framing(
     if b"host" not in fields:
         raise MalformedRequest(Reason.MALFORMED_HTTP, "the request has no Host field; add one")
     coding = fields.get(b"transfer-encoding")
-    if coding is not None and (coding.lower() != b"chunked" or version == "1.0" or upgrades):
+    if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
         raise MalformedRequest(
-            Reason.MALFORMED_HTTP,
-            "the only transfer coding taken is chunked, over HTTP/1.1 and without Upgrade",
+            Reason.MALFORMED_HTTP, "the only transfer coding taken is chunked, over HTTP/1.1"
         )
     length = fields.get(b"content-length")
     if length is not None and int(length) > settings.body_limit:
         raise body_too_large(settings)
+
+
+def framing_of(fields: Fields) -> bytes:
+    """Return the field that frames a body, as a line without its end; empty when there is no body."""
+    if b"transfer-encoding" in fields:
+        return b"transfer-encoding: chunked"
+    length = int(fields.get(b"content-length", b"0"))
+    return b"content-length: %d" % length if length else b""
 
 
 def read_target(target: bytes) -> tuple[bytes, bytes | None, bytes]:

@@ -27,10 +27,12 @@ from appliance.server.head import (
     body_too_large,
     check_framing,
     check_head,
+    framing_of,
     head_too_large,
     read_target,
     too_slow,
 )
+from appliance.server.offers import read_on
 from appliance.server.pace import Pace, Phase
 from appliance.server.refusals import answer_refusal
 from appliance.server.request_id import choose_request_id
@@ -91,7 +93,8 @@ class ApiProtocol(HttpToolsProtocol):
         self._head_octets = 0
         self._body_octets = 0
         self._wire_octets = 0
-        self._owed_octets = 0
+        self._unread = b""
+        """How the body is framed that the parser leaves to us; empty when there is none."""
 
     def __repr__(self) -> str:
         return (
@@ -186,14 +189,14 @@ class ApiProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         while data:
-            if self._owed_octets:
-                data = self._read_owed(data)
-                continue
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 # RFC 9110 7.8: Upgrade may be ignored; what follows is the body, then the next request.
                 data = data[cast("int", upgrade.args[0]) :]
+                if self._unread:
+                    self.parser = read_on(self, self._unread)
+                    self._unread = b""
             except httptools.HttpParserCallbackError as exc:
                 cause = exc.__context__
                 if isinstance(cause, ApplianceError):
@@ -203,15 +206,6 @@ class ApiProtocol(HttpToolsProtocol):
                 raise MalformedRequest(Reason.MALFORMED_HTTP, f"not valid HTTP/1.1: {exc}") from exc
             else:
                 return
-
-    def _read_owed(self, data: bytes) -> bytes:
-        """Read what the parser leaves unread of a request that offers to upgrade (Java's client does, with a body)."""
-        body = data[: self._owed_octets]
-        self._owed_octets -= len(body)
-        self.on_body(body)
-        if not self._owed_octets:
-            self.on_message_complete()
-        return data[len(body) :]
 
     def on_message_begin(self) -> None:
         """Start a head; the base class would build a scope that may never be needed."""
@@ -247,7 +241,7 @@ class ApiProtocol(HttpToolsProtocol):
         """Check the head and begin its exchange, or queue it behind the one under way."""
         check_head(self.url, self.headers, self._head_octets, self._settings)
         version = self.parser.get_http_version()
-        check_framing(self._fields, version, self._settings, upgrades=self.parser.should_upgrade())
+        check_framing(self._fields, version, self._settings)
         if len(self._waiting) >= self._settings.pipeline:
             raise Pushback(
                 Reason.CONNECTION_LIMIT,
@@ -257,7 +251,7 @@ class ApiProtocol(HttpToolsProtocol):
         self._body_octets = 0
         self._wire_octets = 0
         if self.parser.should_upgrade():
-            self._owed_octets = int(self._fields.get(b"content-length", b"0"))
+            self._unread = framing_of(self._fields)
         exchange = self._exchange(version)
         self.cycle = self._newest = exchange
         self.headers, self._fields = [], {}
@@ -319,7 +313,7 @@ class ApiProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Let the exchange know that its request is whole, unless the parser has only lost interest in it."""
-        if self._owed_octets:
+        if self._unread:
             return
         self._pace.enter(Phase.IDLE)
         self.cycle.more_body = False

@@ -372,13 +372,26 @@ def test_an_upgrade_with_a_body_is_read_whole(api: RunningApi):
         assert connection.answer().status == 200
 
 
-def test_an_upgrade_with_a_chunked_body_is_refused(api: RunningApi):
-    """The parser leaves such a body unread, so it must not be taken for the next request."""
+def test_an_upgrade_with_a_chunked_body_is_read_whole(api: RunningApi):
+    """However the octets arrive, the body is the body and what follows is the next request."""
+    fields = (b"Connection: Upgrade", b"Upgrade: h2c", b"Transfer-Encoding: chunked")
+    request = post(*fields, body=b"2;x=y\r\n[1\r\n1\r\n]\r\n0\r\nTrailer: x\r\n\r\n")
+    for cut in range(len(request) - 30, len(request)):
+        with api.connect() as connection:
+            connection.send(request[:cut])
+            connection.send(request[cut:] + request + HEALTH)
+            assert connection.answer().reason == connection.answer().reason == "malformed-json"
+            assert connection.answer().status == 200
+
+
+def test_limits_hold_behind_an_upgrade(api: RunningApi):
+    """A body that grows past the limit, and octets that frame nothing, are refused as without the offer."""
     fields = (b"Connection: Upgrade", b"Upgrade: h2c", b"Transfer-Encoding: chunked")
     with api.connect() as connection:
-        check_refused(
-            connection.ask(post(*fields, body=b"0\r\n\r\n") + HEALTH), 400, "malformed-http"
-        )
+        connection.send(post(*fields, body=b"fffffff\r\n" + b"x" * 200_000))
+        check_refused(connection.answer(), 413, "body-too-large")
+    with api.connect() as connection:
+        check_refused(connection.ask(post(*fields, body=b"zz\r\n") + HEALTH), 400, "malformed-http")
         assert connection.is_closed()
 
 
