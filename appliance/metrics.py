@@ -142,12 +142,6 @@ GATEWAY_MESSAGES: Final = Counter(
     "Messages in line, by direction, route and outcome (answered, or the reason they went no further).",
     ["direction", "route", "outcome"],
 )
-GATEWAY_SECONDS: Final = Histogram(
-    "appliance_gateway_seconds",
-    "Time of a message in line, by direction and stage (intake, vector, partner, answer).",
-    ["direction", "stage"],
-    buckets=_QUICK_SECONDS,
-)
 HANDSHAKES_REFUSED: Final = Counter(
     "appliance_handshakes_refused",
     "Connections closed because too many of their peer, or of all, were being opened.",

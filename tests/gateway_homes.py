@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.trace.record import TraceEntry
-from tests.homes import copy_home
+from tests.homes import copy_home, edit
 from tests.logs import entries_of_home
 from tests.messages import SOAP
 from tests.service import Answer, RunningService, wait_until
@@ -35,8 +35,10 @@ def without_header(message: bytes) -> bytes:
 
 
 def make_home(home: Path, directory: Path, tables: str) -> Path:
-    """Copy a demo home and give it more tables."""
+    """Copy a demo home and give it more tables, and less room on the disk."""
     copy = copy_home(home, directory)
+    edit(copy / "appliance.toml", "# capacity = 1000000", "capacity = 10000")
+    edit(copy / "appliance.toml", '# shared_memory = "64MiB"', 'shared_memory = "1MiB"')
     with (copy / "appliance.toml").open("a") as file:
         file.write(f"\n{tables}")
     return copy

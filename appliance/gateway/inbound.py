@@ -8,6 +8,7 @@ from outside; and that a refusal is a fault in the message's own version with th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -44,6 +45,7 @@ from appliance.soap.fault import Version
 from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("gateway")
+_count: Final = cache(GATEWAY_MESSAGES.labels)  # by route and outcome: closed lists both
 
 
 class Verifying(Protocol):
@@ -188,7 +190,7 @@ class _Passage:
             is_gzip=is_gzip(coding),
         )
         status = await exchange(route.pool, outgoing, self._reply)
-        GATEWAY_MESSAGES.labels("inbound", self._label, "answered").inc()
+        _count("inbound", self._label, "answered").inc()
         if self._exchange is not None:
             means.answered.note(self._exchange, request.context, status)
 
@@ -228,7 +230,7 @@ class _Passage:
     async def refuse(self, error: ApplianceError) -> None:
         """Tell the partner, log and trace; cut off an answer that has begun."""
         context = self._request.context
-        GATEWAY_MESSAGES.labels("inbound", self._label, error.reason.value).inc()
+        _count("inbound", self._label, error.reason.value).inc()
         _LOG.warning(
             "message-refused",
             exc=error.__cause__ if isinstance(error, InternalError) else None,

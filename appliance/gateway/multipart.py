@@ -6,6 +6,7 @@ they are.
 
 from dataclasses import dataclass
 from email.message import Message
+from functools import lru_cache
 from typing import Final
 
 from appliance.errors import MalformedRequest, Reason
@@ -30,8 +31,9 @@ class RootPart:
     end: int | None
 
 
+@lru_cache(maxsize=64)
 def read_content_type(value: bytes) -> tuple[str, Multipart | None]:
-    """Read the media type, lower case, and what it says of parts.
+    """Read the media type, lower case, and what it says of parts; applications repeat theirs, so the last ones are remembered.
 
     Raises:
         MalformedRequest: a multipart without a usable boundary.

@@ -7,6 +7,7 @@ as a fault.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -39,6 +40,7 @@ from appliance.soap.fault import Version
 from appliance.vectors.model import IssuedVector, RequestContext, VectorRequest
 
 _LOG: Final = Log("gateway")
+_count: Final = cache(GATEWAY_MESSAGES.labels)  # by route and outcome: closed lists both
 _SUCCESS: Final = range(200, 300)
 
 
@@ -229,7 +231,7 @@ class _Passage:
             is_gzip=is_gzip(coding),
         )
         status = await exchange(means.pools[route.table.partner], outgoing, self._reply)
-        GATEWAY_MESSAGES.labels("outbound", self._label, "answered").inc()
+        _count("outbound", self._label, "answered").inc()
         if status not in _SUCCESS:
             means.answered.note(self._sent, request.context, status)
 
@@ -251,7 +253,7 @@ class _Passage:
     async def refuse(self, error: ApplianceError) -> None:
         """Tell the application, log and trace; cut off an answer that has begun."""
         context = self._request.context
-        GATEWAY_MESSAGES.labels("outbound", self._label, error.reason.value).inc()
+        _count("outbound", self._label, error.reason.value).inc()
         _LOG.warning(
             "message-refused",
             exc=error.__cause__ if isinstance(error, InternalError) else None,
