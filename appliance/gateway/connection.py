@@ -40,7 +40,7 @@ class PartnerConnection(asyncio.Protocol):
     """One connection; a client of HTTP/1.1 without pipelining.
 
     Attributes:
-        idle_since: when it was last given back (the loop's time).
+        idle_since: when it was last given back (the loop's time); zero until then.
     """
 
     def __init__(self) -> None:

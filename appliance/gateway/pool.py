@@ -134,7 +134,7 @@ class PartnerPool:
     def release(self, lease: Lease) -> None:
         """Give a connection back; one that cannot be used again is closed."""
         connection = lease.connection
-        if connection.is_answered:
+        if connection.is_answered and not connection.idle_since:
             self._keep_session(connection)
         if connection.is_reusable and not self._is_closed:
             connection.idle_since = asyncio.get_running_loop().time()
@@ -250,7 +250,10 @@ class PartnerPool:
             self._tls[1].check(_tls_of(connection), self._now())
 
     def _keep_session(self, connection: PartnerConnection) -> None:
-        """Offer the session of a connection to those that follow; TLS 1.3 gives one only after some traffic."""
+        """Offer the session of a connection to those that follow; TLS 1.3 gives it only after some traffic.
+
+        Called once a connection, because the standard library copies the session, which takes long.
+        """
         if self._tls is not None:
             session = _tls_of(connection).session
             if session is not None and session.has_ticket:
