@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 from appliance.errors import ConfigurationError
-from bench import cache, ceiling, demo, faults, lanes, load, native, peers, trace
+from bench import cache, ceiling, demo, faults, gateway, lanes, load, native, peers, trace
 from hsm.errors import HsmError
 
 _TOOLS: Final = {
@@ -13,6 +13,7 @@ _TOOLS: Final = {
     "lanes": (lanes, "the same through queue and lanes, every signature checked before it counts"),
     "faults": (faults, "a service under load while its token fails at random; needs `make shim`"),
     "load": (load, "vectors per second through a running appliance"),
+    "gateway": (gateway, "a SOAP message straight, through one appliance, and through two"),
     "native": (
         native,
         "the XML core beside lxml, python-xmlsec and signxml, on the same documents",

@@ -26,6 +26,7 @@ from appliance.trace.verify import verify_log
 from appliance.trace.view import LogPlace
 from bench.ceiling import Ceiling, measure_home_ceiling
 from bench.load import LoadResult, run_load
+from bench.organisations import SceneFailed
 from bench.service import serve_home
 from bench.two import ActFailed, show_two_organisations
 
@@ -126,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_trace(arguments.home, vector["trace"])
         _say_title("The same in line: two organisations, and applications that only speak SOAP")
         show_two_organisations(arguments.home, _say)
-    except (DemoFailed, ActFailed, RuntimeError) as exc:
+    except (DemoFailed, ActFailed, SceneFailed, RuntimeError) as exc:
         print(f"\ndemo failed: {exc}", file=sys.stderr)
         return 1
     _say_summary(ceiling, single, batch, time.monotonic() - begun)

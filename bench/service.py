@@ -18,11 +18,12 @@ _READY: Final = re.compile(r"http://(\S+):(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class ServedHome:
-    """A running service: where it listens, and the line it said when it was ready."""
+    """A running service: where it listens, the line it said when it was ready, and the process id of its supervisor."""
 
     host: str
     port: int
     ready_line: str
+    pid: int
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def serve_home(home: Path) -> Iterator[ServedHome]:
         found = _READY.search(line)
         if found is None:
             raise RuntimeError(f"the service did not become ready; see {log}")
-        yield ServedHome(found[1], int(found[2]), line.strip())
+        yield ServedHome(found[1], int(found[2]), line.strip(), process.pid)
     finally:
         status = _stop(process)
     if status:

@@ -6,10 +6,6 @@ not come out as said raises.
 
 import http.client
 import http.server
-import shutil
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +17,9 @@ from typing import Final
 from appliance.home import Home
 from appliance.trace.record import TraceEntry
 from appliance.trace.view import LogPlace
+from bench.organisations import free_port, introduce, make_home, write_gateway
 from bench.service import serve_home
 
-_MARK: Final = "\n# The gateway of the demonstration, written anew at every run.\n"
 _MESSAGE: Final = (
     b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
     b'<droits xmlns="urn:demo"><assure>1 55 08 14 168 025</assure></droits></s:Body></s:Envelope>'
@@ -92,13 +88,14 @@ def show_two_organisations(home: Path, say: Say) -> None:
 
     Raises:
         ActFailed: a step did not come out as said.
+        SceneFailed: a home cannot be made.
         RuntimeError: a service did not become ready.
     """
-    a, b = (_make_home(home.with_name(f"{home.name}-{side}")) for side in ("a", "b"))
+    a, b = (make_home(home.with_name(f"{home.name}-{side}")) for side in ("a", "b"))
     said: list[str] = []
     with _application(said) as application:
-        ports = _Ports(_free_port(), _free_port(), application)
-        _introduce(a, b, ports)
+        ports = _Ports(free_port(), free_port(), application)
+        _set_the_scene(a, b, ports)
         with serve_home(a), serve_home(b):
             say(
                 "two sides",
@@ -166,40 +163,14 @@ def _show_traces(a: Path, b: Path, say: Say) -> None:
     )
 
 
-def _make_home(home: Path) -> Path:
-    if not (home / "appliance.toml").is_file():
-        made = subprocess.run(
-            [sys.executable, "-m", "appliance", "init", str(home), "--demo"],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if made.returncode:
-            raise ActFailed(made.stderr.strip())
-    return home
-
-
-def _introduce(a: Path, b: Path, ports: _Ports) -> None:
-    """Give each side the other's trust anchors and CRLs, and its gateway for this run's ports."""
-    for side, other in ((a, b), (b, a)):
-        place = side / "pki" / other.name.rpartition("-")[2]
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        for name in ("root.pem", "issuing.pem"):
-            shutil.copy(other / "pki" / name, place)
-        shutil.copytree(other / "pki" / "crl", place / "crl")
+def _set_the_scene(a: Path, b: Path, ports: _Ports) -> None:
+    introduce(a, b)
     facts = {"outbound": ports.outbound, "inbound": ports.inbound, "application": ports.application}
-    for side, tables in ((a, _CLIENT), (b, _PROVIDER)):
-        file = side / "appliance.toml"
-        own = file.read_text().partition(_MARK)[0]
-        file.write_text(own + _MARK + tables.format(**facts))
+    write_gateway(a, _CLIENT.format(**facts))
+    write_gateway(b, _PROVIDER.format(**facts))
     client = a / "conventions" / "demo-client.toml"
     if _ROLES not in client.read_text():
         client.write_text(client.read_text() + _ROLES)
-    provider = b / "conventions" / "demo-provider.toml"
-    text = provider.read_text().replace('"pki/root.pem"', '"pki/a/root.pem"')
-    provider.write_text(text.replace('"pki/crl"', '"pki/a/crl"'))
 
 
 def _post(ports: _Ports, role: str) -> tuple[int, bytes]:
@@ -256,8 +227,3 @@ def _until(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise ActFailed(f"waited {_TRACED_WITHIN:.0f} s for {what}")
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -1,0 +1,305 @@
+"""What the gateway adds: the same message straight to an application, through one appliance, and through two.
+
+Everything runs on the same cores: the client, both appliances with their tokens, the application. Straight is plain HTTP; through one is the
+client organisation's appliance with mutual TLS to the application; through two is both organisations'. Latency added is taken from an open
+loop at a rate that leaves the cores idle most of the time, capacity from a closed one.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.documents import DOCUMENTS
+from bench.load import LoadResult, run_phases
+from bench.load.phases import Arrivals, Phase
+from bench.load.scenario import Ask, Scenario, Target
+from bench.organisations import SceneFailed, free_port, introduce, make_home, write_gateway
+from bench.service import ServedHome, serve_home
+
+_TICK: Final = os.sysconf("SC_CLK_TCK")
+_WARM_UP: Final = 1.0
+_PATIENCE: Final = 30.0
+
+_CLIENT: Final = """
+[[partner]]
+name = "application"
+roots = ["pki/b/root.pem", "pki/b/issuing.pem"]
+crl_directory = "pki/b/crl"
+endpoints = ["https://localhost:{tls}"]
+client_certificates = "pki/front.pem"
+client_key = "secrets/front.key"
+
+[[partner]]
+name = "b"
+roots = ["pki/b/root.pem", "pki/b/issuing.pem"]
+crl_directory = "pki/b/crl"
+endpoints = ["https://localhost:{inbound}"]
+client_certificates = "pki/front.pem"
+client_key = "secrets/front.key"
+
+[[outbound]]
+name = "applications"
+listen = "127.0.0.1:{outbound}"
+callers_by_address = {{ "127.0.0.1/32" = "portal" }}
+"""
+_ROUTE: Final = """
+[[outbound.route]]
+path = "/{way}/{kind}"
+target = "/droits"
+convention = "{kind}"
+partner = "{partner}"
+subject = "header"
+pagms = ["PAGM_CONSULTATION"]
+"""
+_PROVIDER: Final = """
+[[partner]]
+name = "a"
+roots = ["pki/a/root.pem", "pki/a/issuing.pem"]
+crl_directory = "pki/a/crl"
+
+[[inbound]]
+name = "partners"
+listen = "127.0.0.1:{inbound}"
+certificates = "pki/front.pem"
+private_key = "secrets/front.key"
+partners = ["a"]
+
+[[inbound.route]]
+path = "/droits"
+service = "http://service.demo.example/droits"
+forward = "http://127.0.0.1:{plain}/"
+"""
+_KINDS: Final = ("reused", "fresh")
+_WAYS: Final = {"one": "application", "two": "b"}
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayResult:
+    """One way through.
+
+    Attributes:
+        way: `straight`, `one` appliance or `two`.
+        vector: `reused`, `fresh`, or empty where there is none.
+        rate: requests a second, every connection kept busy.
+        p50, p99: seconds, at `offered` requests a second.
+        added_p50, added_p99: the same less those of `straight`.
+        processor: seconds of the processor for one request, by process, while every connection was kept busy.
+        errors: how often, by reason, in both runs.
+    """
+
+    way: str
+    vector: str
+    rate: float
+    offered: float
+    p50: float
+    p99: float
+    added_p50: float
+    added_p99: float
+    processor: Mapping[str, float]
+    errors: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    a: ServedHome
+    b: ServedHome
+    application: int
+    outbound: int
+    plain: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `python -m bench gateway`."""
+    parser.add_argument("--seconds", type=float, default=5.0, help="each measurement (default 5)")
+    parser.add_argument("--connections", type=int, default=16, help="of the client (default 16)")
+    parser.add_argument(
+        "--rate", type=float, default=100.0, help="requests a second for latency (default 100)"
+    )
+    parser.add_argument(
+        "--document",
+        choices=[name for name in DOCUMENTS if name.startswith("soap")],
+        default="soap-10k",
+        help="the message (default soap-10k)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list of results")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure every way; 1 when one of them brought not a single good answer."""
+    if not (arguments.seconds > 0 and arguments.connections > 0 and arguments.rate > 0):
+        print("gateway: seconds, connections and rate are above 0", file=sys.stderr)
+        return 2
+    message = DOCUMENTS[arguments.document]()
+    try:
+        with tempfile.TemporaryDirectory(prefix="gateway-") as directory, ExitStack() as stack:
+            scene = _set_the_scene(stack, Path(directory))
+            results = list(_measure(scene, message, arguments))
+    except SceneFailed as exc:
+        print(f"gateway: {exc}", file=sys.stderr)
+        return 3
+    if arguments.json:
+        print(json.dumps([asdict(result) for result in results], indent=2))
+    else:
+        _print_table(results)
+    return 0 if all(result.rate for result in results) else 1
+
+
+def _set_the_scene(stack: ExitStack, directory: Path) -> _Scene:
+    directory.chmod(0o755)  # so that workers and lanes of other users find their homes
+    a, b = make_home(directory / "side-a"), make_home(directory / "side-b")
+    introduce(a, b)
+    ports = {name: free_port() for name in ("outbound", "inbound", "plain", "tls")}
+    routes = [
+        _ROUTE.format(way=way, kind=kind, partner=partner)
+        for way, partner in _WAYS.items()
+        for kind in _KINDS
+    ]
+    write_gateway(a, _CLIENT.format(**ports) + "".join(routes))
+    write_gateway(b, _PROVIDER.format(**ports))
+    _agree(a, b)
+    application = stack.enter_context(_application(b, a, ports["plain"], ports["tls"]))
+    return _Scene(
+        stack.enter_context(serve_home(a)),
+        stack.enter_context(serve_home(b)),
+        application,
+        ports["outbound"],
+        ports["plain"],
+    )
+
+
+def _agree(a: Path, b: Path) -> None:
+    """Two conventions, one whose vectors serve several calls, of two issuers."""
+    client = a / "conventions" / "demo-client.toml"
+    text = client.read_text()
+    client.unlink()
+    reused = text.replace("# allowed = false", "allowed = true").replace(
+        '# replay = "log"', 'replay = "off"'
+    )
+    (a / "conventions" / "fresh.toml").write_text(text)
+    (a / "conventions" / "reused.toml").write_text(reused.replace("idp:demo:1", "idp:demo:2"))
+    provider = b / "conventions" / "demo-provider.toml"
+    other = provider.read_text().replace("idp:demo:1", "idp:demo:2")
+    (b / "conventions" / "reused.toml").write_text(
+        other.replace('# replay = "log"', 'replay = "off"')
+    )
+
+
+@contextmanager
+def _application(side: Path, client: Path, plain: int, tls: int) -> Iterator[int]:
+    """Run the application; its process id."""
+    roots = side / "run" / "roots.pem"
+    anchors = [client / "pki" / name for name in ("root.pem", "issuing.pem")]
+    roots.write_text("".join(file.read_text() for file in anchors))
+    files = (side / "pki" / "front.pem", side / "secrets" / "front.key", roots)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.backend", str(plain), str(tls), *map(str, files)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        if process.stdout is None or process.stdout.readline() != b"ready\n":
+            raise SceneFailed("the application did not start; its error stands above")
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+def _measure(
+    scene: _Scene, message: bytes, arguments: argparse.Namespace
+) -> Iterator[GatewayResult]:
+    straight: LoadResult | None = None
+    ways = [("straight", "", "/droits", scene.plain)]
+    ways += [(way, kind, f"/{way}/{kind}", scene.outbound) for way in _WAYS for kind in _KINDS]
+    for way, kind, path, port in ways:
+        scenario, target = _scenario(message, path, port), Target("127.0.0.1", port)
+        calm = _run(scenario, target, arguments.seconds, arguments.connections, arguments.rate)
+        before = _processors(scene)
+        busy = _run(scenario, target, arguments.seconds, arguments.connections, None)
+        after = _processors(scene)
+        straight = straight or calm
+        requests = busy.requests * (arguments.seconds + _WARM_UP) / arguments.seconds
+        processor = {
+            name: (after[name] - before[name]) / requests
+            for name in after
+            if requests and after[name] > before[name]
+        }
+        processor["client"] = busy.client * arguments.seconds / max(1, busy.requests)
+        yield GatewayResult(
+            way=way,
+            vector=kind,
+            rate=busy.request_rate,
+            offered=arguments.rate,
+            p50=calm.p50,
+            p99=calm.p99,
+            added_p50=calm.p50 - straight.p50,
+            added_p99=calm.p99 - straight.p99,
+            processor=processor,
+            errors=_add(calm.errors, busy.errors),
+        )
+
+
+def _scenario(message: bytes, path: str, port: int) -> Scenario:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: text/xml; charset=utf-8\r\n"
+        f"X-Subject: agent-0042\r\nContent-Length: {len(message)}\r\n\r\n"
+    )
+    return Scenario("gateway", (Ask(head.encode() + message, 0, b"</droits></s:Body>"),))
+
+
+def _run(
+    scenario: Scenario, target: Target, seconds: float, connections: int, rate: float | None
+) -> LoadResult:
+    phases = [
+        Phase(_WARM_UP, rate, Arrivals.FIXED, is_counted=False),
+        Phase(seconds, rate, Arrivals.FIXED),
+    ]
+    [result] = run_phases(scenario, target, phases, connections)
+    return result
+
+
+def _add(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {*first, *second}}
+
+
+def _processors(scene: _Scene) -> dict[str, float]:
+    """Seconds of the processor so far, by kind of process."""
+    spent = {"application": _seconds(scene.application)}
+    for side, served in (("A", scene.a), ("B", scene.b)):
+        for pid in _children(served.pid):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            kind = "worker" if b"worker" in command else "lane" if b"hsm." in command else "other"
+            spent[f"{side} {kind}"] = spent.get(f"{side} {kind}", 0.0) + _seconds(pid)
+    return spent
+
+
+def _children(pid: int) -> Sequence[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def _seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def _print_table(results: Sequence[GatewayResult]) -> None:
+    print(
+        f"{'way':<9} {'vector':<7} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'added':>8} {'added p99':>9}  processor µs a request"
+    )
+    for one in results:
+        spent = ", ".join(f"{name} {each * 1e6:.0f}" for name, each in one.processor.items())
+        print(
+            f"{one.way:<9} {one.vector:<7} {one.rate:>10,.0f} {one.p50 * 1000:>8.2f} {one.p99 * 1000:>8.2f}"
+            f" {one.added_p50 * 1000:>8.2f} {one.added_p99 * 1000:>9.2f}  {spent}"
+        )
+        for reason, count in sorted(one.errors.items()):
+            print(f"{'':<9} {count:,} x {reason}")

@@ -1,0 +1,49 @@
+"""The benchmark of the gateway: two appliances and an application, set up by itself, and every way through answers."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.hsm, pytest.mark.slow]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m bench gateway` as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "gateway", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def test_every_way_is_measured() -> None:
+    """Straight, through one appliance and through two, with vectors reused and fresh; the processor's time is somebody's."""
+    done = run("--seconds", "0.5", "--connections", "2", "--rate", "20", "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert [(one["way"], one["vector"]) for one in results] == [
+        ("straight", ""),
+        ("one", "reused"),
+        ("one", "fresh"),
+        ("two", "reused"),
+        ("two", "fresh"),
+    ]
+    for one in results:
+        assert one["errors"] == {}
+        assert one["rate"] > 0
+        assert 0 < one["p50"] <= one["p99"]
+        assert one["processor"]["client"] > 0
+    straight, *_, fresh = results
+    assert straight["added_p50"] == 0
+    assert {"A worker", "B worker"} <= set(fresh["processor"])
+
+
+def test_unusable_arguments() -> None:
+    """What cannot be run is refused in a sentence."""
+    done = run("--rate", "0")
+    assert done.returncode == 2
+    assert done.stderr == "gateway: seconds, connections and rate are above 0\n"
