@@ -63,6 +63,7 @@ fn content(input: &mut Unstructured<'_>) -> Result<AssertionContent> {
 /// What is read from an assertion with this content.
 fn expected(content: &AssertionContent) -> AssertionFields {
     let mut fields = AssertionFields::default();
+    fields.version = "2.0";
     let content = content.clone();
     let mut attributes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, values) in content.attributes {
