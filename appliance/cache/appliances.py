@@ -19,6 +19,7 @@ from appliance.cache.valkey import Valkey, ValkeyUnavailable
 from appliance.clock import Clock
 from appliance.errors import Reason, ReplayGuardUnavailable
 from appliance.log import Log
+from appliance.vectors.conditions import LONGEST_SKEW
 
 SEAL_KEY_OCTETS: Final = 32
 
@@ -88,12 +89,15 @@ class SharedReplayGate:
         self._valkey: Final = valkey
 
     async def record(self, received: Received, now: datetime) -> bool:
-        """Record a vector at once for every appliance, for as long as the one with the slowest clock may take it; False when it came before.
+        """Record a vector at once for every appliance; False when it came before.
+
+        It stays for as long as the one with the slowest clock, under a convention that tolerates as much as any may, would take it: what
+        conventions say now does not count, because another may come by then.
 
         Raises:
             ReplayGuardUnavailable: the server does not answer, or may forget what it was told.
         """
-        lasts = _milliseconds(received.expires - now + _CLOCKS)
+        lasts = _milliseconds(received.ends - now + LONGEST_SKEW + _CLOCKS)
         try:
             eviction = await self._valkey.eviction()
             if eviction == "noeviction":

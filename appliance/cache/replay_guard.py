@@ -4,9 +4,10 @@ The table is a mapped file, so it survives the end of every process; each worker
 bucket; check and insertion happen under that bucket's advisory lock (fcntl, which the kernel drops with its holder), so of two workers
 that hold the same vector at the same instant one finds it fresh. About ten microseconds a vector, whatever the table holds.
 
-Promises that a vector recorded is found until it expires, that a bucket without room refuses by name (`ReplayGuardFull`), and that a
-clock set back opens no gap: a bucket remembers how late the entries it dropped had run out, and takes no vector for fresh that could
-be one of them. Entries reach the medium within a second (`flush`): a power cut may forget that second.
+Promises that no vector is found fresh twice, and that a bucket without room refuses by name (`ReplayGuardFull`). What is kept of a
+vector is its own NotOnOrAfter, the same whatever a convention tolerates beyond it: neither a clock set back, nor a reload that tolerates
+more, nor another convention opens a gap, because a bucket remembers the latest end among the entries it dropped and takes no vector
+for fresh that could be one of them. Entries reach the medium within a second (`flush`): a power cut may forget that second.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -41,7 +42,7 @@ _SLOTS: Final = 127
 _DIGEST: Final = 16
 _WORDS: Final = (
     1 + _SLOTS + _SLOTS * 2
-)  # horizon, expiries (ms since 1970), digests: of eight octets each
+)  # horizon, ends (ms since 1970), digests: of eight octets each
 _BUCKET: Final = _WORDS * 8
 _EXPECTED: Final = 64
 """Vectors for which a bucket is made: at the stated capacity it is half full, and overflows once in 10^14."""
@@ -54,11 +55,17 @@ _LOCK_PAUSE: Final = 0.0002
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What identifies an accepted vector, and until when it would be accepted again."""
+    """What identifies an accepted vector, and until when it may be presented again.
+
+    Attributes:
+        ends: its NotOnOrAfter, exactly.
+        tolerated: how long after its end some convention in force would still take a vector.
+    """
 
     issuer: str
     assertion_id: str
-    expires: datetime
+    ends: datetime
+    tolerated: timedelta = timedelta(0)
 
     @property
     def digest(self) -> bytes:
@@ -121,9 +128,10 @@ class ReplayGuard:
             ReplayGuardUnavailable: somebody has held the bucket for half a second.
         """
         digest = received.digest[:_DIGEST]
-        expires = math.ceil(received.expires.timestamp() * 1000)
+        ends = math.ceil(received.ends.timestamp() * 1000)
+        over = int((now.timestamp() - received.tolerated.total_seconds()) * 1000)
         with self._locked(self._bucket_of(digest)):
-            return self._record(digest, expires, int(now.timestamp() * 1000))
+            return self._record(digest, ends, over)
 
     def forget(self, received: Received) -> None:
         """Take a vector back: what was recorded is free again.
@@ -141,40 +149,39 @@ class ReplayGuard:
     def _bucket_of(self, digest: bytes) -> int:
         return int.from_bytes(digest[:8], "little") % self.buckets
 
-    def _record(self, digest: bytes, expires: int, now: int) -> bool:
+    def _record(self, digest: bytes, ends: int, over: int) -> bool:
+        """Record a vector under its bucket's lock; nobody takes one any more that ended at `over` or before."""
         bucket = self._bucket_of(digest)
         words, horizon = self._words, bucket * _WORDS
         first = horizon + 1
         found = self._find(bucket, digest)
-        if found is not None and words[first + found] > now:
+        if found is not None and words[first + found] > over:
             return False
-        if expires <= words[horizon]:
+        if ends <= words[horizon] or (found is not None and ends <= words[first + found]):
             return False
-        slot = self._choose_slot(bucket, now) if found is None else found
+        slot = self._choose_slot(bucket, over) if found is None else found
         words[horizon] = max(words[horizon], words[first + slot])
-        # The expiry goes last: a process that ends in between leaves a free slot.
+        # The end goes last: a process that dies in between leaves a free slot.
         words[first + slot] = 0
         at = _HEADER_OCTETS + bucket * _BUCKET + 8 * (1 + _SLOTS) + slot * _DIGEST
         self._map[at : at + _DIGEST] = digest
-        words[first + slot] = expires
+        words[first + slot] = ends
         return True
 
-    def _choose_slot(self, bucket: int, now: int) -> int:
-        """Return a slot never used, or the one that ran out first.
+    def _choose_slot(self, bucket: int, over: int) -> int:
+        """Return a slot never used, or the one of the vector that ended first.
 
         Raises:
-            ReplayGuardFull: none has run out.
+            ReplayGuardFull: somebody may still take every one of them.
         """
         begin = _HEADER_OCTETS + bucket * _BUCKET + 8
         at = self._map.find(_UNUSED, begin, begin + 8 * _SLOTS)
         if at >= 0:
-            return -(
-                (begin - at) // 8
-            )  # upwards: the high octets of the expiry before are zero too
+            return -((begin - at) // 8)  # upwards: the high octets of the end before are zero too
         first = bucket * _WORDS + 1
         ends = self._words[first : first + _SLOTS].tolist()
         oldest = min(ends)
-        if oldest > now:
+        if oldest > over:
             raise ReplayGuardFull(
                 Reason.REPLAY_GUARD_FULL,
                 "the replay guard holds as many vectors as it can: raise replay.capacity",
@@ -215,10 +222,10 @@ class ReplayGuard:
         for bucket in range(self.buckets):
             first = bucket * _WORDS + 1
             begin = _HEADER_OCTETS + bucket * _BUCKET + 8 * (1 + _SLOTS)
-            for slot, expires in enumerate(self._words[first : first + _SLOTS].tolist()):
+            for slot, ends in enumerate(self._words[first : first + _SLOTS].tolist()):
                 at = begin + slot * _DIGEST
-                if expires:
-                    yield self._map[at : at + _DIGEST], expires
+                if ends:
+                    yield self._map[at : at + _DIGEST], ends
 
     def latest_horizon(self) -> int:
         """Return the latest end among the vectors that were dropped."""
@@ -226,8 +233,8 @@ class ReplayGuard:
 
     def take_over(self, older: "ReplayGuard", now: datetime) -> None:
         """Take in what another table holds; before any other process maps this one."""
-        for digest, expires in older.holdings():
-            self._record(digest, expires, int(now.timestamp() * 1000))
+        for digest, ends in older.holdings():
+            self._record(digest, ends, int(now.timestamp() * 1000))
         latest = older.latest_horizon()
         for bucket in range(self.buckets):
             horizon = bucket * _WORDS

@@ -148,6 +148,5 @@ def authorize_received(
             if name in convention.attributes
         },
         legacy_sha1=signing.legacy_sha1,
-        skew=convention.skew,
         replay=convention.replay,
     )

@@ -23,6 +23,7 @@ from appliance.conventions.model import (
     Variant,
 )
 from appliance.conventions.tables import ProviderTable
+from appliance.vectors.conditions import LONGEST_SKEW
 from appliance.vectors.identifiers import AcceptedStyle
 
 _ACCEPTED_STYLES: Final[Mapping[str, AcceptedStyle]] = {
@@ -38,7 +39,6 @@ _CONFIRMATIONS: Final = {
 _LEAST_BITS: Final = {False: 2048, True: 1024}
 _MOST_BITS: Final = 8192
 _LONGEST_DAYS: Final = 31
-_LONGEST_SKEW_DAYS: Final = 1
 _LONGEST_LIFETIME_DAYS: Final = 366
 
 
@@ -62,7 +62,7 @@ def load_provider(file: Path) -> ProviderConvention:
         levels=frozenset(read.levels),
         pagms=frozenset(read.pagms),
         id_style=checks.choose("id_style", read.id_style, _ACCEPTED_STYLES),
-        skew=checks.days("skew", read.skew, _LONGEST_SKEW_DAYS),
+        skew=checks.days("skew", read.skew, LONGEST_SKEW.days),
         maximum_lifetime=_read_maximum_lifetime(checks, read),
         roots=tuple(home / path for path in trust.roots),
         crl_directory=home / trust.crl_directory,

@@ -8,6 +8,7 @@ whether there are ten or ten thousand.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -149,6 +150,11 @@ class Registry:
         """Every key with every algorithm it signs with, now or after a roll-over."""
         uses = {(key, each.signature_algorithm) for each in self._clients for key in each.keys}
         return tuple(sorted(uses))
+
+    @cached_property
+    def longest_skew(self) -> timedelta:
+        """How long after its end a vector may still be accepted, under whichever convention tolerates most."""
+        return timedelta(seconds=max((each.skew for each in self._providers.all), default=0.0))
 
     def fingerprint(self, convention: ClientConvention) -> str:
         """Return the digest of everything a client convention says."""

@@ -7,7 +7,7 @@ vector is ever accepted twice; at worst one that nobody was told of must be issu
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Final, Literal, Protocol
 
@@ -17,7 +17,7 @@ from appliance import metrics
 from appliance.cache.replay_guard import Received
 from appliance.clock import Clock
 from appliance.conventions.model import ProviderConvention
-from appliance.conventions.registry import RegistryCell
+from appliance.conventions.registry import Registry, RegistryCell
 from appliance.errors import (
     ApplianceError,
     Reason,
@@ -38,7 +38,6 @@ from appliance.vectors.model import AcceptedVector, RequestContext
 
 _LOG: Final = Log("verify")
 _THREAD_FROM: Final = 256 * 1024
-_DATES_END: Final = datetime.max.replace(tzinfo=UTC)
 _replays: Final = cache(metrics.REPLAYS.labels)
 _counter: Final = cache(metrics.VERIFICATIONS.labels)  # by convention and fault: closed lists both
 
@@ -128,8 +127,9 @@ class VerifyOperation:
     async def decide(self, question: Question, context: RequestContext) -> Verdict:
         """Decide on a question; as `verify`, whose refusals it has too."""
         now = self._clock.now()
-        judgement = await judge_asking(question, self._registry.current, now, self._limits)
-        replay = await self._ask_guard(judgement, now)
+        registry = self._registry.current
+        judgement = await judge_asking(question, registry, now, self._limits)
+        replay = await self._ask_guard(judgement, registry, now)
         if replay.answer == "again":
             judgement = _judge_again(judgement)
         verdict = _state(judgement, replay.answer)
@@ -182,14 +182,15 @@ class VerifyOperation:
                 await self._take_back(recorded)
             raise
 
-    async def _ask_guard(self, judgement: Judgement, now: datetime) -> _Replay:
+    async def _ask_guard(self, judgement: Judgement, registry: Registry, now: datetime) -> _Replay:
         """Record an accepted vector, the last of all checks."""
         accepted = judgement.accepted
         if accepted is None or accepted.replay == "off":
             return _Replay()
         vector = accepted.vector
-        expires = _last_use(vector.not_on_or_after, accepted.skew)
-        received = Received(vector.issuer, vector.assertion_id, expires)
+        received = Received(
+            vector.issuer, vector.assertion_id, vector.not_on_or_after, registry.longest_skew
+        )
         try:
             if await self._replay.record(received, now):
                 return _Replay("fresh", received)
@@ -217,12 +218,6 @@ def _judge_again(judgement: Judgement) -> Judgement:
         Reason.REPLAYED, "a vector of this issuer with this ID was accepted before"
     )
     return replace(judgement, accepted=None, refusal=refusal)
-
-
-def _last_use(end: datetime, skew: float) -> datetime:
-    """Name one millisecond past the last instant at which the rules would take a vector; where dates end, their end."""
-    tolerated = timedelta(seconds=skew, milliseconds=1)
-    return end + tolerated if end < _DATES_END - tolerated else _DATES_END
 
 
 def verdict_of(judgement: Judgement) -> Verdict:

@@ -7,6 +7,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+LONGEST_SKEW: Final = timedelta(days=1)
+"""The most that a convention may tolerate between two clocks: later than this after its end nobody takes a vector."""
+
 _INSTANT: Final = re.compile(  # XML Schema part 2, 3.2.7
     r"[1-9]\d{3}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?"
     r"(?:Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))",

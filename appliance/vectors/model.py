@@ -197,7 +197,6 @@ class AcceptedVector:
         subject: NameID; None where it is the convention's literal for no user.
         pagms: those the convention knows.
         attributes: those the convention declares.
-        skew: seconds after NotOnOrAfter for which it would still be accepted.
         replay: what the convention does about a vector that comes twice.
     """
 
@@ -207,5 +206,4 @@ class AcceptedVector:
     pagms: tuple[str, ...]
     attributes: Mapping[str, tuple[str, ...]]
     legacy_sha1: bool
-    skew: float
     replay: Literal["off", "log", "refuse"]

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,16 +17,18 @@ import pytest
 
 from appliance.cache.replay_guard import LocalReplayGate, Received, ReplayGuard, prepare_guard
 from appliance.clock import FixedClock
+from appliance.conventions.model import Period
 from appliance.errors import ReplayGuardFull, SpoolUnavailable
 from appliance.operations.judge import Question, judge
 from appliance.operations.verify import Verdict, VerifyOperation, verdict_of
 from tests.fault_disk import FaultDisk
 from tests.homes import edit
+from tests.integration.test_reuse import MovingClock
 from tests.issuing import Room, make_room
 from tests.messages import Signing, make_vector
 from tests.partners import CONTEXT, make_provider, make_registry
 from tests.pki import NOW, Pki, make_pki
-from tests.service import make_demo_home, serve
+from tests.service import make_demo_home, serve, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +142,9 @@ def test_process_killed_before_its_trace_uses_the_vector_up(pki: Pki, tmp_path: 
             accepted = judge(Question(message), room.cell.current, NOW).accepted
             assert accepted is not None
             vector = accepted.vector
-            ends = vector.not_on_or_after + timedelta(seconds=accepted.skew)
+            came = Received(vector.issuer, vector.assertion_id, vector.not_on_or_after)
             with ReplayGuard(tmp_path / "replay.guard") as of_the_dead:
-                of_the_dead.record(Received(vector.issuer, vector.assertion_id, ends), NOW)
+                of_the_dead.record(came, NOW)
             [retried] = await present(room, message)
             return code(retried), len(room.entries())
 
@@ -245,14 +248,75 @@ def _present_at_once(port: int, vector: bytes, times: int) -> list[str]:
 
 
 def test_judgement_knows_the_policy(pki: Pki, tmp_path: Path) -> None:
-    """What is accepted carries its convention's policy, and how long after its end it would still be taken."""
+    """What is accepted carries its convention's policy; the registry knows how long after its end anybody would still take it."""
     pki.write(tmp_path)
     convention = replace(make_provider(tmp_path), replay="refuse", skew=5.0)
-    accepted = judge(
-        Question(make_vector(Signing(pki.leaf))), make_registry(convention), NOW
-    ).accepted
+    registry = make_registry(convention, replace(convention, id="other", skew=7.0))
+    accepted = judge(Question(make_vector(Signing(pki.leaf))), registry, NOW).accepted
     assert accepted is not None
-    assert (accepted.replay, accepted.skew) == ("refuse", 5.0)
+    assert accepted.replay == "refuse"
+    assert registry.longest_skew == timedelta(seconds=7)
+    assert make_registry().longest_skew == timedelta(0)
+
+
+@pytest.mark.parametrize("is_reloaded", [False, True])
+def test_next_convention_that_tolerates_more(
+    pki: Pki, tmp_path: Path, *, is_reloaded: bool
+) -> None:
+    """A vector accepted under a convention, and expired there, is refused as a replay by the one that follows and tolerates more; a reload in between changes nothing."""
+    pki.write(tmp_path)
+    message = make_vector(Signing(pki.leaf))
+    change = NOW + timedelta(hours=2, seconds=30)
+    first = replace(
+        make_provider(tmp_path), id="first", replay="refuse", skew=1.0, period=Period(None, change)
+    )
+    second = replace(first, id="second", skew=300.0, period=Period(change, None))
+    before = (first,) if is_reloaded else (first, second)
+    clock = MovingClock()
+
+    async def run() -> list[str]:
+        async with make_room(tmp_path, {}, *before, clock=clock) as room:
+            found = await present(room, message, message)
+            for clock.instant in (change - timedelta(seconds=1), change):
+                room.cell.current = make_registry(first, second)
+                found += await present(room, message)
+            return [code(each) for each in found]
+
+    codes = asyncio.run(run())
+    assert codes == ["accepted", "replayed", codes[2], "replayed"]
+    assert codes[2] != "accepted"
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_reload_that_tolerates_more_opens_no_gap(tmp_path: Path) -> None:
+    """A vector accepted, replayed and expired stays a replay when a reload raises `skew`: the running service never takes it twice."""
+    home = make_demo_home(tmp_path)
+    provider = home / "conventions" / "demo-provider.toml"
+    edit(home / "conventions" / "demo-client.toml", '# lifetime = "1h"', 'lifetime = "5s"')
+    edit(provider, '# replay = "log"', 'replay = "refuse"')
+    edit(provider, '# skew = "60s"', 'skew = "0s"')
+    with serve(home) as running:
+        accepted: list[bytes] = []
+
+        def is_accepted() -> bool:
+            accepted.append(_issue(running.port))
+            return _verify(running.port, accepted[-1]) == "accepted"
+
+        wait_until(is_accepted, 60, "a vector to be accepted before it expires")
+        wait_until(
+            lambda: _verify(running.port, accepted[-1]) == "expired", 60, "the vector to expire"
+        )
+        edit(provider, 'skew = "0s"', 'skew = "5m"')
+        running.process.send_signal(signal.SIGHUP)
+        found: list[str] = []
+
+        def is_taken_in() -> bool:
+            found.append(_verify(running.port, accepted[-1]))
+            return found[-1] != "expired"
+
+        wait_until(is_taken_in, 60, "the reload")
+        assert found[-1] == "replayed"
 
 
 @pytest.mark.parametrize("policy", ["off", "log", "refuse"])

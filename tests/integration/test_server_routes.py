@@ -292,7 +292,6 @@ def test_an_accepted_vector_is_stated():
         ("A",),
         {"mail": ("a@b",)},
         legacy_sha1=False,
-        skew=60.0,
         replay="log",
     )
     verdict = Verdict(accepted, None, checks_of(None), Receipt("w0", 41))

@@ -82,7 +82,7 @@ def test_one_vector_to_several_appliances_at_once(server: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [timedelta(days=-3), timedelta(0), timedelta(days=3)])
 def test_clock_of_the_server_does_not_matter(server: Path, ahead: timedelta) -> None:
-    """By a server whose clock is days wrong a vector is accepted once, and forgotten when the slowest appliance would not take it any more."""
+    """By a server whose clock is days wrong a vector is accepted once, and forgotten when no convention of the slowest appliance could take it any more."""
 
     async def run() -> tuple[list[bool], int]:
         client = Valkey(settings(server))
@@ -97,7 +97,7 @@ def test_clock_of_the_server_does_not_matter(server: Path, ahead: timedelta) -> 
     found, lasts = asyncio.run(run())
     assert found == [True, False]
     hour, minute = 3_600_000, 60_000
-    assert hour + 4 * minute < lasts <= hour + 5 * minute
+    assert 25 * hour + 4 * minute < lasts <= 25 * hour + 5 * minute
 
 
 def test_what_is_taken_back_is_free_again(server: Path) -> None:

@@ -1,5 +1,6 @@
 """The replay guard: once each, across processes, restarts and clocks."""
 
+import contextlib
 import multiprocessing
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -16,9 +17,11 @@ from tests.pki import NOW
 HOUR = timedelta(hours=1)
 
 
-def received(name: str, expires: datetime = NOW + HOUR) -> Received:
+def received(
+    name: str, ends: datetime = NOW + HOUR, tolerated: timedelta = timedelta(0)
+) -> Received:
     """A vector."""
-    return Received("urn:issuer", name, expires)
+    return Received("urn:issuer", name, ends, tolerated)
 
 
 @pytest.fixture
@@ -94,12 +97,40 @@ def test_clock_set_back_opens_no_gap(guard: ReplayGuard) -> None:
         guard.record(received("later", ahead + HOUR), NOW)
 
 
-def test_id_may_come_again_after_its_end(guard: ReplayGuard) -> None:
-    """A vector is remembered until it expires, not longer."""
+@pytest.mark.parametrize("others", [0, 127, 300])
+def test_more_tolerance_opens_no_gap(guard: ReplayGuard, others: int) -> None:
+    """A vector that was accepted is not fresh for a convention, or after a reload, that tolerates more beyond its end; nor where others took its place."""
     assert guard.record(received("a"), NOW)
     later = NOW + HOUR
+    for at in range(others):
+        assert guard.record(received(str(at), later + timedelta(seconds=at + 1)), later + HOUR)
+    for tolerated in (timedelta(minutes=5), timedelta(days=1)):
+        again = received("a", tolerated=tolerated)
+        with contextlib.suppress(ReplayGuardFull):
+            assert not guard.record(again, later + timedelta(minutes=1))
+
+
+def test_late_vectors_are_fresh_while_tolerated(guard: ReplayGuard) -> None:
+    """What some convention still takes keeps its place: a vector that comes late for the first time is fresh, or there is no room."""
+    tolerated = timedelta(minutes=5)
+    for at in range(127):
+        assert guard.record(received(str(at), tolerated=tolerated), NOW)
+    late = received("late", NOW + HOUR - timedelta(seconds=1), tolerated)
+    with pytest.raises(ReplayGuardFull):
+        guard.record(late, NOW + HOUR + timedelta(minutes=4))
+    over = NOW + HOUR + tolerated
+    assert guard.record(received("new", over + HOUR, tolerated), over)
+
+
+def test_id_may_come_again_after_its_end(guard: ReplayGuard) -> None:
+    """An ID is remembered until nobody takes the vector that had it, not longer; the first vector is never fresh again."""
+    assert guard.record(received("a"), NOW)
+    later = NOW + HOUR
+    tolerated = timedelta(minutes=5)
+    assert not guard.record(received("a", later + HOUR, tolerated), later)
     assert guard.record(received("a", later + HOUR), later)
     assert not guard.record(received("a", later + HOUR), later)
+    assert not guard.record(received("a", tolerated=tolerated), later)
 
 
 def test_another_capacity_takes_over(file: Path) -> None:
@@ -176,25 +207,31 @@ def test_guard_on_an_impossible_place(tmp_path: Path) -> None:
         prepare_guard(tmp_path / "absent" / "guard", 64, NOW)
 
 
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(-30, 60)), max_size=300))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.integers(-30, 60), st.sampled_from([0, 1, 5, 1440])),
+        max_size=300,
+    )
+)
 def test_no_vector_is_fresh_twice(
-    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[int, int]]
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[int, int, int]]
 ) -> None:
-    """Whatever comes in whatever order, under a clock that jumps to and fro, no vector is ever found fresh twice."""
+    """Whatever comes in whatever order, under a clock and a tolerance that jump to and fro, no vector is ever found fresh twice."""
     file = tmp_path_factory.mktemp("guard") / "guard"
     prepare_guard(file, 1, NOW)
     guard = ReplayGuard(file)
     fresh: set[int] = set()
     for at in range(127):  # a full bucket of vectors that run out one after the other
         guard.record(received(f"other {at}", NOW + timedelta(minutes=at % 30 - 20)), NOW - HOUR)
-    for name, clock in moves:
+    for name, clock, tolerance in moves:
         now, until = NOW + timedelta(minutes=clock), NOW + timedelta(minutes=name)
-        if until <= now:
+        tolerated = timedelta(minutes=tolerance)
+        if now - until >= tolerated:
             continue  # the rules refuse it before the guard is asked
         try:
-            if guard.record(received(str(name), until), now):
+            if guard.record(received(str(name), until, tolerated), now):
                 assert name not in fresh
                 fresh.add(name)
         except ReplayGuardFull:
-            assert now < NOW + timedelta(minutes=10)
+            assert now - tolerated < NOW + timedelta(minutes=10)
     guard.close()
