@@ -58,6 +58,16 @@ def read_duration(text: str) -> Duration:
     return Duration(_read_quantity(text, _SECONDS, "a duration such as 500ms, 90s, 5m, 2h or 6d"))
 
 
+def write_duration(seconds: float) -> str:
+    """Write seconds as `read_duration` reads them, in the largest unit that is exact."""
+    milliseconds = round(seconds * 1000)
+    for unit, length in reversed(_SECONDS.items()):
+        count, rest = divmod(milliseconds, round(length * 1000))
+        if not rest and (count or unit == "s"):
+            return f"{count}{unit}"
+    raise AssertionError("a whole number of milliseconds is one")
+
+
 def read_size(text: str) -> Size:
     """Read `10MiB`.
 

@@ -1,18 +1,23 @@
 """`appliance convention list|show|check|diff`: the conventions of a home, as the appliance reads them."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 
-import msgspec
-
 from appliance.cli import convention_files
+from appliance.cli.convention_facts import (
+    Facts,
+    differing,
+    facts_of_export,
+    role_of,
+    state_facts,
+)
 from appliance.cli.output import Colour, Exit, Output, printable, write_table
 from appliance.config import Config, load_config
 from appliance.conventions.builder import load_checked
 from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention, load_conventions
-from appliance.conventions.model import ClientConvention, Convention
+from appliance.conventions.model import Convention
+from appliance.conventions.portable import is_portable
 from appliance.conventions.retention import check_tracing
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
 from appliance.parts import home_parts
@@ -53,7 +58,11 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         epilog="Exit codes: 0 they say the same; 1 they differ.",
     )
     for name in ("first", "second"):
-        diff.add_argument(name, metavar="ID|FILE", help="a convention of the home, or a file")
+        diff.add_argument(
+            name,
+            metavar="ID|FILE",
+            help="a convention of the home, a file of one, or what the partner exported",
+        )
     diff.set_defaults(run=run_diff)
     for action in (listing, show, check, diff):
         action.add_argument("--home", type=Path, required=True, metavar="DIR", help="the home")
@@ -65,20 +74,22 @@ def run_list(arguments: argparse.Namespace) -> int:
     """Print one line per convention."""
     output = Output(as_json=arguments.json)
     conventions = load_conventions(load_config(arguments.home).home.conventions)
-    rows = [(c.id, _role(c), c.issuer, c.audience, " ".join(sorted(c.pagms))) for c in conventions]
+    rows = [
+        (c.id, role_of(c), c.issuer, c.audience, " ".join(sorted(c.pagms))) for c in conventions
+    ]
     columns = ("id", "role", "issuer", "audience", "pagms")
     if not output.as_json:
         output.show(None, write_table(columns, rows))
         return Exit.DONE
     for convention in conventions:
-        output.show(_facts(convention), "")
+        output.show(state_facts(convention), "")
     return Exit.DONE
 
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print every value of one convention."""
     output = Output(as_json=arguments.json)
-    facts = _facts(find_convention(load_config(arguments.home), arguments.id))
+    facts = state_facts(find_convention(load_config(arguments.home), arguments.id))
     width = max(map(len, facts))
     lines = [f"{name:<{width}}  {_text(value)}" for name, value in facts.items()]
     output.show(facts, "\n".join(lines))
@@ -102,7 +113,7 @@ def run_check(arguments: argparse.Namespace) -> int:
             _say_wrong(output, str(file), exc.detail)
         else:
             label = output.paint(Colour.GOOD, "ok   ")
-            role = _role(conventions[-1])
+            role = role_of(conventions[-1])
             output.show({"file": str(file), "ok": True}, f"{label}  {file}: {role}")
     for found in find_contradictions(conventions):
         ended = Exit.REFUSED
@@ -120,12 +131,8 @@ def run_diff(arguments: argparse.Namespace) -> int:
     """Print each value that differs, on both sides."""
     output = Output(as_json=arguments.json)
     config = load_config(arguments.home)
-    first, second = (
-        _facts(_find_or_load(config, each)) for each in (arguments.first, arguments.second)
-    )
-    names = [
-        name for name in first | second if name != "id" and first.get(name) != second.get(name)
-    ]
+    first, second, by_export = _read_sides(config, arguments.first, arguments.second)
+    names = [*differing(first, second, by_export=by_export)]
     for name in names:
         sides = first.get(name), second.get(name)
         lines = [
@@ -157,26 +164,22 @@ def find_convention(config: Config, convention_id: str) -> Convention:
     )
 
 
+def _read_sides(config: Config, first: str, second: str) -> tuple[Facts, Facts, bool]:
+    """Read both sides; True where one of them is what the partner exported."""
+    if is_portable(Path(first)):
+        if is_portable(Path(second)):
+            raise ConfigurationError(second, "", "a convention of ours; both are exports")
+        ours, theirs, _ = _read_sides(config, second, first)
+        return theirs, ours, True
+    one = state_facts(_find_or_load(config, first))
+    if is_portable(Path(second)):
+        return one, facts_of_export(Path(second), str(one["role"])), True
+    return one, state_facts(_find_or_load(config, second)), False
+
+
 def _find_or_load(config: Config, name: str) -> Convention:
     file = Path(name)
     return load_convention(file) if file.suffix == ".toml" else find_convention(config, name)
-
-
-def _role(convention: Convention) -> str:
-    return "client" if isinstance(convention, ClientConvention) else "provider"
-
-
-def _facts(convention: Convention) -> dict[str, object]:
-    stated = {
-        field.name: getattr(convention, field.name) for field in dataclasses.fields(convention)
-    }
-    values: dict[str, object] = msgspec.to_builtins(stated, enc_hook=_plain, order="sorted")
-    return {"id": convention.id, "role": _role(convention)} | values
-
-
-def _plain(value: object) -> object:
-    """Turn what JSON does not know (a path, a duration in seconds) into what it does."""
-    return float(value) if isinstance(value, float) else str(value)
 
 
 def _text(value: object) -> str:

@@ -1,6 +1,7 @@
 """`appliance convention new|export|import`: convention files made, handed to the partner, and taken from one."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.cli.output import Exit, Output
 from appliance.config import Config, load_config
+from appliance.conventions.algorithms import SIGNATURE_ALGORITHMS
 from appliance.conventions.builder import load_checked
 from appliance.conventions.loader import load_conventions
 from appliance.conventions.model import ClientConvention, Convention
@@ -18,8 +20,8 @@ from appliance.conventions.portable import (
     PortableConvention,
     export_convention,
     mirror,
+    read_authorities,
     read_portable,
-    write_roots,
 )
 from appliance.conventions.writer import Value, fill_template, save_convention
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
@@ -42,6 +44,7 @@ _ASKED = {
     "client": ("issuer", "audience", "recipient", "level", "pagm", "key"),
     "provider": ("issuer", "audience", "recipient", "level", "pagm", "root", "crl_directory"),
 }
+_USUAL = "rsa-sha256"
 _FIRST = {"rsa-pss": "rsa-pss-sha256", "ec": "ecdsa-sha256"}
 """The algorithm of a key that cannot sign with the default one."""
 _KEYS = {
@@ -150,22 +153,22 @@ def run_import(arguments: argparse.Namespace) -> int:
             directory / "root.pem": _find_roots(arguments, read),
             directory / "crl": None,
         }
-    values = mirror(read, arguments.file, key, trust)
-    made = _save(config, arguments.id, role, dict(values), beside)
+    values = dict(mirror(read, arguments.file, key, trust))
+    made = _save(config, arguments.id, role, values, beside, read.algorithms)
     _say_next(config, made, arguments.home)
     return Exit.DONE
 
 
 def _find_roots(arguments: argparse.Namespace, read: PortableConvention) -> bytes:
-    roots = write_roots(arguments.file, read)
-    if arguments.root is not None:
-        chosen = load_certificates(arguments.root)
-        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chosen)
-    if not roots:
+    """Return the trust anchors, with the CAs that the export knows between them and the signers: a vector may come without."""
+    roots, between = read_authorities(arguments.file, read)
+    chosen = roots if arguments.root is None else load_certificates(arguments.root)
+    if not chosen:
         raise ConfigurationError(
             "--root", "", "the file of the partner's trust anchors: the export brings none"
         )
-    return roots
+    kept = dict.fromkeys((*chosen, *between))
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in kept)
 
 
 def _ask(config: Config, name: str) -> str | list[str]:
@@ -197,18 +200,39 @@ def _save(
     role: str,
     values: dict[str, Value],
     beside: dict[Path, bytes | None],
+    accepted: Sequence[str] = (),
 ) -> Convention:
+    """Make the file; `accepted` are the algorithms of a client convention that the partner takes, all where it names none."""
     model = files("appliance.cli").joinpath("home", f"demo-{role}.toml").read_text("utf-8")
     parts = home_parts(config, Keyring.load(config.keys))
     if role == "client":
-        way = parts.keyring.certified()[str(values["key"])].way
-        values |= {"signature.algorithm": algorithm} if (algorithm := _FIRST.get(way)) else {}
+        values |= _choose_algorithm(parts.keyring, str(values["key"]), accepted)
     return save_convention(
         config.home.conventions,
         convention_id,
         fill_template(model, values),
         lambda file: load_checked(file, parts),
         beside,
+    )
+
+
+def _choose_algorithm(keyring: Keyring, key: str, accepted: Sequence[str]) -> dict[str, Value]:
+    """Choose an algorithm that the key can do and the partner takes; nothing where the default is one.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    usual = _FIRST.get(keyring.certified()[key].way, _USUAL)
+    for name in (usual, *SIGNATURE_ALGORITHMS):
+        if accepted and name not in accepted:
+            continue
+        with contextlib.suppress(ConfigurationError):
+            keyring.profile(key, SIGNATURE_ALGORITHMS[name])
+            return {} if name == _USUAL else {"signature.algorithm": name}
+    raise ConfigurationError(
+        "--key",
+        "",
+        f"a key that signs as the partner accepts it, {', '.join(accepted)}; got `{key}`",
     )
 
 

@@ -1,9 +1,10 @@
 """A convention on its way to the partner's appliance: what one side exports, and the mirror image the other imports.
 
 One TOML document, readable by people, without anything secret and without anything that is only ours (callers, roles, keys, files):
-identities, shapes, lifetimes, and the certificates that speak for the client organisation.
+identities, shapes, durations, algorithms, and the certificates that speak for the client organisation.
 """
 
+import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +12,24 @@ from typing import Final
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import fields
 
+from appliance.conventions.algorithms import ACCEPTED_ALGORITHMS
 from appliance.conventions.model import ClientConvention, Convention
+from appliance.conventions.tables import ClientTable, ProviderTable
 from appliance.conventions.writer import Value, write_value
 from appliance.errors import ConfigurationError
-from appliance.toml import read_toml
+from appliance.toml import Duration, read_toml, write_duration
+from appliance.trust.certificates import UNREADABLE, is_authority
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_READ: Final = (1, 2)
+"""Format 1 said nothing of durations, algorithms and confirmation; what it leaves out is left to our defaults."""
+
+_NAMES: Final = {uri: name for name, uri in ACCEPTED_ALGORITHMS.items()}
+_LIFETIME: Final = next(f.default for f in fields(ClientTable) if f.name == "lifetime")
+_BACK_DATING: Final = next(f.default for f in fields(ClientTable) if f.name == "back_dating")
+_SKEW: Final = next(f.default for f in fields(ProviderTable) if f.name == "skew")
 _HEAD: Final = """\
 # An InterOPS convention, exported for the partner's appliance: `appliance convention import FILE --home DIR --id ID`.
 """
@@ -44,6 +55,11 @@ class PortableConvention(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     name_id_format: str | None = None
     no_user: str = "NON_RENSEIGNE"
     replay: str = "log"
+    lifetime: Duration | None = None
+    back_dating: Duration | None = None
+    maximum_lifetime: Duration | None = None
+    confirmations: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
     certificates: str = ""
 
 
@@ -72,7 +88,7 @@ def export_convention(convention: Convention, certificates: str = "") -> str:
     }
     lines = [f"{key} = {write_value(value)}" for key, value in facts.items()]
     period = {"valid_from": convention.period.begins, "valid_until": convention.period.ends}
-    lines += [f"{key} = {at.isoformat()}" for key, at in period.items() if at is not None]
+    lines += [f"{key} = {write_value(at)}" for key, at in period.items() if at is not None]
     if certificates:
         lines.append(f'certificates = """\n{certificates}"""')
     return "\n".join([_HEAD, f"format = {_FORMAT}", *lines, ""])
@@ -84,14 +100,31 @@ def _shapes(convention: Convention) -> dict[str, Value]:
             "saml_versions": [convention.saml_version],
             "variants": [convention.variant],
             "name_id_format": convention.name_id_format,
+            "lifetime": write_duration(convention.lifetime),
+            "back_dating": write_duration(convention.back_dating),
+            "confirmations": [convention.confirmation],
+            "algorithms": [_NAMES[convention.signature_algorithm]],
         }
+    accepted = (convention.confirmations[version] for version in convention.saml_versions)
     shapes: dict[str, Value] = {
         "saml_versions": sorted(convention.saml_versions),
         "variants": sorted(convention.accepted_variants),
+        "confirmations": sorted(frozenset().union(*accepted)),
+        "algorithms": sorted(_NAMES[uri] for uri in convention.signature_algorithms),
     }
     if convention.name_id_formats:
         shapes["name_id_format"] = min(convention.name_id_formats)
+    if convention.maximum_lifetime is not None:
+        shapes["maximum_lifetime"] = write_duration(convention.maximum_lifetime)
     return shapes
+
+
+def is_portable(file: Path) -> bool:
+    """Tell whether a file is such a document: no convention of a home says `format`."""
+    try:
+        return "format" in tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def read_portable(file: Path) -> PortableConvention:
@@ -101,8 +134,11 @@ def read_portable(file: Path) -> PortableConvention:
         ConfigurationError: it is none, or of a later format.
     """
     read = read_toml(file, PortableConvention)
-    if read.format != _FORMAT:
-        raise ConfigurationError(str(file), "format", f"{_FORMAT}, got {read.format}")
+    if read.format not in _READ:
+        known = " or ".join(map(str, _READ))
+        raise ConfigurationError(
+            str(file), "format", f"{known}, got {read.format}: a later appliance wrote it"
+        )
     if read.role not in {"client", "provider"}:
         raise ConfigurationError(str(file), "role", f"client or provider; got `{read.role}`")
     return read
@@ -131,6 +167,8 @@ def mirror(read: PortableConvention, file: Path, key: str, trust: str) -> Mappin
         "no_user": read.no_user,
         "replay": read.replay,
     }
+    period = {"valid_from": read.valid_from, "valid_until": read.valid_until}
+    values |= {key: at for key, at in period.items() if at is not None}
     if read.role == "client":
         return values | {
             "id_style": read.id_style,
@@ -138,6 +176,7 @@ def mirror(read: PortableConvention, file: Path, key: str, trust: str) -> Mappin
             "signature.variants": read.variants,
             "trust.roots": [f"{trust}/root.pem"],
             "trust.crl_directory": f"{trust}/crl",
+            **_accepted(read),
         }
     if not read.variants or not read.saml_versions:
         raise ConfigurationError(str(file), "variants", "at least one variant and one SAML version")
@@ -145,6 +184,7 @@ def mirror(read: PortableConvention, file: Path, key: str, trust: str) -> Mappin
         "key": key,
         "saml_version": max(read.saml_versions),
         "signature.variant": min(read.variants),
+        **_emitted(read),
     }
     if read.id_style != "any":
         values["id_style"] = read.id_style
@@ -153,21 +193,50 @@ def mirror(read: PortableConvention, file: Path, key: str, trust: str) -> Mappin
     return values
 
 
-def _roots(file: Path, read: PortableConvention) -> list[x509.Certificate]:
-    if not read.certificates.strip():
-        return []
-    try:
-        certificates = x509.load_pem_x509_certificates(read.certificates.encode())
-    except ValueError as exc:
-        raise ConfigurationError(str(file), "certificates", "certificates in PEM") from exc
-    return [each for each in certificates if each.subject == each.issuer]
+def _accepted(read: PortableConvention) -> dict[str, Value]:
+    """Return what a provider accepts of what the client emits: no vector of it is longer, signed or confirmed otherwise."""
+    values: dict[str, Value] = {}
+    if read.lifetime is not None:
+        longest = read.lifetime + (read.back_dating or 0.0)
+        # At least twice the tolerance between the clocks, which must be less.
+        values["maximum_lifetime"] = write_duration(max(longest, 2 * _SKEW))
+    if read.confirmations:
+        values["confirmations"] = read.confirmations
+    if read.algorithms:
+        values["signature.algorithms"] = read.algorithms
+    return values
 
 
-def write_roots(file: Path, read: PortableConvention) -> bytes:
-    """Return the trust anchors of the document, PEM, each once; none where its chains leave the root out.
+def _emitted(read: PortableConvention) -> dict[str, Value]:
+    """Return what a client emits so that the provider accepts it, our defaults where they fit."""
+    values: dict[str, Value] = {}
+    longest = read.maximum_lifetime
+    if longest is not None and longest < _LIFETIME + _BACK_DATING:
+        back_dating = _BACK_DATING if longest > 2 * _BACK_DATING else 0.0
+        values["lifetime"] = write_duration(longest - back_dating)
+        values["back_dating"] = write_duration(back_dating)
+    usual = "sender-vouches" if max(read.saml_versions) == "1.1" else "bearer"
+    if read.confirmations and usual not in read.confirmations:
+        values["confirmation"] = min(read.confirmations)
+    return values
+
+
+def read_authorities(
+    file: Path, read: PortableConvention
+) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
+    """Return the trust anchors of the document, none where its chains leave the root out, and the CAs between them and the signers; each once.
 
     Raises:
         ConfigurationError: its certificates cannot be read.
     """
-    roots = dict.fromkeys(each.public_bytes(Encoding.PEM) for each in _roots(file, read))
-    return b"".join(roots)
+    if not read.certificates.strip():
+        return [], []
+    try:
+        certificates = x509.load_pem_x509_certificates(read.certificates.encode())
+        authorities = [each for each in dict.fromkeys(certificates) if is_authority(each)]
+    except UNREADABLE as exc:
+        raise ConfigurationError(str(file), "certificates", "certificates in PEM") from exc
+    return (
+        [each for each in authorities if each.subject == each.issuer],
+        [each for each in authorities if each.subject != each.issuer],
+    )

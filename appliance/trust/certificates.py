@@ -50,6 +50,18 @@ def load_certificates(file: Path) -> tuple[x509.Certificate, ...]:
         raise ConfigurationError(str(file), "", "certificates in PEM") from exc
 
 
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate says that its key signs others (RFC 5280, 4.2.1.9); one of before extensions, when it is its own issuer.
+
+    Raises:
+        UNREADABLE: its extensions cannot be read.
+    """
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return certificate.subject == certificate.issuer
+
+
 def read_chain(chain: list[bytes]) -> list[x509.Certificate]:
     """Read the DER certificates of a message, the signer's first.
 
