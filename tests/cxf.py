@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.groups import leave_out
 from tests.tls_peers import free_port
 
 FOLDER = Path(__file__).parent / "java" / "cxf"
@@ -62,7 +63,7 @@ def cxf() -> Cxf:
     """The applications, compiled once per clone; skipped where there is no JDK or no Maven."""
     missing = [tool for tool in ("javac", "mvn") if shutil.which(tool) is None]
     if missing:
-        pytest.skip(f"CXF needs a JDK and Maven; missing: {', '.join(missing)}")
+        leave_out("java", f"CXF needs a JDK and Maven; missing: {', '.join(missing)}")
     jars = BUILT / "jars"
     stamp, wanted = BUILT / "pom.xml", FOLDER / "pom.xml"
     if not stamp.exists() or stamp.read_bytes() != wanted.read_bytes():

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.groups import leave_out
 from tests.service import wait_until
 
 PASSWORD = "a password of the tests"  # noqa: S105 - protects nothing
@@ -19,7 +18,7 @@ def run_valkey(directory: Path, *options: str) -> Iterator[Path]:
     """Run a server until the block ends; yields its socket."""
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
-        pytest.skip("neither valkey-server nor redis-server is installed (Debian has both)")
+        leave_out("valkey", "neither valkey-server nor redis-server is installed (Debian has both)")
     address = directory / "valkey.sock"
     command = [
         *(found, "--port", "0", "--unixsocket", str(address), "--requirepass", PASSWORD),

@@ -26,6 +26,7 @@ from hsm.wire import (
     write_frame,
 )
 from tests import kryoptic_token
+from tests.groups import leave_out
 from tests.lane_peer import TIMEOUT, Peer, make_job
 from tests.opencryptoki import NotUsable, run_opencryptoki
 from tests.shim import Shim
@@ -65,10 +66,10 @@ def token(
             with run_opencryptoki() as other:
                 yield fill_token(other, tmp_path_factory.mktemp("opencryptoki"), RSA_PLANS)
         except NotUsable as reason:
-            pytest.skip(str(reason))
+            leave_out("opencryptoki", str(reason))
     elif request.param == "kryoptic":
         if not kryoptic_token.MODULE.exists():
-            pytest.skip("kryoptic is not built: `make kryoptic` does, in a minute or two")
+            leave_out("kryoptic", "kryoptic is not built: `make kryoptic` does, in a minute or two")
         directory = tmp_path_factory.mktemp("kryoptic")
         yield fill_token(
             kryoptic_token.make_kryoptic_token(directory), directory, (*RSA_PLANS, *EC_PLANS)
