@@ -102,7 +102,7 @@ def certify(  # noqa: PLR0913 - a builder: each field can be overridden
     )
     certificate = builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.DER)
     if hash_name == "sha1":
-        certificate = _sign_again_with_sha1(asn1_x509.Certificate.load(certificate), signer)
+        certificate = sign_again_with_sha1(asn1_x509.Certificate.load(certificate), signer)
     return Holder(key, certificate, issuer)
 
 
@@ -128,7 +128,7 @@ def make_crl(
         builder = builder.add_revoked_certificate(entry.revocation_date(begins).build())
     crl = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
     if hash_name == "sha1":
-        crl = _sign_again_with_sha1(asn1_crl.CertificateList.load(crl), key)
+        crl = sign_again_with_sha1(asn1_crl.CertificateList.load(crl), key)
     return crl
 
 
@@ -234,7 +234,7 @@ def _key_usage(*, is_ca: bool, digital_signature: bool) -> x509.KeyUsage:
     )
 
 
-def _sign_again_with_sha1(
+def sign_again_with_sha1(
     signed: asn1_x509.Certificate | asn1_crl.CertificateList, key: Key
 ) -> bytes:
     """Replace the signature by a SHA-1 one, which the builders of `cryptography` no longer make."""

@@ -16,7 +16,12 @@ from cryptography import x509
 from appliance.cli.checks.audit import check_audit
 from appliance.cli.checks.certificates import check_chain
 from appliance.cli.checks.clock import check_clock
-from appliance.cli.checks.conventions import check_agreement, check_parts_named, read_conventions
+from appliance.cli.checks.conventions import (
+    check_agreement,
+    check_parts_named,
+    check_tls_peers_seen,
+    read_conventions,
+)
 from appliance.cli.checks.files import check_home, check_pin_source, check_run, check_spool
 from appliance.cli.checks.finding import Finding, Level, failed, passed, unreadable, warned
 from appliance.cli.checks.gateway import check_gateway
@@ -128,6 +133,7 @@ def _examine_keys(config: Config, clock: Clock) -> Iterator[Finding]:
     parts = home_parts(config, Keyring.load(readable))
     yield from check_parts_named(home, conventions, parts, chains.keys() - parts.keyring.names())
     yield from check_agreement(home, conventions, now)
+    yield from check_tls_peers_seen(home, conventions, config.gateway.inbound)
     yield from check_tokens(config, chains)
     yield from findings
     for convention in conventions:

@@ -30,6 +30,7 @@ from appliance.conventions.rules import (
     check_level_and_pagms,
     check_service,
     check_signer,
+    check_tls_peer,
 )
 from appliance.errors import Reason, VectorRefused
 from appliance.trust.paths import TrustedSigner
@@ -97,11 +98,13 @@ class Signing:
         trusting: id of each convention whose trust accepted the signer → what that trust knows of it.
         tls_peer: the name of the partner's TLS certificate, where it is known.
         legacy_sha1: whether the signature or the signer's chain relies on SHA-1.
+        by_partner: whether the partner's own connection brought the vector.
     """
 
     trusting: Mapping[str, TrustedSigner]
     tls_peer: x509.Name | None
     legacy_sha1: bool
+    by_partner: bool = False
 
 
 def authorize_received(
@@ -135,7 +138,9 @@ def authorize_received(
         raise VectorRefused(
             Reason.ISSUER_UNKNOWN, f"no convention has the issuer `{shorten(vector.issuer)}`"
         )
-    scope = check_signer(scope, signing.trusting, signing.tls_peer, now)
+    scope = check_signer(scope, signing.trusting, now)
+    if signing.by_partner or signing.tls_peer is not None:
+        scope = check_tls_peer(scope, signing.tls_peer)
     convention = check_known_pagms(vector, scope)[0]
     return AcceptedVector(
         vector=vector,

@@ -65,7 +65,7 @@ def check_identity_and_dates(vector: VerifiedVector, scope: Scope, now: datetime
         scope,
         lambda c: _is_confirmed(vector, now, c),
         Reason.CONFIRMATION_INVALID,
-        "the subject must be confirmed once, by a method of the convention, and within its own dates",
+        "the subject must be confirmed once, by a method of the convention, and within its own dates, of which NotOnOrAfter must be there",
     )
     return keep(
         scope,
@@ -78,11 +78,14 @@ def check_identity_and_dates(vector: VerifiedVector, scope: Scope, now: datetime
 def _is_confirmed(vector: VerifiedVector, now: datetime, convention: ProviderConvention) -> bool:
     begins, ends = vector.confirmation_not_before, vector.confirmation_not_on_or_after
     family, skew = _METHODS[vector.saml_version], convention.skew
+    # A bearer's confirmation has an end (SAML 2.0 profiles, 4.1.4.2; DOMAIN 2.2); SAML 1.1 has no place for one.
+    is_dated = ends is not None or vector.saml_version == "1.1"
     allowed = convention.confirmations[vector.saml_version]
     return (
         len(vector.confirmation_methods) == 1
         and vector.confirmation_methods[0].startswith(family)
         and vector.confirmation_methods[0][len(family) :] in allowed
+        and is_dated
         and (begins is None or is_reached(begins, now, skew))
         and (ends is None or not is_over(ends, now, skew))
     )
@@ -137,13 +140,8 @@ def check_level_and_pagms(vector: VerifiedVector, scope: Scope) -> Scope:
     return scope
 
 
-def check_signer(
-    scope: Scope,
-    trusting: Mapping[str, TrustedSigner],
-    tls_peer: x509.Name | None,
-    now: datetime,
-) -> Scope:
-    """Check that the convention is in force, and that signer and TLS peer are its own (DOMAIN 7, checks 13)."""
+def check_signer(scope: Scope, trusting: Mapping[str, TrustedSigner], now: datetime) -> Scope:
+    """Check that the convention is in force, and that the signer is its own (DOMAIN 7, checks 13)."""
     scope = keep(
         scope,
         lambda c: c.period.covers(now),
@@ -162,17 +160,19 @@ def check_signer(
         Reason.ANCHOR_NOT_OF_CONVENTION,
         "the trust anchor is none that `trust.anchor_names` names",
     )
-    scope = keep(
+    return keep(
         scope,
         lambda c: not c.signer_names or any_matches(c.signer_names, trusting[c.id].subject),
         Reason.SIGNER_NAME,
         "the signer's name is none that `trust.signer_names` names",
     )
-    if tls_peer is None:
-        return scope
+
+
+def check_tls_peer(scope: Scope, tls_peer: x509.Name | None) -> Scope:
+    """Check that the partner's connection is one of the issuer's; where the convention names TLS peers, a connection without one is none."""
     return keep(
         scope,
-        lambda c: not c.tls_peers or any_matches(c.tls_peers, tls_peer),
+        lambda c: not c.tls_peers or (tls_peer is not None and any_matches(c.tls_peers, tls_peer)),
         Reason.TLS_PEER,
         "the TLS peer is none that `trust.tls_peers` names for this issuer",
     )

@@ -211,6 +211,7 @@ class _Passage:
             table.convention,
             table.service,
             context.tls_certificate,
+            by_partner=True,
             received=received,
             limits=Limits(octets=self._means.limits.signed),
         )

@@ -66,6 +66,7 @@ class Question:
         convention: the id of the only convention to judge by, when the caller knows it.
         service: the URI of the service that was called, when the caller knows it; the audience must be this one.
         tls_certificate: DER, what the partner showed in the TLS handshake, when the caller knows it.
+        by_partner: the partner's own connection brought it, so that a convention that names its TLS peers wants to see one.
     """
 
     octets: bytes = field(repr=False)
@@ -74,6 +75,7 @@ class Question:
     convention: str | None = None
     service: str | None = None
     tls_certificate: bytes | None = field(default=None, repr=False)
+    by_partner: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,12 @@ def _judge_assertion(
         signed = Signed(_read_stated(verified), claim, inquiry.legacy_sha1)
     except VectorRefused as refusal:
         return Judgement(None, refusal, digest)
-    signing = Signing(inquiry.trusting, _name_of(question.tls_certificate), inquiry.legacy_sha1)
+    signing = Signing(
+        inquiry.trusting,
+        _name_of(question.tls_certificate),
+        inquiry.legacy_sha1,
+        by_partner=question.by_partner,
+    )
     try:
         vector = read_vector(verified, signed.stated, claim)
     except VectorRefused as refusal:

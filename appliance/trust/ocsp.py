@@ -24,6 +24,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from appliance.log import Log
+from appliance.trust.certificates import has_sound_hash, has_strong_key
 from appliance.trust.download import DownloadFailed, Limits, download
 
 Status = Literal["good", "revoked", "unknown"]
@@ -47,6 +48,7 @@ _RETRY_AFTER: Final = timedelta(seconds=10)
 _LONGEST: Final = timedelta(hours=1)
 """How long an answer is believed at most; one without a next update says that newer ones are always there."""
 _CLOCKS: Final = timedelta(minutes=1)
+_RSA_BITS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +167,7 @@ def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now:
     signer = issuer
     for delegate in response.certificates:
         if delegate != issuer:
-            delegate.verify_directly_issued_by(issuer)
-            usages = delegate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-            if ExtendedKeyUsageOID.OCSP_SIGNING not in usages:
-                raise ValueError("the responder's certificate is not for OCSP")
-            if not delegate.not_valid_before_utc <= now <= delegate.not_valid_after_utc:
-                raise ValueError("the responder's certificate is not valid now")
+            _check_delegate(delegate, issuer, now)
             signer = delegate
             break
     algorithm, key = response.signature_hash_algorithm, signer.public_key()
@@ -182,3 +179,17 @@ def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now:
         key.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(algorithm))
     else:
         raise TypeError("the responder's key is neither RSA nor EC")
+
+
+def _check_delegate(delegate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
+    """Check that the CA certified a responder for this, now, soundly; whether it has revoked that certificate nobody is asked."""
+    delegate.verify_directly_issued_by(issuer)
+    usages = delegate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    if ExtendedKeyUsageOID.OCSP_SIGNING not in usages:
+        raise ValueError("the responder's certificate is not for OCSP")
+    if not has_strong_key(delegate, rsa_bits=_RSA_BITS):
+        raise ValueError("the responder's key is too short, or neither RSA nor EC")
+    if not has_sound_hash(delegate, allow_sha1=False):
+        raise ValueError("the responder's certificate is signed with a hash that is refused")
+    if not delegate.not_valid_before_utc <= now <= delegate.not_valid_after_utc:
+        raise ValueError("the responder's certificate is not valid now")

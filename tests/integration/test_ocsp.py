@@ -12,8 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -24,7 +26,7 @@ from appliance.operations.verify import verdict_of
 from tests.issuing import make_room
 from tests.messages import Signing, make_vector
 from tests.partners import CONTEXT, make_partner, make_provider, make_registry
-from tests.pki import NOW, Holder, Pki, make_crl, make_pki, rsa_key, write_pem
+from tests.pki import NOW, Holder, Pki, make_crl, make_pki, rsa_key, sign_again_with_sha1, write_pem
 from tests.publisher import ENDLESS, trickle
 from tests.service import wait_until
 
@@ -117,10 +119,17 @@ def reason(directory: Path, pki: Pki, address: str, at: datetime = NOW) -> str:
     return verdict.fault.reason.value
 
 
-def delegate(pki: Pki, *, may_sign: bool = True, issuer: Holder | None = None) -> Holder:
+def delegate(
+    pki: Pki,
+    *,
+    may_sign: bool = True,
+    issuer: Holder | None = None,
+    bits: int = 2048,
+    hash_name: str = "sha256",
+) -> Holder:
     """A responder's certificate."""
     issuer = issuer or pki.issuing
-    key = rsa_key("responder")
+    key = rsa_key("responder") if bits == 2048 else rsa.generate_private_key(65537, bits)
     usage = ExtendedKeyUsageOID.OCSP_SIGNING if may_sign else ExtendedKeyUsageOID.SERVER_AUTH
     certificate = (
         x509.CertificateBuilder()
@@ -132,8 +141,11 @@ def delegate(pki: Pki, *, may_sign: bool = True, issuer: Holder | None = None) -
         .not_valid_after(NOW + timedelta(days=1))
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .sign(issuer.key, hashes.SHA256())
+        .public_bytes(Encoding.DER)
     )
-    return Holder(key, certificate.public_bytes(Encoding.DER), issuer)
+    if hash_name == "sha1":
+        certificate = sign_again_with_sha1(asn1_x509.Certificate.load(certificate), issuer.key)
+    return Holder(key, certificate, issuer)
 
 
 def test_answers_that_count(pki: Pki, tmp_path: Path) -> None:
@@ -150,12 +162,14 @@ def test_answers_that_count(pki: Pki, tmp_path: Path) -> None:
 
 
 def test_answers_that_do_not_count(pki: Pki, tmp_path: Path) -> None:
-    """Another signer, a certificate that is not for OCSP, another certificate, another time, rubbish, an error, silence."""
+    """Another signer, a certificate that is not for OCSP, has a short key or an old hash, another certificate, another time, rubbish, an error, silence."""
     stranger = make_pki("stranger")
     wrong = [
         Answers(pki, signer=stranger.issuing),
         Answers(pki, signer=delegate(pki, may_sign=False)),
         Answers(pki, signer=delegate(pki, issuer=stranger.issuing)),
+        Answers(pki, signer=delegate(pki, bits=1024)),
+        Answers(pki, signer=delegate(pki, hash_name="sha1")),
         Answers(pki, signer=pki.leaf),
         Answers(pki, about=pki.certify_leaf("other", rsa_key("front"))),
         Answers(pki, ends=NOW - timedelta(minutes=1)),

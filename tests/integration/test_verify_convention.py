@@ -32,10 +32,16 @@ def names(*texts: str) -> tuple[NamePattern, ...]:
 
 
 def decide(
-    registry: Registry, octets: bytes, at: datetime = NOW, certificate: bytes | None = None
+    registry: Registry,
+    octets: bytes,
+    at: datetime = NOW,
+    certificate: bytes | None = None,
+    *,
+    by_partner: bool = False,
 ) -> Verdict:
     """Judge a message, with or without a TLS peer."""
-    return verdict_of(judge(Question(octets, tls_certificate=certificate), registry, at))
+    question = Question(octets, tls_certificate=certificate, by_partner=by_partner)
+    return verdict_of(judge(question, registry, at))
 
 
 def fault(verdict: Verdict) -> tuple[str, str]:
@@ -128,7 +134,7 @@ def test_unknown_pagms_may_refuse(pki: Pki, tmp_path: Path) -> None:
 
 
 def test_tls_peer_is_bound_to_the_issuer(pki: Pki, tmp_path: Path) -> None:
-    """Where the connection shows a certificate, it must be one of the issuer's; where it shows none, nothing is asked."""
+    """A certificate that the connection shows must be one of the issuer's; the partner's own connection must show one, a caller of ours need not."""
     registry = make_partner(tmp_path, pki, tls_peers=names("CN=front-*,O=Tests,C=FR"))
     message = make_vector(Signing(pki.leaf))
     front = pki.certify_leaf("front-1", rsa_key("front"))
@@ -138,7 +144,14 @@ def test_tls_peer_is_bound_to_the_issuer(pki: Pki, tmp_path: Path) -> None:
         FAILED_CHECK,
         "tls-peer",
     )
-    assert decide(registry, message).accepted is not None
+    asked = decide(registry, message)
+    assert asked.accepted is not None
+    assert {check.name: check.outcome for check in asked.checks}["tls-peer"] == "not-run"
+    assert fault(decide(registry, message, by_partner=True)) == (FAILED_CHECK, "tls-peer")
+    shown = decide(registry, message, certificate=front.certificate, by_partner=True)
+    assert shown.accepted is not None
+    open_to_all = make_partner(tmp_path, pki)
+    assert decide(open_to_all, message, by_partner=True).accepted is not None
 
 
 def test_no_user_and_declared_attributes(pki: Pki, tmp_path: Path) -> None:

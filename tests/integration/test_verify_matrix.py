@@ -437,6 +437,7 @@ def test_every_ca_needs_a_crl(pki: Pki, tmp_path: Path, place: int) -> None:
             {"confirmation_not_on_or_after": "2026-03-02T09:00:00Z"},
             ("vi:InvalidVI", "confirmation-invalid"),
         ),
+        ({"confirmation_not_on_or_after": None}, ("vi:InvalidVI", "confirmation-invalid")),
         (
             {"confirmation_not_before": "2026-03-02T10:30:00Z"},
             ("vi:InvalidVI", "confirmation-invalid"),

@@ -82,7 +82,7 @@ def test_checks_run_in_the_order_listed(tmp_path: Path) -> None:
     }
     mended: list[tuple[str, object]] = [
         ("name_id", "agent"),
-        ("confirmation_not_on_or_after", None),
+        ("confirmation_not_on_or_after", "2026-03-02T12:00:00Z"),
         ("id", "1e54f0a3-8c4c-4b0b-8d5c-1f6a3a2b9f10"),
         ("not_before", "2026-03-02T09:00:00Z"),
         ("not_on_or_after", "2026-03-02T12:00:00Z"),

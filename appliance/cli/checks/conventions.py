@@ -7,8 +7,9 @@ from appliance.cli.checks.finding import Finding, passed, unreadable, warned
 from appliance.conventions.builder import HomeParts, check_parts
 from appliance.conventions.contradictions import find_contradictions
 from appliance.conventions.loader import load_convention
-from appliance.conventions.model import ClientConvention, Convention
+from appliance.conventions.model import ClientConvention, Convention, ProviderConvention
 from appliance.errors import ConfigurationError
+from appliance.gateway.tables import InboundTable
 from appliance.home import Home
 
 
@@ -65,4 +66,20 @@ def check_agreement(
                 home.conventions / f"{convention.id}.toml",
                 "is not in force now: nothing is issued or accepted under it",
                 "see valid_from and valid_until; remove the file when it has served its time",
+            )
+
+
+def check_tls_peers_seen(
+    home: Home, conventions: Sequence[Convention], inbound: Collection[InboundTable]
+) -> Iterator[Finding]:
+    """Look for conventions that name the partner's TLS peers in a home to which no partner connects."""
+    if inbound:
+        return
+    for convention in conventions:
+        if isinstance(convention, ProviderConvention) and convention.tls_peers:
+            yield warned(
+                "convention",
+                home.conventions / f"{convention.id}.toml",
+                "trust.tls_peers is not looked at: there is no [[inbound]], and a caller of the API has no partner's TLS certificate",
+                "have partners connect to an [[inbound]], or have whoever ends their TLS compare the names and remove the key",
             )
