@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
@@ -33,12 +34,13 @@ _QUESTIONS = {
     "issuer": "the client organisation, as both sides write it (issuer)",
     "audience": "the URI of the service (audience)",
     "recipient": "the provider organisation (recipient)",
-    "level": "an authentication level, or several with spaces between",
-    "pagm": "a profile (PAGM), or several with spaces between",
+    "level": "an authentication level, or several with spaces or commas between",
+    "pagm": "a profile (PAGM), or several with spaces or commas between",
     "key": "the [[key]] of appliance.toml that signs",
     "root": "the partner's trust anchors, PEM files relative to the home",
     "crl_directory": "the directory of the partner's CRLs, relative to the home",
 }
+_OR_SEVERAL = ", or several with spaces or commas between"
 _SEVERAL = {"level", "pagm", "root"}
 _ASKED = {
     "client": ("issuer", "audience", "recipient", "level", "pagm", "key"),
@@ -73,7 +75,7 @@ def add_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
             f"--{name.replace('_', '-')}",
             action="append" if several else "store",
             metavar=name.upper(),
-            help=question.replace(", or several with spaces between", "; repeatable"),
+            help=question.replace(_OR_SEVERAL, "; repeatable"),
         )
     new.set_defaults(run=run_new)
     export = actions.add_parser(
@@ -177,11 +179,12 @@ def _ask(config: Config, name: str) -> str | list[str]:
     choices = f" ({', '.join(keys)})" if name == "key" else ""
     while True:
         answer = input(f"{_QUESTIONS[name]}{choices}: ").strip()
-        absent = [each for each in answer.split() if not (config.home.root / each).is_file()]
+        several = [each for each in re.split(r"[\s,]+", answer) if each]
+        absent = [each for each in several if not (config.home.root / each).is_file()]
         if name == "root" and absent:
             Output().say(f"there is no file {config.home.root / absent[0]}")
-        elif answer and (name != "key" or answer in keys):
-            return answer.split() if name in _SEVERAL else answer
+        elif several and (name != "key" or answer in keys):
+            return several if name in _SEVERAL else answer
 
 
 def _check_key(config: Config, role: str, values: dict[str, str | list[str]]) -> None:

@@ -16,7 +16,7 @@ from appliance.conventions.model import (
 from appliance.conventions.registry import Registry
 from appliance.errors import ConfigurationError
 from appliance.signing.keyring import Keyring
-from appliance.trust.certificates import load_certificates
+from appliance.trust.certificates import UNREADABLE, is_authority, load_certificates
 from appliance.trust.ocsp import OcspMemory
 from appliance.trust.revocation import CrlDirectories
 
@@ -137,9 +137,15 @@ def _check_trust(file: Path, convention: Convention) -> None:
     for key, files in named.items():
         for at, each in enumerate(files):
             try:
-                load_certificates(each)
+                certificates = load_certificates(each)
+                are_authorities = all(map(is_authority, certificates))
             except ConfigurationError as exc:
                 raise _refuse(file, f"{key}[{at}]", f"{exc.expected}; got {each}") from exc
+            except UNREADABLE as exc:
+                raise _refuse(file, f"{key}[{at}]", f"certificates; got {each}") from exc
+            if key == "trust.certificates" and are_authorities:
+                expected = "the certificate of a signer, not of a CA"
+                raise _refuse(file, f"{key}[{at}]", f"{expected}; got {each}")
     try:
         Registry([convention])
     except ConfigurationError as exc:

@@ -168,7 +168,8 @@ def _read_rollover(checks: FileChecks, read: ClientTable) -> tuple[KeyChange, ..
             )
         if change.key == (changes[at - 1].key if at else read.key):
             raise checks.refuse(
-                f"rollover[{at}].key", f"another key than the one before it, `{change.key}`"
+                f"rollover[{at}].key",
+                f"another key than the one before it, `{change.key}`: remove the step, or name the key that follows",
             )
     return changes
 

@@ -39,6 +39,8 @@ _CONFIRMATIONS: Final = {
 _LEAST_BITS: Final = {False: 2048, True: 1024}
 _MOST_BITS: Final = 8192
 _LONGEST_DAYS: Final = 31
+_REFRESH: Final = 3600.0
+"""The default of `trust.crl_refresh`, as the tables have it."""
 _LONGEST_LIFETIME_DAYS: Final = 366
 
 
@@ -61,7 +63,7 @@ def load_provider(file: Path) -> ProviderConvention:
         recipient=read.recipient,
         levels=frozenset(read.levels),
         pagms=frozenset(read.pagms),
-        id_style=checks.choose("id_style", read.id_style, _ACCEPTED_STYLES),
+        id_style=_read_id_style(checks, read),
         skew=checks.days("skew", read.skew, LONGEST_SKEW.days),
         maximum_lifetime=_read_maximum_lifetime(checks, read),
         roots=tuple(home / path for path in trust.roots),
@@ -95,6 +97,16 @@ def load_provider(file: Path) -> ProviderConvention:
     )
 
 
+def _read_id_style(checks: FileChecks, read: ProviderTable) -> AcceptedStyle:
+    style = checks.choose("id_style", read.id_style, _ACCEPTED_STYLES)
+    if style == "uuid" and "2.0" not in read.saml_versions:
+        # As for a client convention: SAML 1.1 core 2.3.2, AssertionID is an xs:ID.
+        raise checks.refuse(
+            "id_style", "`xs-id` or `any`: the AssertionID of SAML 1.1 begins with `_`"
+        )
+    return style
+
+
 def _check_formats(checks: FileChecks, read: ProviderTable) -> None:
     checks.list_("name_id_formats", read.name_id_formats)
     for at, value in enumerate(read.name_id_formats):
@@ -104,6 +116,8 @@ def _check_formats(checks: FileChecks, read: ProviderTable) -> None:
 def _check_durations(checks: FileChecks, read: ProviderTable) -> None:
     checks.some("saml_versions", read.saml_versions)
     checks.positive("trust.crl_refresh", read.trust.crl_refresh)
+    if read.trust.crl_refresh != _REFRESH and not read.trust.crl_addresses:
+        raise checks.refuse("trust.crl_refresh", "`trust.crl_addresses` too: nothing is fetched")
     checks.some("trust.roots", read.trust.roots)
     checks.positive("maximum_lifetime", read.maximum_lifetime)
     if read.maximum_lifetime is not None and read.skew >= read.maximum_lifetime:

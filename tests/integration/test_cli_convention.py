@@ -67,7 +67,7 @@ def test_new_asks_for_what_is_missing(
             return True
 
     answers = (
-        "\nhttp://s\nurn:r\nurn:a urn:b\nPAGM_A PAGM_B\n"
+        "\nhttp://s\nurn:r\nurn:a urn:b\n , \nPAGM_A, PAGM_B\n"
         "pki/root.pem pki/absent.pem\n\npki/root.pem\npki/crl\n"
     )
     monkeypatch.setattr("sys.stdin", Terminal(answers))
@@ -161,7 +161,7 @@ CLIENT, PROVIDER = "demo-client.toml", "demo-provider.toml"
         (
             PROVIDER,
             "# certificates = []",
-            'certificates = ["pki/root.pem", "pki/absent.pem"]',
+            'certificates = ["pki/demo-rsa.pem", "pki/absent.pem"]',
             "trust.certificates[1]",
             "a readable file (No such file",
         ),
@@ -192,6 +192,19 @@ def test_check_looks_at_what_is_named(  # noqa: PLR0913, PLR0917 - the columns o
         with pytest.raises(ConfigurationError) as raised:
             build_registry(config)
         assert raised.value.detail == wrong["detail"]
+
+
+def test_ca_is_no_signer(appliance: CommandLine, home: Path) -> None:
+    """A CA's certificate named as the only signer would refuse every vector: `check` says so."""
+    provider = home / "conventions" / "demo-provider.toml"
+    edit(provider, "# certificates = []", 'certificates = ["pki/root.pem"]')
+    checked = appliance("convention", "check", "--home", home)
+    assert checked.code == 1
+    assert b"trust.certificates[0]: expected the certificate of a signer, not of a CA" in (
+        checked.stdout
+    )
+    edit(provider, 'certificates = ["pki/root.pem"]', 'certificates = ["pki/demo-rsa.pem"]')
+    assert appliance("convention", "check", "--home", home).code == 0
 
 
 def test_callers_that_a_gateway_knows(appliance: CommandLine, home: Path) -> None:
@@ -334,6 +347,16 @@ def test_doctor_compares_conventions_too(appliance: CommandLine, home: Path) -> 
     assert len(warnings) == 2
     assert warnings[0].startswith("demo-client and demo-provider: reuse.allowed = true")
     assert warnings[1].startswith("is not in force now")
+
+
+def test_doctor_says_where_no_tls_peer_is_seen(appliance: CommandLine, home: Path) -> None:
+    """A convention that names the partner's TLS peers holds nobody to it in a home to which no partner connects: a warning."""
+    provider = home / "conventions" / "demo-provider.toml"
+    edit(provider, "# certificates = []", 'tls_peers = ["CN=front,O=Partenaire,C=FR"]')
+    lines = appliance("doctor", "--home", home, "--json").lines
+    [said] = [line for line in lines if "trust.tls_peers" in line.get("found", "")]
+    assert (said["level"], said["where"]) == ("warning", str(provider))
+    assert "[[inbound]]" in said["remedy"]
 
 
 def test_exported_here_imported_there(appliance: CommandLine, home: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/conventions.md describes every key of a convention file, and no other."""
+"""docs/conventions.md describes every key of a convention file, and no other, with the default that it has."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from appliance.conventions.tables import ClientTable, ConventionTable, ProviderTable
+from appliance.toml import Duration, read_duration
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conventions.md"
 ROW = re.compile(
@@ -15,9 +16,9 @@ ROW = re.compile(
 )
 
 
-def keys_of(table: type[msgspec.Struct], prefix: str = "") -> set[str]:
-    """Every dotted key of a table; a table of free names stands as `roles.ROLE`."""
-    keys: set[str] = set()
+def defaults_of(table: type[msgspec.Struct], prefix: str = "") -> dict[str, object]:
+    """Every dotted key of a table with its default; a table of free names stands as `roles.ROLE`."""
+    keys: dict[str, object] = {}
     for field in msgspec.structs.fields(table):
         inner = field.type if isinstance(field.type, type) else None
         nested = [
@@ -27,26 +28,31 @@ def keys_of(table: type[msgspec.Struct], prefix: str = "") -> set[str]:
         ]
         name = f"{prefix}{field.encode_name}"
         if nested:
-            keys |= keys_of(nested[0], f"{name}.")
+            keys |= defaults_of(nested[0], f"{name}.")
         elif field.name == "roles":
-            keys.add(f"{name}.ROLE")
+            keys[f"{name}.ROLE"] = ()
         else:
-            keys.add(name)
+            keys[name] = field.default
     return keys
 
 
-def documented(heading: str) -> set[str]:
-    """The keys of one table of the document."""
+def keys_of(table: type[msgspec.Struct]) -> set[str]:
+    """Every dotted key of a table."""
+    return set(defaults_of(table))
+
+
+def documented(heading: str) -> dict[str, str]:
+    """The keys of one table of the document, with what stands there as their defaults."""
     section = DOCUMENT.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     found = [ROW.match(row) for row in rows]
     assert all(found), [row for row, match in zip(rows, found, strict=True) if match is None]
-    return {match["key"] for match in found if match is not None}
+    return {match["key"]: match["default"].strip() for match in found if match is not None}
 
 
 def test_both_roles() -> None:
     """What both roles have, and how the role is said."""
-    assert documented("Both roles") == keys_of(ConventionTable) | {"role"}
+    assert documented("Both roles").keys() == keys_of(ConventionTable) | {"role"}
 
 
 @pytest.mark.parametrize(
@@ -54,4 +60,27 @@ def test_both_roles() -> None:
 )
 def test_each_role(heading: str, table: type[msgspec.Struct]) -> None:
     """What each role has beside it; every row has unit, default and example."""
-    assert documented(heading) == keys_of(table) - keys_of(ConventionTable) - {"role"}
+    assert documented(heading).keys() == keys_of(table) - keys_of(ConventionTable) - {"role"}
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [("Both roles", ConventionTable), ("Client", ClientTable), ("Provider", ProviderTable)],
+)
+def test_defaults(heading: str, table: type[msgspec.Struct]) -> None:
+    """What stands as a key's default is the one that it has; `required` where it has none, and no value where it means nothing is set."""
+    defaults = defaults_of(table)
+    for key, said in documented(heading).items():
+        if key in {"role", "rollover.key"}:  # neither has a default of its own
+            continue
+        default, stated = defaults[key], re.findall(r"`([^`]+)`", said.partition(";")[0])
+        if default is msgspec.NODEFAULT:
+            assert said.startswith("required"), key
+        elif default is None or default == ():
+            assert not re.fullmatch(r"`[^`]*`", said), key
+        elif isinstance(default, Duration):
+            assert [read_duration(each) for each in stated] == [default], key
+        elif isinstance(default, bool):
+            assert stated == [str(default).lower()], key
+        else:
+            assert stated == ([default] if isinstance(default, str) else [*default]), key

@@ -377,6 +377,8 @@ def test_wrong_client_file(
             for address in WRONG_ADDRESSES
         ),
         ({"trust.crl_refresh": '"0s"'}, "trust.crl_refresh", "more than zero"),
+        ({"trust.crl_refresh": '"10m"'}, "trust.crl_refresh", "`trust.crl_addresses` too"),
+        ({"saml_versions": '["1.1"]', "id_style": '"uuid"'}, "id_style", "begins with `_`"),
         ({"trust.roots": '[""]'}, "trust.roots[0]", "the path of a file"),
         ({"trust.roots": r'["a\u0000b"]'}, "trust.roots[0]", "the path of a file"),
         ({"trust.certificates": '["x.pem", " "]'}, "trust.certificates[1]", "the path of a file"),
