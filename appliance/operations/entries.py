@@ -84,7 +84,7 @@ def created_entry(vector: UnsignedVector, context: RequestContext, key: TracedKe
 def reused_entry(
     vector: UnsignedVector, creation: Creation, context: RequestContext, time: str
 ) -> TraceEntry:
-    """State that a vector was given out again; what it says stands where its creation was traced."""
+    """State that a vector was given out again; what it says beside its issuer stands where its creation was traced."""
     return TraceEntry(
         event="reused",
         time=time,
@@ -93,6 +93,7 @@ def reused_entry(
         peer=context.peer,
         tls_peer=_fingerprint(context.tls_certificate),
         convention=vector.request.convention,
+        issuer=vector.request.issuer,
         assertion_id=vector.assertion_id,
         creation_log=creation.log,
         creation_index=creation.index,

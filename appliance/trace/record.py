@@ -91,7 +91,7 @@ class TraceEntry(
         status: of `answered`: the HTTP status; absent where no answer came, and `reason` says why.
         legacy_sha1: the signature or the chain relies on SHA-1.
         replayed: the vector came before.
-        creation_log, creation_index: of a `reused` event: where the vector's creation stands, which says the rest.
+        creation_log, creation_index: of a `reused` event: where the vector's creation stands, which says the rest; `issuer` is repeated for the join with the partner's trace (an early entry may lack it).
         origin, audit_key, checkpoint: of `log-opened`: the log's origin line, the verifier key that signs every checkpoint that
             covers the entry until the next of its kind, and the checkpoint that stood when the log was opened, if one did.
         log, minimum_index: of `entries-purged`: entries below the index are no longer kept, `audit_key` is in force there; of `log-present`: which log is there.

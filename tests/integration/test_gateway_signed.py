@@ -1,9 +1,12 @@
 """Organisations that agreed on signing their messages, and the life of the certificates between them."""
 
+import json
 import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +106,25 @@ def test_a_rolled_key_and_a_reused_vector_pass(signing: Organisations) -> None:
     ]
     assert len(accepted) >= 4
     assert {entry.verdict for entry in accepted} == {"accepted"}
+    join = created[-1].issuer, created[-1].assertion_id
+    assert _searched(signing.client.home, *join) >= {"created", "reused", "message-signed"}
+    wait_until(
+        lambda: _searched(signing.provider.home, *join) == {"received", "answered"},
+        10,
+        "the answers",
+    )
+
+
+def _searched(home: Path, issuer: str | None, assertion_id: str | None) -> set[str]:
+    """The events that the command line finds by issuer and assertion id."""
+    words = ["trace", "search", "--home", home, "--issuer", issuer, "--id", assertion_id, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", *map(str, words)],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    return {json.loads(line)["entry"]["event"] for line in done.stdout.splitlines()}
 
 
 def test_a_renewed_certificate_serves_without_a_restart(signing: Organisations) -> None:

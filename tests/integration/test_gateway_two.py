@@ -72,6 +72,25 @@ def test_the_two_traces_of_an_exchange_join(both: Organisations) -> None:
     assert (answered.status, answered.component) == (200, "/droits")
 
 
+@pytest.mark.parametrize("status", [202, 204, 302, 404, 503])
+def test_whatever_the_application_answers_is_traced(
+    both: Organisations, answering: Callable[[Answering], None], status: int
+) -> None:
+    """Its status with the vector's id, on the provider's side every one; on the client's all but success."""
+    answering(lambda _: write_answer(b"" if status == 204 else b"<a/>", status))
+    request_id = f"status-{status}"
+    assert both.application.post(envelope(), X_Request_Id=request_id).status == status
+    [created] = [e for e in events(both.client.home, "created") if e.request_id == request_id]
+    there = eventually(both.provider.home, "answered", request_id)
+    assert (there.issuer, there.assertion_id) == (created.issuer, created.assertion_id)
+    assert there.status == status
+    if status >= 300:
+        assert eventually(both.client.home, "answered", request_id).status == status
+    else:
+        here = events(both.client.home, "answered")
+        assert request_id not in {entry.request_id for entry in here}
+
+
 def test_no_identity_comes_from_outside(both: Organisations) -> None:
     """Fields that speak for one are removed, however they are written."""
     message = both.secured(envelope())

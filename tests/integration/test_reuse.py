@@ -72,8 +72,8 @@ def test_same_statement_same_vector(tmp_path: Path) -> None:
         assert (reused.event, reused.request_id) == ("reused", "request-2")
         place = first.receipt.log, first.receipt.index
         assert (reused.creation_log, reused.creation_index) == place
-        assert reused.assertion_id == created.assertion_id
-        assert (reused.subject, reused.issuer) == (None, None)
+        assert (reused.issuer, reused.assertion_id) == (created.issuer, created.assertion_id)
+        assert (reused.subject, reused.pagms, reused.assertion_sha256) == (None, (), None)
         return [first, second]
 
     first, second = run(tmp_path, script)
