@@ -68,6 +68,7 @@ partners = ["client"]
 path = "/droits"
 service = "http://service.demo.example/droits"
 forward = "http://127.0.0.1:{backend}/app/droits"
+queries = ["service=Droits"]
 answer = "5s"
 open_operations = {{ "{{urn:o}}Ping" = "urn:ping" }}
 

@@ -29,6 +29,7 @@ _LAST_PORT: Final = 65535
 _LONGEST_JWT: Final = 60
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII)
+_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]+", re.ASCII)
 _FIELD: Final = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _OPERATION: Final = re.compile(r"(\{[^{}]*\})?[^{}:\s]+")
 
@@ -195,6 +196,7 @@ class GatewayChecks:
     ) -> None:
         self._check_path(f"{key}.path", route.path)
         self._check_path(f"{key}.target", route.target)
+        self._check_queries(key, route.queries)
         if route.operation is not None and _OPERATION.fullmatch(route.operation) is None:
             raise self._refuse(f"{key}.operation", f"{{namespace}}name, got `{route.operation}`")
         partner = partners.get(route.partner)
@@ -214,6 +216,12 @@ class GatewayChecks:
     def _check_path(self, key: str, path: str | None) -> None:
         if path is not None and _PATH.fullmatch(path) is None:
             raise self._refuse(key, f"a path such as /services/x, got `{path}`")
+
+    def _check_queries(self, key: str, queries: Sequence[str]) -> None:
+        for at, query in enumerate(queries):
+            if _QUERY.fullmatch(query) is None:
+                expected = f"what stands behind `?`, such as service=Droits, got `{query}`"
+                raise self._refuse(f"{key}.queries[{at}]", expected)
 
     def _check_inbound(
         self, key: str, table: InboundTable, partners: Mapping[str, PartnerTable]
@@ -241,6 +249,7 @@ class GatewayChecks:
 
     def _check_inbound_route(self, key: str, route: InboundRouteTable) -> InboundRouteTable:
         self._check_path(f"{key}.path", route.path)
+        self._check_queries(key, route.queries)
         self._check_forward(key, route)
         for name in ("subject", "pagm", "issuer", "assertion", "jwt"):
             self._check_field(f"{key}.{name}_header", getattr(route, f"{name}_header"))

@@ -4,8 +4,10 @@ Nothing else passes by GET. An address is made ours by its octets, wherever it s
 addresses otherwise passes as it is.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+from appliance.errors import Reason, ResourceUnknown
 from appliance.gateway.exchange import InlineRequest, Reply
 from appliance.gateway.fields import REQUEST_ID, pass_fields
 from appliance.gateway.forward import Outgoing, fetch
@@ -18,6 +20,19 @@ _CODED: Final = frozenset({b"accept-encoding", b"authorization", b"cookie"})
 def is_description(query: bytes) -> bool:
     """Tell whether a query asks for `wsdl`, `wsdl=NAME`, `xsd` or `xsd=NAME`, whatever the case."""
     return query.partition(b"=")[0].lower() in {b"wsdl", b"xsd"}
+
+
+def read_queries(queries: Sequence[str]) -> frozenset[bytes]:
+    """Return what may stand behind the path of a message: nothing, or a query that the route lists, octet for octet."""
+    return frozenset({b"", *(query.encode("ascii") for query in queries)})
+
+
+def not_allowed() -> ResourceUnknown:
+    """Say what a path takes."""
+    return ResourceUnknown(
+        Reason.METHOD_NOT_ALLOWED,
+        "a SOAP message is POSTed without query, or with one of the route's `queries`; GET takes ?wsdl and ?xsd",
+    )
 
 
 async def describe(

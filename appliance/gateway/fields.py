@@ -50,6 +50,11 @@ def every(fields: Fields, name: bytes) -> list[bytes]:
     ]
 
 
+def with_query(target: bytes, query: bytes) -> bytes:
+    """Return a target with the query that came, as it came."""
+    return b"%b?%b" % (target, query) if query else target
+
+
 def write_head(first_line: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Write the head of a message; no value holds a line break, because the parser lets none in."""
     parts = [first_line, b"\r\n"]

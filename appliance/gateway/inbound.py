@@ -22,14 +22,14 @@ from appliance.errors import (
     internal_error,
 )
 from appliance.gateway.bodies import Intake, is_gzip
-from appliance.gateway.checks import read_operation
-from appliance.gateway.description import describe, is_description
+from appliance.gateway.description import describe, is_description, not_allowed, read_queries
 from appliance.gateway.exchange import InlineRequest, Reply
-from appliance.gateway.fields import REQUEST_ID, first, pass_fields
+from appliance.gateway.fields import REQUEST_ID, first, pass_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
 from appliance.gateway.identity import HeaderFields, IdentityWriter
 from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
-from appliance.gateway.outbound import Noting, read_action
+from appliance.gateway.openness import OpenOperations
+from appliance.gateway.outbound import Noting
 from appliance.gateway.pool import PartnerPool
 from appliance.gateway.refusals import guess_version, write_refusal
 from appliance.gateway.spool import SpoolRoom
@@ -81,6 +81,9 @@ class InboundRoute:
     Attributes:
         pool: the connections to the application.
         target: the application's path.
+        queries: that a message may come with; none is one of them.
+        identity: writes who asks.
+        open: what needs no vector.
     """
 
     def __init__(self, table: InboundRouteTable, pool: PartnerPool, target: str) -> None:
@@ -92,20 +95,12 @@ class InboundRoute:
         self.table: Final = table
         self.pool: Final = pool
         self.target: Final = target.encode("ascii")
+        self.queries: Final = read_queries(table.queries)
         self.identity: Final = IdentityWriter(table)
-        self._open: Final = {
-            read_operation(name): action for name, action in table.open_operations.items()
-        }
+        self.open: Final = OpenOperations(table)
 
     def __repr__(self) -> str:
         return f"InboundRoute({self.table.path} → {self.table.forward})"
-
-    def is_open(self, message: InlineMessage, action: str | None) -> bool:
-        """Tell whether a message is of an operation declared open, and nothing in it could be read as another."""
-        wanted = None if message.operation is None else self._open.get(message.operation)
-        if wanted is None or not message.is_whole:
-            return False
-        return message.soap.is_bare and (action or "") in {"", wanted}
 
 
 class Inbound:
@@ -141,13 +136,10 @@ class Inbound:
         route = self._routes.get(request.path)
         if route is None:
             raise ResourceUnknown(Reason.NOT_FOUND, "no route has this path")
-        is_message = request.method == "POST" and not request.query
+        is_message = request.method == "POST" and request.query in route.queries
         if is_message or (request.method == "GET" and is_description(request.query)):
             return route
-        raise ResourceUnknown(
-            Reason.METHOD_NOT_ALLOWED,
-            "a SOAP message is POSTed without query; GET takes ?wsdl and ?xsd",
-        )
+        raise not_allowed()
 
 
 class _Passage:
@@ -171,7 +163,7 @@ class _Passage:
         self._version = "1.2" if message.version == "1.2" else "1.1"
         identity: HeaderFields = []
         edited: bytes | None = None
-        if not route.is_open(message, read_action(request.fields)):
+        if not route.open.take(message, request.fields):
             if means.verify.needs_whole(table.convention, table.service):
                 message = await message.held(means.room, means.limits)
                 check_includes(message.soap)
@@ -183,7 +175,7 @@ class _Passage:
         request_id = request.context.request_id.encode("ascii")
         outgoing = Outgoing(
             b"POST",
-            route.target,
+            with_query(route.target, request.query),
             [*fields, *identity, (REQUEST_ID, request_id)],
             message.begin(edited),
             None if message.is_whole else message.rest(),

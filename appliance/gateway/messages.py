@@ -85,6 +85,11 @@ class InlineMessage:
         """Whether all of it is here."""
         return self._passing is None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether all of it is here, and nothing around the document: no multipart."""
+        return self._passing is None and not any(self._around)
+
     def begin(self, edited: bytes | None = None) -> bytes:
         """Return what is to be sent first: all of a message that is whole, else everything that has come of it.
 

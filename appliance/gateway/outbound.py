@@ -22,9 +22,9 @@ from appliance.errors import (
 from appliance.gateway.bodies import Intake, is_gzip
 from appliance.gateway.checks import read_operation
 from appliance.gateway.connection import Fields
-from appliance.gateway.description import describe, is_description
+from appliance.gateway.description import describe, is_description, not_allowed, read_queries
 from appliance.gateway.exchange import InlineRequest, Reply
-from appliance.gateway.fields import REQUEST_ID, every, first, pass_fields, plain_name
+from appliance.gateway.fields import REQUEST_ID, every, first, pass_fields, plain_name, with_query
 from appliance.gateway.forward import Outgoing, exchange
 from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
 from appliance.gateway.pool import PartnerPool
@@ -86,6 +86,7 @@ class OutboundRoute:
         self.table: Final = table
         self.operation: Final = table.operation and read_operation(table.operation)
         self.target: Final = (table.target or table.path).encode("ascii")
+        self.queries: Final = read_queries(table.queries)
         self.label: Final = f"{table.path} {table.convention}"
         local = (table.subject_header if table.subject == "header" else None, table.roles_header)
         self.local_fields: Final = frozenset(
@@ -177,14 +178,12 @@ class Outbound:
         routes = [route for route in self._routes if route.table.path == request.path]
         if not routes:
             raise ResourceUnknown(Reason.NOT_FOUND, "no route has this path")
-        if request.method == "POST" and not request.query:
-            return routes
         if request.method == "GET" and is_description(request.query):
             return routes
-        raise ResourceUnknown(
-            Reason.METHOD_NOT_ALLOWED,
-            "a SOAP message is POSTed without query; GET takes ?wsdl and ?xsd",
-        )
+        fitting = [route for route in routes if request.query in route.queries]
+        if request.method != "POST" or not fitting:
+            raise not_allowed()
+        return fitting
 
     def _pool(self, route: OutboundRoute) -> PartnerPool:
         return self._means.pools[route.table.partner]
@@ -224,7 +223,7 @@ class _Passage:
         fields.append((REQUEST_ID, request.context.request_id.encode("ascii")))
         outgoing = Outgoing(
             b"POST",
-            route.target,
+            with_query(route.target, request.query),
             fields,
             message.begin(secured.message.octets),
             None if message.is_whole else message.rest(),

@@ -45,6 +45,7 @@ class OutboundRouteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     soap_action: str | None = None
     operation: str | None = None
     target: str | None = None
+    queries: tuple[str, ...] = ()
     subject: Literal["none", "header", "username-token"] = "none"
     subject_header: str = "X-Subject"
     roles_header: str | None = None
@@ -73,6 +74,7 @@ class InboundRouteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """`[[inbound.route]]`: what partners may call, by which conventions, and where accepted messages go."""
 
     path: str
+    queries: tuple[str, ...] = ()
     forward: str
     service: str | None = None
     convention: str | None = None

@@ -339,7 +339,11 @@ class SoapMessage:
 
     @property
     def is_bare(self) -> bool:
-        """Whether one element stands in the Body, no block in the Header, and nothing behind: no other request can be read into it."""
+        """Whether one element stands alone in the Body and nothing behind that; what stands in the Header says `addressing`."""
+
+    @property
+    def addressing(self) -> list[tuple[str, str]] | None:
+        """The WS-Addressing properties in the Header by local name, endpoints by their Address; None where it holds anything else."""
 
     @property
     def username(self) -> str | None:

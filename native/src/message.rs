@@ -184,10 +184,16 @@ impl SoapMessage {
         self.0.is_secured()
     }
 
-    /// Whether there is one element in the Body, and nothing in or behind the Header.
+    /// Whether there is one element in the Body, and nothing behind that.
     #[getter]
     fn is_bare(&self) -> bool {
         self.0.is_bare()
+    }
+
+    /// WS-Addressing properties by local name; None where the Header holds more.
+    #[getter]
+    fn addressing(&self) -> Option<Vec<(String, String)>> {
+        self.0.addressing()
     }
 
     /// The name in the `UsernameToken` for the final receiver.

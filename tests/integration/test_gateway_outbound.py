@@ -115,6 +115,7 @@ callers_by_address = {{ "127.0.0.1/32" = "portail" }}
 [[outbound.route]]
 path = "/droits"
 target = "/services/droits"
+queries = ["service=Droits"]
 convention = "demo-client"
 partner = "fournisseur"
 subject = "header"
@@ -257,6 +258,18 @@ def test_a_message_reaches_the_partner_with_its_vector(exchange: Exchange, versi
     assert received.field("Host") == f"localhost:{exchange.partner.port}"
     vector = exchange.vector()
     assert (vector["subject"], vector["pagms"]) == ("agent-0042", ["PAGM_CONSULTATION"])
+
+
+def test_a_query_passes_where_the_route_lists_it(exchange: Exchange) -> None:
+    """As it came, for services that are called so; any other, or more of it, is refused."""
+    assert exchange.application.post(envelope(), "/droits?service=Droits").status == 200
+    assert exchange.last().line == "POST /base/services/droits?service=Droits HTTP/1.1"
+    before = len(exchange.partner.received)
+    for query in ("service=droits", "service=Droits&method=x", "service=Droits%20", "?", "wsdl"):
+        answer = exchange.application.post(envelope(), f"/droits?{query}")
+        assert (answer.status, b"method-not-allowed" in answer.body) == (405, True), query
+    assert exchange.application.post(envelope(), "/batch?service=Droits").status == 405
+    assert len(exchange.partner.received) == before
 
 
 def test_what_is_said_of_the_person_stays_here(exchange: Exchange) -> None:

@@ -230,9 +230,88 @@ def test_an_open_operation_needs_no_vector(both: Organisations) -> None:
     assert both.partner(ping, SOAPAction='"urn:delete"').status == 500
     two = envelope(body=b"<s:Body><o:Ping xmlns:o='urn:o'/><o:droits xmlns:o='urn:o'/></s:Body>")
     assert both.partner(two).status == 500
-    header = envelope(header=b"<s:Header><a:Action xmlns:a='urn:wsa'>x</a:Action></s:Header>")
-    other = header.replace(b"o:droits", b"o:Ping")
-    assert both.partner(other).status == 500
+
+
+WSA = "http://www.w3.org/2005/08/addressing"
+PING = b"<s:Body><o:Ping xmlns:o='urn:o'/></s:Body>"
+ADDRESSED = (
+    "<a:Action>urn:ping</a:Action><a:MessageID>urn:uuid:1</a:MessageID><a:To s:mustUnderstand='1'>https://b/droits</a:To>"
+    f"<a:ReplyTo><a:Address>{WSA}/anonymous</a:Address></a:ReplyTo>"
+)
+
+
+def ping(blocks: str, version: str = "1.1") -> bytes:
+    """A ping with blocks in its Header."""
+    header = f"<s:Header xmlns:a='{WSA}' xmlns:w='{WSSE}'>{blocks}</s:Header>"
+    return envelope(version, header.encode(), PING)
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        (ping(""), {"SOAPAction": '""'}),
+        (ping(ADDRESSED), {"SOAPAction": '"urn:ping"'}),
+        (ping("", "1.2"), {"Content_Type": 'application/soap+xml; action="urn:ping"'}),
+    ],
+)
+def test_an_open_operation_as_toolkits_send_it(
+    both: Organisations, message: bytes, fields: dict[str, str]
+) -> None:
+    """With SOAPAction, with an empty Header or that of WS-Addressing."""
+    assert both.partner(message, **fields).status == 200
+    assert both.backend.received[-1].body == message
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        (ping(ADDRESSED.replace("urn:ping", "urn:delete")), {}),
+        (ping(ADDRESSED.replace("b/droits", "b/other")), {}),
+        (ping(ADDRESSED.replace(f"{WSA}/anonymous", "http://elsewhere.example/")), {}),
+        (ping("<a:Action>urn:ping</a:Action><a:Action>urn:delete</a:Action>"), {}),
+        (ping("<a:Action>urn:ping<a:Action>urn:delete</a:Action></a:Action>"), {}),
+        (ping("<a:FaultTo><a:Address>http://elsewhere.example/</a:Address></a:FaultTo>"), {}),
+        (ping("<Action xmlns='urn:wsa'>urn:ping</Action>"), {}),
+        (ping("<w:Security/>"), {}),
+        (ping(f"{ADDRESSED}<w:Security/>"), {}),
+        (
+            ping("", "1.2"),
+            {
+                "Content_Type": 'application/soap+xml; action="urn:delete"',
+                "SOAPAction": "urn:ping",
+            },
+        ),
+        (ping("", "1.2"), {"Content_Type": 'application/soap+xml; action="urn:ping;delete"'}),
+        (ping("", "1.2"), {"Content_Type": "application/soap+xml; action*=utf-8''urn:delete"}),
+    ],
+)
+def test_nothing_else_is_open(both: Organisations, message: bytes, fields: dict[str, str]) -> None:
+    """What could be read as another operation, sends answers elsewhere or claims a vector is judged as every message is."""
+    before = len(both.backend.received)
+    answer = both.partner(message, **fields)
+    assert answer.status in {400, 500}
+    assert b"wsse:SecurityTokenUnavailable" in answer.body
+    assert len(both.backend.received) == before
+
+
+def test_a_vector_beside_an_open_operation_is_judged(both: Organisations) -> None:
+    """It is not taken for none because none was needed."""
+    secured = both.secured(envelope(body=PING))
+    altered = both.partner(secured.replace(b"agent-1<", b"agent-2<"), SOAPAction="urn:ping")
+    assert b"wsse:FailedCheck" in altered.body
+    assert both.partner(secured, SOAPAction="urn:ping").status == 200
+    assert both.backend.received[-1].field("X-Interops-Subject") == "agent-1"
+
+
+def test_a_query_that_the_route_lists_reaches_the_application(both: Organisations) -> None:
+    """As it came; any other is refused before there is a message."""
+    secured = both.secured(envelope())
+    assert both.partner(secured, "/droits?service=Droits").status == 200
+    assert both.backend.received[-1].line == "POST /app/droits?service=Droits HTTP/1.1"
+    before = len(both.backend.received)
+    for path in ("/droits?service=Autre", "/jws?service=Droits"):
+        assert both.partner(secured, path).status == 405
+    assert len(both.backend.received) == before
 
 
 def test_the_application_that_fails_is_named_to_the_partner(

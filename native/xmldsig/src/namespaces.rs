@@ -12,6 +12,7 @@ pub(crate) const SAML1: &str = "urn:oasis:names:tc:SAML:1.0:assertion";
 pub(crate) const SAML2: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
 pub(crate) const SOAP11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 pub(crate) const SOAP12: &str = "http://www.w3.org/2003/05/soap-envelope";
+pub(crate) const WSA: &str = "http://www.w3.org/2005/08/addressing";
 pub(crate) const WSSE: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 pub(crate) const WSU: &str =

@@ -15,7 +15,7 @@ use crate::document::{Document, ElementId, wide};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::locate::{ReceivedMessage, actor, locate_in};
-use crate::namespaces::{SAML1, SAML2, SOAP11, WSSE, XOP};
+use crate::namespaces::{SAML1, SAML2, SOAP11, WSA, WSSE, XOP};
 use crate::prepare::SignatureProfile;
 use crate::reader::read;
 use crate::text::trimmed;
@@ -63,13 +63,20 @@ impl SoapMessage {
         header.is_some_and(|id| self.document.child(id, WSSE, "Security").is_some())
     }
 
-    /// Whether no header block comes with it, and one element alone in its Body: nothing that could be read as another request.
+    /// Whether one element stands alone in its Body and nothing behind that; what stands in the Header says
+    /// [`SoapMessage::addressing`].
     #[must_use]
     pub fn is_bare(&self) -> bool {
-        let children = |id| self.document.children(id).count();
-        self.envelope.header.is_none_or(|header| children(header) == 0)
-            && children(self.envelope.body) == 1
+        self.document.children(self.envelope.body).count() == 1
             && self.document.children(Document::ROOT).last() == Some(self.envelope.body)
+    }
+
+    /// The WS-Addressing properties in the Header, in order, by local name: the text of each, or of the Address of one that is an
+    /// endpoint. None where anything else stands in the Header, or in a property.
+    #[must_use]
+    pub fn addressing(&self) -> Option<Vec<(String, String)>> {
+        let Some(header) = self.envelope.header else { return Some(Vec::new()) };
+        self.document.children(header).map(|block| self.addressing_property(block)).collect()
     }
 
     /// The name in the `wsse:UsernameToken` for the final receiver, trimmed; nobody has verified it.
@@ -134,6 +141,20 @@ impl SoapMessage {
         profile: Arc<SignatureProfile<K>>,
     ) -> Result<PreparedMessage<K>, Error> {
         header.prepare_in(&self.document, &self.envelope, signed, profile, &self.limits)
+    }
+
+    fn addressing_property(&self, block: ElementId) -> Option<(String, String)> {
+        let name = self.document.element(block).name;
+        let mut inside = self.document.children(block);
+        let holder = match (inside.next(), inside.next()) {
+            (None, _) => block,
+            (Some(address), None) if self.document.is_element(address, WSA, "Address") => address,
+            _ => return None,
+        };
+        let is_plain = self.document.uri(name.binding) == WSA.as_bytes()
+            && self.document.children(holder).next().is_none();
+        let local = String::from_utf8_lossy(name.local(&self.document.source)).into_owned();
+        is_plain.then(|| (local, trimmed(&self.document.text(holder)).to_owned()))
     }
 
     fn vector_header(&self) -> Option<ElementId> {
