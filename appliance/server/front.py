@@ -14,9 +14,13 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.server import ServerState
 
+from appliance.errors import ApplianceError
+from appliance.gateway.fields import REQUEST_ID
+from appliance.gateway.refusals import guess_version, write_refusal
 from appliance.log import Log
 from appliance.metrics import HANDSHAKES_REFUSED
 from appliance.server.admission import Admission
+from appliance.server.answers import Answer, status_of
 from appliance.server.protocol import ApiProtocol
 
 _LOG: Final = Log("server")
@@ -25,6 +29,18 @@ _HANDSHAKE: Final = 10.0
 _HANDSHAKES: Final = 256
 _HANDSHAKES_PER_PEER: Final = 16
 _PATIENCE: Final = 0.05
+
+
+class FrontProtocol(ApiProtocol):
+    """One connection of a gateway's listener: a caller that speaks SOAP is told in SOAP what HTTP refuses."""
+
+    def answer_refusal(self, error: ApplianceError, request_id: str, content_type: bytes) -> Answer:
+        """Write a fault in the version that the head announced, else 1.1; the status is HTTP's, because no message was looked at."""
+        _, fields, body = write_refusal(error, guess_version(content_type), request_id)
+        headers = tuple(
+            field for field in fields if field[0] != REQUEST_ID
+        )  # written with the head
+        return Answer(status_of(error), headers, body)
 
 
 class FrontServer:
@@ -127,8 +143,8 @@ class FrontServer:
             if not self._handshakes[peer]:
                 del self._handshakes[peer]
 
-    def _make_protocol(self) -> ApiProtocol:
-        return ApiProtocol(self._config, self._state, {}, None, admission=self._admission)
+    def _make_protocol(self) -> FrontProtocol:
+        return FrontProtocol(self._config, self._state, {}, None, admission=self._admission)
 
     async def _drain(self) -> None:
         """Let what is under way come to its end; tell what does not why."""

@@ -1,7 +1,7 @@
 """A gateway's listener as a bare ASGI application: who calls, then the message as a stream, then the answer as it comes.
 
-Knows HTTP; decides nothing about messages. Everything a caller is told is a SOAP fault, but for what the protocol refuses before
-there is a request.
+Knows HTTP; decides nothing about messages. Everything a caller is told is a SOAP fault; what the protocol refuses before there is a
+request `front` says.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """One connection: uvicorn's httptools protocol with the limits it leaves open (CONTRACT 4).
 
-Promises that each passed limit, malformed head or ambiguous framing gets the contract's JSON error, in its turn behind earlier
+Promises that each passed limit, malformed head or ambiguous framing gets the contract's JSON error, or what a listener has in its place, in its turn behind earlier
 pipelined answers, and ends the connection; that no peer holds a connection by sending or reading slowly; and that a request to
 upgrade is answered as if it had not asked. What is refused is never read further.
 """
@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from appliance.errors import ApplianceError, MalformedRequest, Pushback, Reason, internal_error
 from appliance.log import Log
 from appliance.server.admission import Admission, Arrival
-from appliance.server.answers import write_head
+from appliance.server.answers import Answer, error_answer, write_head
 from appliance.server.callers import NOBODY, read_peer
 from appliance.server.exchange import Exchange, write_response
 from appliance.server.head import (
@@ -34,7 +34,7 @@ from appliance.server.head import (
 )
 from appliance.server.offers import read_on
 from appliance.server.pace import Pace, Phase
-from appliance.server.refusals import answer_refusal
+from appliance.server.refusals import note_refusals
 from appliance.server.request_id import choose_request_id
 from appliance.server.requests import PAGM_FIELD, SUBJECT_FIELD
 
@@ -365,10 +365,17 @@ class ApiProtocol(HttpToolsProtocol):
     def _say(self, error: ApplianceError) -> None:
         """Answer a request that never became an exchange."""
         request_id = choose_request_id(self._fields.get(b"x-request-id"))
-        answer = answer_refusal(error, request_id, self._peer.address)
+        note_refusals([error], request_id, self._peer.address)
+        answer = self.answer_refusal(error, request_id, self._fields.get(b"content-type", b""))
         headers = [*self.server_state.default_headers, *write_head(answer, request_id)]
         self.transport.write(write_response(answer.status, headers, answer.body, close=True))
         self._end()
+
+    def answer_refusal(
+        self, error: ApplianceError, request_id: str, _content_type: bytes
+    ) -> Answer:
+        """Write what is said to a request that never became an exchange; a listener with callers of another kind overrides it."""
+        return error_answer(error, request_id)
 
     def _end(self) -> None:
         """Say that nothing follows, and discard what still comes: closing at once would reset the connection under the answer."""

@@ -12,9 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from tests.gateway_homes import Application, envelope, events, make_home, without_header
-from tests.messages import WSSE
+from tests.messages import SOAP, WSSE
 from tests.service import Answer, RunningService, serve, wait_until
 from tests.tls_peers import (
     Answering,
@@ -481,7 +482,43 @@ def test_smuggling_shapes_are_refused(exchange: Exchange, framing: bytes) -> Non
     answer = exchange.application.raw(head + framing + b"\r\n0\r\n\r\nGET /batch HTTP/1.1\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
+    assert_fault(answer, "1.1", b"soap:Client", b"malformed-http")
     assert len(exchange.partner.received) == before
+
+
+def assert_fault(answer: bytes, version: str, code: bytes, reason: bytes) -> None:
+    """Check that a raw answer is a fault that any SOAP toolkit reads, and all of it."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    kind = b"application/soap+xml" if version == "1.2" else b"text/xml"
+    assert b"\r\ncontent-type: %b; charset=utf-8\r\n" % kind in head
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head
+    assert head.count(b"x-request-id: ") == 1
+    fault = etree.fromstring(body).find(f"{{{SOAP[version]}}}Body/{{{SOAP[version]}}}Fault")
+    assert fault is not None
+    text = b"".join(etree.tostring(each) for each in fault)
+    assert code in text
+    assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "reason"),
+    [
+        (b"X: %b\r\n" % (b"x" * 70_000), b"413", b"headers-too-large"),
+        (b"X: 1\r\n" * 200, b"413", b"headers-too-large"),
+        (b"Content-Length: 5\r\nContent-Length: 6\r\n", b"400", b"malformed-http"),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_what_http_refuses_is_a_fault_too(
+    exchange: Exchange, fields: bytes, status: bytes, reason: bytes, version: str
+) -> None:
+    """In the version that Content-Type announced, with the status of HTTP."""
+    kind = b"application/soap+xml" if version == "1.2" else b"text/xml"
+    head = b"POST /droits HTTP/1.1\r\nHost: localhost\r\nContent-Type: %b\r\n" % kind
+    answer = exchange.application.raw(head + fields + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 %b " % status)
+    code = b"soap:Sender" if version == "1.2" else b"soap:Client"
+    assert_fault(answer, version, code, reason)
 
 
 def test_another_endpoint_is_tried_where_nothing_was_sent(exchange: Exchange) -> None:
