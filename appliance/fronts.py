@@ -160,15 +160,16 @@ class Gateway:
         outbound = [self._make_outbound(table, config, pools) for table in config.gateway.outbound]
         inbound = [self._make_inbound(table, config, peers) for table in config.gateway.inbound]
         local = [pool for _, own in inbound for pool in own]
+        watched = [*trusts.values(), *(trust for _, trust in outbound if trust is not None)]
         return Generation(
-            (*outbound, *(front for front, _ in inbound)),
+            (*(front for front, _ in outbound), *(front for front, _ in inbound)),
             (*pools.values(), *local),
-            tuple(WatchedDirectory(trust.crls, _CRL_WARNING) for trust in trusts.values()),
+            tuple(WatchedDirectory(trust.crls, _CRL_WARNING) for trust in watched),
         )
 
     def _make_outbound(
         self, table: OutboundTable, config: Config, pools: Mapping[str, PartnerPool]
-    ) -> Front:
+    ) -> tuple[Front, PartnerTrust | None]:
         ground = self._ground
         answered = AnsweredOperation(ground.trace, ground.clock)
         means = Means(self._core.secure, answered, self._room, pools)
@@ -179,8 +180,11 @@ class Gateway:
         if table.certificates is not None and table.private_key is not None:
             identity = TlsIdentity(table.certificates, table.private_key)
             tls = server_context(identity, table.client_roots)
-        callers = LocalCallers(build_callers(config), networks)
-        return Front(InlineApplication(handler, callers), tls)
+        trust, certified = self._client_trust(table), None
+        if trust is not None:
+            certified = PartnerCallers({table.name: TlsPeers(trust, frozenset(), ())}, ground.clock)
+        callers = LocalCallers(build_callers(config), networks, certified)
+        return Front(InlineApplication(handler, callers), tls), trust
 
     def _make_inbound(
         self, table: InboundTable, config: Config, peers: Mapping[str, TlsPeers]
@@ -217,7 +221,7 @@ class Gateway:
             pool.close()
 
     def watched(self) -> Iterator[WatchedDirectory]:
-        """Return the CRL directories of the partners."""
+        """Return the CRL directories of partners and applications."""
         return iter(self._current.watched)
 
     async def sweep(self) -> None:
@@ -233,6 +237,15 @@ class Gateway:
             crl_directory=partner.crl_directory,
             allow_sha1=False,
             crl_grace=partner.crl_grace,
+        )
+        return PartnerTrust(settings, self._directories)
+
+    def _client_trust(self, table: OutboundTable) -> PartnerTrust | None:
+        """Say by which CRLs certificates of applications count; None where the table names none."""
+        if table.client_crl_directory is None:
+            return None
+        settings = TrustSettings(
+            roots=table.client_roots, crl_directory=table.client_crl_directory, allow_sha1=False
         )
         return PartnerTrust(settings, self._directories)
 

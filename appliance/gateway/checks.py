@@ -149,6 +149,10 @@ class GatewayChecks:
         self._check_listen(f"{key}.listen", table)
         if table.client_roots and table.certificates is None:
             raise self._refuse(f"{key}.client_roots", "`certificates` too: only TLS shows any")
+        if table.client_crl_directory is not None and not table.client_roots:
+            raise self._refuse(
+                f"{key}.client_crl_directory", "`client_roots` too: no other certificates are taken"
+            )
         for network, name in table.callers_by_address.items():
             self._check_network(f"{key}.callers_by_address", network, name)
         if table.signed_limit > table.body_limit:
@@ -166,6 +170,8 @@ class GatewayChecks:
             certificates=table.certificates and self._home / table.certificates,
             private_key=table.private_key and self._home / table.private_key,
             client_roots=self._absolute(table.client_roots),
+            client_crl_directory=table.client_crl_directory
+            and self._home / table.client_crl_directory,
         )
 
     def _check_listen(self, key: str, table: OutboundTable) -> None:

@@ -62,6 +62,7 @@ class OutboundTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     certificates: Path | None = None
     private_key: Path | None = None
     client_roots: tuple[Path, ...] = ()
+    client_crl_directory: Path | None = None
     callers_by_address: Mapping[str, str] = {}
     body_limit: Size = Size(1024**3)
     signed_limit: Size = Size(256 * 1024**2)

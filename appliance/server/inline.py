@@ -55,13 +55,18 @@ class Recognising(Protocol):
 
 
 class LocalCallers:
-    """Applications of ours: a key, a TLS certificate, a unix peer, or an address where the configuration names one."""
+    """Applications of ours: a key, a TLS certificate, a unix peer, or an address where the configuration names one.
+
+    Certificates are held against CRLs where there are peers to check them.
+    """
 
     def __init__(
         self,
         keys: CallerDirectory,
         by_address: Mapping[IPv4Network | IPv6Network, str],
+        certified: "PartnerCallers | None" = None,
     ) -> None:
+        self._certified: Final = certified
         self._keys: Final = keys
         self._by_address: Final = dict(by_address)
 
@@ -69,9 +74,15 @@ class LocalCallers:
         """Say who calls; a Bearer key that is shown is judged, other schemes are the partner's affair.
 
         Raises:
-            UnknownCaller: nothing here shows who it is.
+            UnknownCaller: nothing here shows who it is, or its certificate counts no more.
         """
         certificate = None if peer.tls is None else peer.tls.getpeercert(binary_form=True)
+        if certificate is not None and self._certified is not None:
+            refusal = self._certified.recognise(peer, None).distrust
+            if refusal is not None:
+                raise UnknownCaller(
+                    Reason.UNKNOWN_CALLER, f"the certificate is refused: {refusal.detail}"
+                )
         if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
             return Recognised(self._keys.recognise(peer, authorization), certificate)
         if certificate is not None:

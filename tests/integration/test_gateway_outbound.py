@@ -90,7 +90,8 @@ name = "certified"
 listen = "127.0.0.1:{certified}"
 certificates = "{front[0]}"
 private_key = "{front[1]}"
-client_roots = ["{ours.root}"]
+client_roots = ["{locals.root}"]
+client_crl_directory = "{locals.crls}"
 
 [[outbound.route]]
 path = "/droits"
@@ -181,6 +182,7 @@ class Exchange:
     organisation: Organisation
     service: RunningService
     ours: Organisation
+    locals: Organisation
     ports: dict[str, int]
 
     def last(self) -> Received:
@@ -199,6 +201,7 @@ def exchange(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """An appliance between an application and its partner."""
     directory = tmp_path_factory.mktemp("outbound")
     ours, theirs = Organisation(directory / "ours", "ours"), Organisation(directory / "b", "theirs")
+    local = Organisation(directory / "locals", "locals")
     listen = free_port()
     ports = {name: free_port() for name in ("dead", "known", "certified")}
     client = ours.certify("client")
@@ -211,6 +214,7 @@ def exchange(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             client=client,
             listen=listen,
             ours=ours,
+            locals=local,
             front=ours.certify("front"),
             key=sha256(KEY.encode()).hexdigest(),
             **ports,
@@ -224,7 +228,7 @@ def exchange(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         with serve(home) as service:
             fields = {"X-Agent": "agent-0042", "X-Roles": "agent"}
             application = Application(service, listen, fields=fields)
-            yield Exchange(application, partner, theirs, service, ours, ports)
+            yield Exchange(application, partner, theirs, service, ours, local, ports)
 
 
 @pytest.fixture
@@ -566,12 +570,13 @@ def test_a_session_is_offered_again(exchange: Exchange, answering: Scripted) -> 
     assert exchange.partner.resumed[-1]
 
 
-def over_tls(exchange: Exchange, port: int, *, identity: bool, **fields: str) -> Answer:
+def over_tls(
+    exchange: Exchange, port: int, identity: tuple[Path, Path] | None, **fields: str
+) -> Answer:
     """Post a message to one of the TLS listeners."""
     context = ssl.create_default_context(cafile=str(exchange.ours.root))
-    if identity:
-        directory = exchange.ours.directory
-        context.load_cert_chain(directory / "client.pem", directory / "client.key")
+    if identity is not None:
+        context.load_cert_chain(*identity)
     connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=context)
     with contextlib.closing(connection):
         connection.request("POST", "/droits", envelope(), {"Content-Type": "text/xml"} | fields)
@@ -591,11 +596,11 @@ def test_a_caller_is_known_by_a_key(exchange: Exchange) -> None:
     """It stays here; a wrong one, or none where nothing else says who calls, is refused."""
     port = exchange.ports["known"]
     shown = {"Authorization": f"Bearer {KEY}", "X-Request-Id": "by-key"}
-    assert over_tls(exchange, port, identity=False, **shown).status == 200
+    assert over_tls(exchange, port, None, **shown).status == 200
     assert caller_of(exchange, "by-key") == "comptabilite"
     assert exchange.last().field("Authorization") is None
-    assert over_tls(exchange, port, identity=False, Authorization="Bearer wrong").status == 401
-    refused = over_tls(exchange, port, identity=False)
+    assert over_tls(exchange, port, None, Authorization="Bearer wrong").status == 401
+    refused = over_tls(exchange, port, None)
     assert refused.status == 401
     assert b"unknown-caller" in refused.body
 
@@ -603,12 +608,34 @@ def test_a_caller_is_known_by_a_key(exchange: Exchange) -> None:
 def test_a_caller_is_known_by_its_certificate(exchange: Exchange) -> None:
     """Its subject is its name; without one there is no connection."""
     port = exchange.ports["certified"]
-    assert (
-        over_tls(exchange, port, identity=True, **{"X-Request-Id": "by-certificate"}).status == 200
-    )
-    assert caller_of(exchange, "by-certificate") == "CN=client,C=FR"
+    shown = exchange.locals.certify("paie")
+    assert over_tls(exchange, port, shown, **{"X-Request-Id": "by-certificate"}).status == 200
+    assert caller_of(exchange, "by-certificate") == "CN=paie,C=FR"
     with pytest.raises(OSError):  # noqa: PT011 - an alert, or the connection reset under it
-        over_tls(exchange, port, identity=False)
+        over_tls(exchange, port, None)
+
+
+def test_an_application_whose_certificate_is_revoked_is_unknown(exchange: Exchange) -> None:
+    """The CRL counts on the connection that it has; whatever key it shows beside; others go on."""
+    port = exchange.ports["certified"]
+    revoked, other = exchange.locals.certify("ancienne"), exchange.locals.certify("paie")
+    context = ssl.create_default_context(cafile=str(exchange.ours.root))
+    context.load_cert_chain(*revoked)
+    kept = http.client.HTTPSConnection("localhost", port, timeout=20, context=context)
+
+    def ask() -> tuple[int, bytes]:
+        kept.request("POST", "/droits", envelope(), {"Content-Type": "text/xml"})
+        answer = kept.getresponse()
+        return answer.status, answer.read()
+
+    with contextlib.closing(kept):
+        assert ask()[0] == 200
+        exchange.locals.revoke(revoked[0])
+        wait_until(lambda: ask()[0] == 401, 15, "the CRL to count")
+        assert b"revoked" in ask()[1]
+    shown = {"Authorization": f"Bearer {KEY}"}
+    assert over_tls(exchange, port, revoked, **shown).status == 401
+    assert over_tls(exchange, port, other, **shown).status == 200
 
 
 def test_a_caller_is_known_by_its_socket(exchange: Exchange) -> None:

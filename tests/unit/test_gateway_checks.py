@@ -95,6 +95,9 @@ WRONG = [
     ("forward", {"identity": '"jwt"'}, "inbound[0].route[0].identity"),
     ("forward", {"jwt_lifetime": '"61s"'}, "inbound[0].route[0].jwt_lifetime"),
     ("forward", {"open_operations": '{ "{a" = "" }'}, "inbound[0].route[0].open_operations"),
+    ("outbound", {"client_crl_directory": '"pki/crl"'}, "outbound[0].client_crl_directory"),
+    ("route", {"queries": '["service=A#b"]'}, "outbound[0].route[0].queries[0]"),
+    ("forward", {"queries": '["", "a b"]'}, "inbound[0].route[0].queries[0]"),
     ("route", {"roles": '["r"]', "pagms": '["P"]'}, "outbound[0].route[0].pagms"),
 ]
 
