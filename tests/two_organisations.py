@@ -195,10 +195,12 @@ def _append(file: Path, text: str) -> None:
         stream.write(f"\n{text}")
 
 
-def send(both: Organisations, pieces: Iterator[bytes], *fields: bytes) -> bytes:
+def send(
+    both: Organisations, pieces: Iterator[bytes], *fields: bytes, path: bytes = b"/droits"
+) -> bytes:
     """Send a message in chunks and return the whole answer; a connection that is cut answers nothing."""
     lines = [
-        b"POST /droits HTTP/1.1",
+        b"POST %b HTTP/1.1" % path,
         *(b"Host: localhost", b"X-Subject: agent-0042", b"Connection: close"),
         *(fields or (b"Content-Type: text/xml",)),
         b"Transfer-Encoding: chunked",

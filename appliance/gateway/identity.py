@@ -70,6 +70,7 @@ class IdentityWriter:
 
     Attributes:
         names: of all fields it may write, as they are compared.
+        states_digest: whether it must know all of a message before any of it goes on.
     """
 
     def __init__(self, table: InboundRouteTable) -> None:
@@ -79,6 +80,7 @@ class IdentityWriter:
             ConfigurationError: the key of its JWS cannot be used.
         """
         self._table: Final = table
+        self.states_digest: Final = table.identity == "jwt"
         self._signer: Final = None if table.jwt_key is None else JwsSigner(table.jwt_key)
         written = (
             *(table.subject_header, table.pagm_header, table.issuer_header),
@@ -87,14 +89,13 @@ class IdentityWriter:
         self.names: Final = frozenset(plain_name(name.encode("ascii")) for name in written)
 
     def write(
-        self, accepted: AcceptedVector, body: bytes, *, is_whole: bool, now: datetime, jti: UUID
+        self, accepted: AcceptedVector, sha256: bytes, *, now: datetime, jti: UUID
     ) -> HeaderFields:
         """Write the fields.
 
         Args:
             accepted: whom it is about.
-            body: what the application is sent, or the first of it.
-            is_whole: whether that is all.
+            sha256: of all that the application is sent; nobody looks at it where it is not stated.
             now: the instant of issue.
             jti: an identifier of its own.
         """
@@ -103,7 +104,8 @@ class IdentityWriter:
             return _plain(table, accepted)
         if table.identity == "none" or self._signer is None:
             return []
-        claims = _claims(accepted, body, is_whole=is_whole) | {
+        claims = _claims(accepted) | {
+            "message_sha256": _base64(sha256).decode("ascii"),
             "aud": table.jwt_audience,
             "iat": int(now.timestamp()),
             "exp": int(now.timestamp() + table.jwt_lifetime),
@@ -125,9 +127,8 @@ def _plain(table: InboundRouteTable, accepted: AcceptedVector) -> HeaderFields:
     ]
 
 
-def _claims(accepted: AcceptedVector, body: bytes, *, is_whole: bool) -> dict[str, object]:
+def _claims(accepted: AcceptedVector) -> dict[str, object]:
     vector = accepted.vector
-    digest = _base64(hashlib.sha256(body).digest()).decode("ascii")
     claims: dict[str, object] = {
         "iss": vector.issuer,
         "assertion_id": vector.assertion_id,
@@ -135,10 +136,7 @@ def _claims(accepted: AcceptedVector, body: bytes, *, is_whole: bool) -> dict[st
         "pagms": accepted.pagms,
         "level": vector.level,
         "attributes": accepted.attributes,
-        "message_sha256" if is_whole else "message_head_sha256": digest,
     }
-    if not is_whole:
-        claims["message_head_octets"] = len(body)
     if accepted.subject is not None:
         claims["sub"] = accepted.subject
     return claims

@@ -27,12 +27,12 @@ from appliance.gateway.exchange import InlineRequest, Reply
 from appliance.gateway.fields import REQUEST_ID, first, pass_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
 from appliance.gateway.identity import HeaderFields, IdentityWriter
-from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
+from appliance.gateway.messages import InlineMessage, MessageLimits, Sent, read_message
 from appliance.gateway.openness import OpenOperations
 from appliance.gateway.outbound import Noting
 from appliance.gateway.pool import PartnerPool
 from appliance.gateway.refusals import guess_version, write_refusal
-from appliance.gateway.spool import SpoolRoom
+from appliance.gateway.spool import MessageSpool, SpoolRoom
 from appliance.gateway.tables import InboundRouteTable
 from appliance.log import Log
 from appliance.metrics import GATEWAY_MESSAGES
@@ -161,7 +161,7 @@ class _Passage:
         intake = Intake(request.inflow, coding, means.limits.body)
         message = await read_message(intake, self._content_type, means.limits)
         self._version = "1.2" if message.version == "1.2" else "1.1"
-        identity: HeaderFields = []
+        accepted: AcceptedVector | None = None
         edited: bytes | None = None
         if not route.open.take(message, request.fields):
             if means.verify.needs_whole(table.convention, table.service):
@@ -170,16 +170,29 @@ class _Passage:
             accepted = await self._verify(route, message)
             edited = message.soap.without_vector().octets if table.vector == "strip" else None
             self._exchange = _exchange_of(accepted, table)
-            identity = self._write_identity(route, accepted, message.begin(edited), message)
+        sent = Sent(message.begin(edited), None if message.is_whole else message.rest())
+        with means.room.open() as spool:
+            await self._forward(route, sent, accepted, spool)
+
+    async def _forward(
+        self, route: InboundRoute, sent: Sent, accepted: AcceptedVector | None, spool: MessageSpool
+    ) -> None:
+        request, means = self._request, self._means
+        identity: HeaderFields = []
+        if accepted is not None:
+            digest = b""
+            if route.identity.states_digest:
+                sent, digest = await sent.digested(spool, means.limits.signed)
+            identity = route.identity.write(accepted, digest, now=means.now(), jti=means.new_uuid())
         fields = pass_fields(request.fields, route.identity.names | {REQUEST_ID})
         request_id = request.context.request_id.encode("ascii")
         outgoing = Outgoing(
             b"POST",
             with_query(route.target, request.query),
             [*fields, *identity, (REQUEST_ID, request_id)],
-            message.begin(edited),
-            None if message.is_whole else message.rest(),
-            is_gzip=is_gzip(coding),
+            sent.first,
+            sent.rest,
+            is_gzip=is_gzip(first(request.fields, b"content-encoding")),
         )
         status = await exchange(route.pool, outgoing, self._reply)
         _count("inbound", self._label, "answered").inc()
@@ -211,14 +224,6 @@ class _Passage:
         if verdict.accepted is None:
             raise verdict.refusal or InternalError(Reason.INTERNAL, "a verdict without a reason")
         return verdict.accepted
-
-    def _write_identity(
-        self, route: InboundRoute, accepted: AcceptedVector, body: bytes, message: InlineMessage
-    ) -> HeaderFields:
-        means = self._means
-        return route.identity.write(
-            accepted, body, is_whole=message.is_whole, now=means.now(), jti=means.new_uuid()
-        )
 
     async def refuse(self, error: ApplianceError) -> None:
         """Tell the partner, log and trace; cut off an answer that has begun."""

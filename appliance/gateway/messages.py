@@ -5,6 +5,7 @@ that a rest which is not well-formed raises before the message is complete at th
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from appliance.errors import MalformedRequest, Reason, RequestTooLarge
 from appliance.gateway.bodies import Intake
 from appliance.gateway.multipart import Multipart, find_root, read_content_type
-from appliance.gateway.spool import SpoolRoom
+from appliance.gateway.spool import MessageSpool, SpoolRoom
 from appliance.native import (
     Limits,
     MessageRefused,
@@ -134,6 +135,40 @@ class InlineMessage:
                 await spool.write(piece)
             octets = await spool.read()
         return await _read_whole(octets, passing.multipart, Limits(octets=limits.signed))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What an application is sent.
+
+    Attributes:
+        first: what is there already.
+        rest: what is still to come; None where that was all.
+    """
+
+    first: bytes
+    rest: AsyncIterator[bytes] | None
+
+    async def digested(self, spool: MessageSpool, limit: int) -> tuple["Sent", bytes]:
+        """Wait for all of it, in memory or on disk; the same again, with the SHA-256 of the whole.
+
+        Raises:
+            MalformedRequest: the rest is not well-formed.
+            RequestTooLarge: it has more octets than the limit.
+            Pushback: as many as may be are held on disk already.
+        """
+        digest = hashlib.sha256(self.first)
+        if self.rest is None:
+            return self, digest.digest()
+        async for piece in self.rest:
+            digest.update(piece)
+            await spool.write(piece)
+            if len(self.first) + spool.octets > limit:
+                raise RequestTooLarge(
+                    Reason.BODY_TOO_LARGE,
+                    f"a message whose digest the application is told has at most {limit} octets",
+                )
+        return Sent(self.first, spool.pieces()), digest.digest()
 
 
 class Passing:

@@ -5,7 +5,7 @@ Promises that what a crash leaves behind is nothing, and that only so many messa
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -14,6 +14,7 @@ from appliance.errors import Pushback, Reason
 
 IN_MEMORY: Final = 8 * 1024**2
 _ON_DISK: Final = 4
+_PIECE: Final = 256 * 1024
 
 
 class SpoolRoom:
@@ -44,7 +45,7 @@ class SpoolRoom:
         if self._on_disk >= _ON_DISK:
             raise Pushback(
                 Reason.SPOOL_OF_MESSAGES_FULL,
-                f"{_ON_DISK} long messages with a signed Body are held already; send it again",
+                f"{_ON_DISK} long messages are held whole already; send it again",
             )
         file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - the spool closes it
         self._on_disk += 1
@@ -86,6 +87,16 @@ class MessageSpool:
         if self._file is None:
             return bytes(self._memory)
         return await asyncio.to_thread(_read_all, self._file)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Give all of it out again, from the start, a piece at a time."""
+        file = self._file
+        if file is None:
+            yield bytes(self._memory)
+            return
+        await asyncio.to_thread(file.seek, 0)
+        while piece := await asyncio.to_thread(file.read, _PIECE):
+            yield piece
 
     def close(self) -> None:
         """Forget it."""

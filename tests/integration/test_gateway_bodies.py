@@ -1,6 +1,8 @@
 """Long messages, attachments, signed Bodies and HTTP's ways of framing them, through two appliances."""
 
+import base64
 import gzip
+import json
 import socket
 from collections.abc import Iterator
 from hashlib import sha256
@@ -14,10 +16,11 @@ from tests.gateway_homes import (
     TAIL,
     envelope,
     events,
+    eventually,
     long_message,
 )
 from tests.service import RunningService, wait_until
-from tests.tls_peers import write_answer
+from tests.tls_peers import Received, write_answer
 from tests.two_organisations import (
     ANSWER,
     Organisations,
@@ -76,6 +79,42 @@ def test_a_tail_that_is_not_well_formed_never_becomes_a_message(both: Organisati
     wait_until(lambda: reasons(both.client) == ["malformed-xml"], 10, "the client's entry")
     wait_until(lambda: len(reasons(both.provider)) == 1, 10, "the provider's entry")
     assert len(both.backend.received) == before
+
+
+@pytest.mark.parametrize("octets", [3 * MIB, 30 * MIB])
+def test_a_long_message_is_digested_whole_for_a_jws(both: Organisations, octets: int) -> None:
+    """Held in memory, then on the disk: the JWS names what the application reads, gzip taken off, and memory stays bounded."""
+    before = peak(both.provider)
+    answer = send(both, long_message(octets), path=b"/jws")
+    assert answer.endswith(ANSWER), answer[:500]
+    received = both.backend.received[-1]
+    assert received.line == "POST /app/jws HTTP/1.1"
+    assert _stated(received) == received.sha256
+    assert peak(both.provider) - before < 48
+    assert not any((both.provider.home / "run" / "messages").iterdir())
+    noise = b"".join(sha256(b"%d" % n).hexdigest().encode() for n in range(octets // 64))
+    coded = gzip.compress(HEAD + noise + TAIL, 1)
+    fields = b"Content-Type: text/xml", b"Content-Encoding: gzip"
+    assert send(both, iter([coded]), *fields, path=b"/jws").endswith(ANSWER)
+    received = both.backend.received[-1]
+    assert _stated(received) == sha256(gzip.decompress(received.body)).digest()
+
+
+def _stated(received: Received) -> bytes:
+    """The digest in the JWS."""
+    claims = (received.field("X-Interops-Identity") or "").split(".")[1]
+    said = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    return base64.urlsafe_b64decode(said["message_sha256"] + "==")
+
+
+def test_what_is_held_for_a_jws_is_forwarded_whole_or_not_at_all(both: Organisations) -> None:
+    """The application is not called for a message that ends in pieces; the trace says why nothing was answered."""
+    secured = both.secured(HEAD + b"<o:ligne/>" * (MIB // 5) + TAIL)
+    before = both.backend.connections
+    answer = both.partner(secured[: -len(TAIL)] + b"</o:autre>", "/jws", X_Request_Id="torn-jws")
+    assert b"malformed-xml" in answer.body
+    assert eventually(both.provider.home, "answered", "torn-jws").reason == "malformed-xml"
+    assert both.backend.connections == before
 
 
 def test_a_head_has_a_bound(both: Organisations) -> None:
