@@ -10,6 +10,7 @@ pub mod insert;
 pub mod locate;
 pub mod memory;
 pub mod message;
+pub mod passing;
 pub mod reader;
 pub mod sign;
 pub mod vectors;

@@ -69,6 +69,7 @@ fn messages() -> Vec<String> {
         format!(
             "<Envelope xmlns=\"{SOAP12}\"><Header><h>1</h></Header> <Body> <o/></Body><x/></Envelope>"
         ),
+        format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body> </s:Body><x><o/></x></s:Envelope>"),
         format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body/><s:Header/></s:Envelope>"),
         format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body/><s:Body/></s:Envelope>"),
         format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Header/><s:Header/><s:Body/></s:Envelope>"),
@@ -152,6 +153,26 @@ fn what_is_held_is_bounded() {
         pass(depth.as_bytes(), &[], &Limits::default()),
         Err(Error::Limit { bound: 100, .. })
     ));
+}
+
+#[test]
+fn a_bound_counts_wherever_the_pieces_end() {
+    let limits = Limits { value: 100, name: 30, ..Limits::default() };
+    let long = "x".repeat(40);
+    let wholes = [
+        envelope(&format!("<a b='{long}' c='{long}' d='{long}'/>")),
+        envelope(&format!("<a></a{}>", " ".repeat(100))),
+        envelope(&format!("<?{long} data?>")),
+        format!("<?xml version='1.0'{} ?>{}", " ".repeat(1024), envelope("")),
+    ];
+    for message in wholes {
+        let octets = message.as_bytes();
+        let every: Vec<usize> = (1..octets.len()).collect();
+        let default = Limits::default();
+        let limits = if message.starts_with("<?") { &default } else { &limits };
+        assert!(pass(octets, &[], limits).is_err(), "{message}");
+        assert!(pass(octets, &every, limits).is_err(), "{message}");
+    }
 }
 
 #[test]
