@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ import pytest
 from lxml import etree
 
 from tests.gateway_homes import Application, envelope, events, make_home, without_header
+from tests.logs import entries_of_home
 from tests.messages import SOAP, WSSE
 from tests.service import Answer, RunningService, serve, wait_until
 from tests.tls_peers import (
@@ -26,9 +28,11 @@ from tests.tls_peers import (
     running_partner,
     write_answer,
 )
+from tests.wire import recording
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "gateway.md"
 KEY = "correct horse battery staple"
 ANSWER = b"<answer>\r\n as it came </answer>"
 TABLES = """
@@ -376,6 +380,62 @@ def test_a_refusal_is_a_fault_in_the_version_of_the_message(
     version = "1.2" if "soap+xml" in fields.get("Content_Type", "") else "1.1"
     assert (b"soap:Sender" if version == "1.2" else b"soap:Client") in answer.body
     assert len(exchange.partner.received) == before
+
+
+def documented() -> dict[str, set[str]]:
+    """What docs/gateway.md says is traced of each reason; nothing of what is counted."""
+    text = DOCUMENT.read_text().split("| reason | status | trace |")[1].split("\n\n")[0]
+    cells = [[cell.strip() for cell in row.split(" | ")] for row in text.splitlines()[2:]]
+    return {
+        reason: set(re.findall("`([a-z-]+)`", row[2]))
+        for row in cells
+        for reason in re.findall("`([a-z-]+)`", row[0])
+    }
+
+
+TRACED = [
+    *((given, reason) for given, _, reason in FAULTS),
+    ({"path": "/absent"}, "partner-unreachable"),
+    ({"Authorization": "Bearer wrong"}, "unknown-caller"),
+    ({"body": gzip.compress(b" " * 50_000_000), "Content_Encoding": "gzip"}, "body-too-large"),
+    ({"answer": None}, "partner-failed"),
+    ({"answer": b""}, "partner-timeout"),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"), TRACED, ids=[f"{t[1]}-{n}" for n, t in enumerate(TRACED)]
+)
+def test_every_refusal_is_traced_as_documented_or_counted(
+    exchange: Exchange, answering: Scripted, given: dict, reason: str
+) -> None:
+    """With its reason where something was decided; what is not traced stands in the metrics."""
+    fields = dict(given)
+    body, path = fields.pop("body", envelope()), fields.pop("path", None)
+    if "answer" in fields:
+        raw = fields.pop("answer")
+        answering.with_(lambda _: raw)
+    before = counted(exchange, reason)
+    request_id = f"traced-{TRACED.index((given, reason))}"
+    answer = exchange.application.post(body, path, X_Request_Id=request_id, **fields)
+    assert reason.encode() in answer.body
+    wanted = documented()[reason]
+
+    def traced() -> dict[str, str | None]:
+        read = (stored.entry for stored in entries_of_home(exchange.service.home))
+        return {each.event: each.reason for each in read if each.request_id == request_id}
+
+    wait_until(lambda: traced().keys() == wanted, 10, f"{wanted} of {reason}")
+    assert {said for event, said in traced().items() if event != "created"} <= {reason}
+    assert counted(exchange, reason) == before + 1
+
+
+def counted(exchange: Exchange, reason: str) -> float:
+    """How often a reason stands in the metrics."""
+    text = exchange.service.request("GET", "/metrics").body.decode()
+    lines = [line for line in text.splitlines() if f'="{reason}"' in line]
+    names = ("appliance_gateway_messages_total", "appliance_errors_total")
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(names))
 
 
 def test_the_partners_refusal_passes_and_is_traced(exchange: Exchange, answering: Scripted) -> None:
