@@ -25,6 +25,14 @@ client_key = "{client[1]}"
 answer = "5s"
 avoid = "0s"
 
+[[partner]]
+name = "relayed"
+roots = ["{theirs.root}"]
+crl_directory = "{theirs.crls}"
+endpoints = ["https://localhost:{wire}"]
+client_certificates = "{client[0]}"
+client_key = "{client[1]}"
+
 [[outbound]]
 name = "applications"
 listen = "127.0.0.1:{outbound}"
@@ -34,6 +42,14 @@ callers_by_address = {{ "127.0.0.1/32" = "portail" }}
 path = "/droits"
 convention = "demo-client"
 partner = "fournisseur"
+subject = "header"
+pagms = ["PAGM_CONSULTATION"]
+
+[[outbound.route]]
+path = "/wire"
+target = "/droits"
+convention = "demo-client"
+partner = "relayed"
 subject = "header"
 pagms = ["PAGM_CONSULTATION"]
 
@@ -88,6 +104,18 @@ vector = "keep"
 identity = "none"
 
 [[inbound.route]]
+path = "/encrypted"
+service = "http://service.demo.example/droits"
+forward = "https://localhost:{encrypted}/app/encrypted"
+forward_roots = ["{theirs.root}"]
+
+[[inbound.route]]
+path = "/stranger"
+service = "http://service.demo.example/droits"
+forward = "https://localhost:{encrypted}/app/stranger"
+forward_roots = ["{ours.root}"]
+
+[[inbound.route]]
 path = "/other"
 service = "http://other.example/"
 forward = "http://127.0.0.1:{backend}/app/other"
@@ -96,7 +124,12 @@ forward = "http://127.0.0.1:{backend}/app/other"
 
 @dataclass
 class Organisations:
-    """Everything there is."""
+    """Everything there is.
+
+    Attributes:
+        encrypted: an application that is called over TLS.
+        wire: where a test may put a relay between the two appliances.
+    """
 
     application: Application
     client: RunningService
@@ -106,6 +139,8 @@ class Organisations:
     theirs: Organisation
     inbound: int
     jws: Path
+    encrypted: Partner
+    wire: int
 
     def partner(
         self,
@@ -157,8 +192,11 @@ def two_organisations(
 ) -> Iterator[Organisations]:
     """Run everything until the block ends; the conventions of both sides get more lines."""
     ours, theirs = Organisation(directory / "ours", "ours"), Organisation(directory / "b", "theirs")
-    ports = {"outbound": free_port(), "inbound": free_port()}
-    with running_partner(lambda _: write_answer(ANSWER)) as backend:
+    ports = {name: free_port() for name in ("outbound", "inbound", "wire")}
+    with (
+        running_partner(lambda _: write_answer(ANSWER)) as backend,
+        running_partner(lambda _: write_answer(ANSWER), theirs.certify("application")) as encrypted,
+    ):
         facts = {
             "ours": ours,
             "theirs": theirs,
@@ -166,6 +204,7 @@ def two_organisations(
             "front": theirs.certify("front"),
             "jws": theirs.certify("jws"),
             "backend": backend.port,
+            "encrypted": encrypted.port,
         } | ports
         homes = []
         for side, tables in (("a", OUTBOUND), ("b2", INBOUND)):
@@ -187,6 +226,8 @@ def two_organisations(
                 theirs,
                 ports["inbound"],
                 facts["jws"][0],
+                encrypted,
+                ports["wire"],
             )
 
 

@@ -73,6 +73,14 @@ connections = 1
 waiting = 1
 wait = "300ms"
 
+[[partner]]
+name = "relayed"
+roots = ["{partner.root}"]
+crl_directory = "{partner.crls}"
+endpoints = ["https://localhost:{wire}"]
+client_certificates = "{client[0]}"
+client_key = "{client[1]}"
+
 [[caller]]
 name = "comptabilite"
 key_sha256 = "{key}"
@@ -156,6 +164,14 @@ partner = "absent"
 pagms = ["PAGM_GESTION"]
 
 [[outbound.route]]
+path = "/wire"
+convention = "demo-client"
+partner = "relayed"
+subject = "header"
+subject_header = "X-Agent"
+pagms = ["PAGM_GESTION"]
+
+[[outbound.route]]
 path = "/narrow"
 convention = "demo-client"
 partner = "etroit"
@@ -207,7 +223,7 @@ def exchange(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     ours, theirs = Organisation(directory / "ours", "ours"), Organisation(directory / "b", "theirs")
     local = Organisation(directory / "locals", "locals")
     listen = free_port()
-    ports = {name: free_port() for name in ("dead", "known", "certified")}
+    ports = {name: free_port() for name in ("dead", "known", "certified", "wire")}
     client = ours.certify("client")
     with running_partner(
         lambda _: write_answer(ANSWER), theirs.certify("front"), ours.root
@@ -302,6 +318,14 @@ def test_connections_to_the_partner_are_kept_and_encrypted(exchange: Exchange) -
         assert exchange.application.post(envelope()).status == 200
     assert exchange.partner.connections == before
     assert set(exchange.partner.versions) == {"TLSv1.3"}
+
+
+def test_nothing_is_in_clear_on_the_way_to_the_partner(exchange: Exchange) -> None:
+    """A capture of the connection shows TLS records and nothing of the message, its vector, its user or the answer."""
+    with recording(exchange.ports["wire"], exchange.partner.port) as wire:
+        assert exchange.application.post(envelope(), "/wire").body == ANSWER
+    assert b"agent-0042" in exchange.last().body
+    wire.check_encrypted(b"agent-0042", b"Envelope", b"Assertion", b"POST ", b"as it came")
 
 
 def test_an_application_without_user(exchange: Exchange) -> None:

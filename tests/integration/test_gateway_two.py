@@ -22,6 +22,7 @@ from tests.gateway_homes import (
 from tests.messages import SOAP, WSSE
 from tests.tls_peers import Answering, Organisation, write_answer
 from tests.two_organisations import ANSWER, Organisations
+from tests.wire import recording
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -301,6 +302,38 @@ def test_a_vector_beside_an_open_operation_is_judged(both: Organisations) -> Non
     assert b"wsse:FailedCheck" in altered.body
     assert both.partner(secured, SOAPAction="urn:ping").status == 200
     assert both.backend.received[-1].field("X-Interops-Subject") == "agent-1"
+
+
+def test_an_application_behind_is_called_over_tls(both: Organisations) -> None:
+    """Under the roots that the route names; the message and the identity reach it, and nothing is in clear."""
+    answer = both.partner(both.secured(envelope()), "/encrypted", X_Request_Id="encrypted")
+    assert (answer.status, answer.body) == (200, ANSWER)
+    received = both.encrypted.received[-1]
+    assert received.line == "POST /app/encrypted HTTP/1.1"
+    assert received.field("X-Interops-Subject") == "agent-1"
+    assert received.field("Host") == f"localhost:{both.encrypted.port}"
+    assert set(both.encrypted.versions) == {"TLSv1.3"}
+    assert eventually(both.provider.home, "answered", "encrypted").status == 200
+
+
+def test_an_application_under_other_roots_is_sent_nothing(both: Organisations) -> None:
+    """Its certificate must be under those of the route; the partner reads that, and the trace says so."""
+    before = len(both.encrypted.received)
+    answer = both.partner(both.secured(envelope()), "/stranger", X_Request_Id="stranger")
+    assert answer.status == 500
+    assert b"soap:Server" in answer.body
+    assert b"partner-distrusted" in answer.body
+    entry = eventually(both.provider.home, "answered", "stranger")
+    assert entry.reason == "partner-distrusted"
+    assert len(both.encrypted.received) == before
+
+
+def test_nothing_is_in_clear_between_two_appliances(both: Organisations) -> None:
+    """A capture of the connection shows TLS records and nothing of the message, its vector, its user or the answer."""
+    with recording(both.wire, both.inbound) as wire:
+        assert both.application.post(envelope(), "/wire").body == ANSWER
+    assert both.backend.received[-1].field("X-Interops-Subject") == "agent-0042"
+    wire.check_encrypted(b"agent-0042", b"Envelope", b"Assertion", b"POST ", b"as it came")
 
 
 def test_a_query_that_the_route_lists_reaches_the_application(both: Organisations) -> None:
