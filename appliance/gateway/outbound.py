@@ -5,7 +5,7 @@ vector whose trace is durable, that what is said of the person locally never lea
 as a fault.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, Protocol
@@ -56,8 +56,9 @@ class Securing(Protocol):
         request: VectorRequest,
         context: RequestContext,
         existing: Existing,
+        announce: Callable[[IssuedVector], None],
     ) -> SecuredSoap:
-        """Put a vector into a message, its trace durable."""
+        """Put a vector into a message, its trace durable; the vector is announced before the message takes it."""
 
 
 class Noting(Protocol):
@@ -216,9 +217,12 @@ class _Passage:
             message = await message.held(means.room, self._limits)
         asked = route.read_request(request.fields, message.soap)
         secured = await means.secure.secure(
-            message.soap, asked, request.context, route.table.existing
+            message.soap,
+            asked,
+            request.context,
+            route.table.existing,
+            lambda issued: self._note(issued, route),
         )
-        self._sent = _exchange_of(secured.issued, route.table.partner)
         fields = pass_fields(request.fields, route.local_fields | _shown_key(request))
         fields.append((REQUEST_ID, request.context.request_id.encode("ascii")))
         outgoing = Outgoing(
@@ -231,8 +235,12 @@ class _Passage:
         )
         status = await exchange(means.pools[route.table.partner], outgoing, self._reply)
         _count("outbound", self._label, "answered").inc()
-        if status not in _SUCCESS:
+        if status not in _SUCCESS and self._sent is not None:
             means.answered.note(self._sent, request.context, status)
+
+    def _note(self, issued: IssuedVector, route: OutboundRoute) -> None:
+        """From now on whatever becomes of the message is traced with its vector."""
+        self._sent = _exchange_of(issued, route.table.partner)
 
     def _choose(self, routes: Sequence[OutboundRoute], message: InlineMessage) -> OutboundRoute:
         action = read_action(self._request.fields)

@@ -5,6 +5,7 @@ the header, and that a message signature is traced, durably, before the message 
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, Protocol
@@ -69,6 +70,10 @@ def malformed(exc: XmlRefused | MessageRefused) -> MalformedRequest:
     return MalformedRequest(Reason(exc.reason), str(exc))
 
 
+def _tell_nobody(_issued: IssuedVector) -> None:
+    """Stand for nobody who asks."""
+
+
 class SecureOperation:
     """Puts vectors into messages under the client conventions."""
 
@@ -97,8 +102,16 @@ class SecureOperation:
         request: VectorRequest,
         context: RequestContext,
         existing: Existing = "refuse",
+        announce: Callable[[IssuedVector], None] = _tell_nobody,
     ) -> SecuredSoap:
         """Issue a vector, or take one that is at hand, and put it into the message.
+
+        Args:
+            message: as it came.
+            request: for whom the vector is.
+            context: who asks.
+            existing: what happens to security headers that the message brings.
+            announce: told the vector once it is traced, for whoever must say what came of it even if the message cannot take it.
 
         Raises:
             ApplianceError: as `IssueOperation.issue`.
@@ -109,6 +122,7 @@ class SecureOperation:
         if convention is not None:
             _check_message(message, convention, existing)
         issued = await self._issue.issue(request, context)
+        announce(issued)
         if convention is None:  # it came into force while the vector was made
             convention = self._registry.current.client(request.convention)
         header = self._make_header(issued, convention, existing)

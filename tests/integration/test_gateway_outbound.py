@@ -417,11 +417,18 @@ def documented() -> dict[str, set[str]]:
     }
 
 
+CONFLICTING = envelope(
+    header=(
+        f"<s:Header xmlns:w='{WSSE}'><w:Security><w:UsernameToken><w:Username>a</w:Username></w:UsernameToken></w:Security>"
+        "<w:Security s:actor='urn:other'/><w:Security s:actor='urn:other'/></s:Header>"
+    ).encode()
+)
 TRACED = [
     *((given, reason) for given, _, reason in FAULTS),
     ({"path": "/absent"}, "partner-unreachable"),
     ({"Authorization": "Bearer wrong"}, "unknown-caller"),
     ({"body": gzip.compress(b" " * 50_000_000), "Content_Encoding": "gzip"}, "body-too-large"),
+    ({"body": CONFLICTING, "path": "/token"}, "security-header-conflict"),
     ({"answer": None}, "partner-failed"),
     ({"answer": b""}, "partner-timeout"),
 ]
