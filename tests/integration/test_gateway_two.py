@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.gateway_homes import (
     without_header,
 )
 from tests.messages import SOAP, WSSE
-from tests.tls_peers import Answering, Organisation, write_answer
+from tests.tls_peers import Answering, Organisation, free_port, write_answer
 from tests.two_organisations import ANSWER, Organisations
 from tests.wire import recording
 
@@ -334,6 +335,11 @@ def test_nothing_is_in_clear_between_two_appliances(both: Organisations) -> None
         assert both.application.post(envelope(), "/wire").body == ANSWER
     assert both.backend.received[-1].field("X-Interops-Subject") == "agent-0042"
     wire.check_encrypted(b"agent-0042", b"Envelope", b"Assertion", b"POST ", b"as it came")
+    port = free_port()
+    with recording(port, both.application.port) as clear:
+        assert replace(both.application, port=port).post(envelope()).body == ANSWER
+    with pytest.raises(AssertionError, match="POST"):
+        clear.check_encrypted()
 
 
 def test_a_query_that_the_route_lists_reaches_the_application(both: Organisations) -> None:
