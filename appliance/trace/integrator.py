@@ -60,6 +60,15 @@ class IntegrationSettings:
     overdue: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A growth of `count` entries whose files are durable, and the checkpoint over it, which may have been seen already."""
+
+    growth: LogGrowth
+    count: int
+    note: bytes
+
+
 class Integrator:
     """The integrator of one log."""
 
@@ -85,6 +94,7 @@ class Integrator:
         self._clock: Final = clock
         self._drop_before: Final = drop_before
         self._edge = published.edge
+        self._written: _Written | None = None
         self._is_late = False
         self._age: Final = metrics.CHECKPOINT_AGE.labels(log)
         # Shared with the spool's thread and the event loop, under the condition's lock.
@@ -154,6 +164,13 @@ class Integrator:
                 "`appliance doctor` says why the audit key does not sign",
             )
 
+    def stand_still(self, fault: ApplianceError) -> None:
+        """Cover and accept nothing more; any thread may call it."""
+        _LOG.error("log-stands-still", log=self.log, detail=fault.detail)
+        with self._condition:
+            self._fault = fault
+            self._condition.notify_all()
+
     def close(self, timeout: float) -> bool:
         """Cover what is durable, end the thread, and tell whether everything is covered."""
         with self._condition:
@@ -201,23 +218,35 @@ class Integrator:
             return not self._is_closing
 
     def _integrate(self) -> bool:
-        """Make one checkpoint; tell whether it was made."""
+        """Make one checkpoint; tell whether it was made.
+
+        A publication that failed may have put its checkpoint in place all the same, where readers and the next start find it: what is
+        tried again is the publication alone, never the files that the checkpoint states.
+        """
         try:
-            growth, count = self._grow(self._settings.entries)
-            growth, count, signature = self._sign(growth, count)
-            self._publish(growth, signature)
+            written = self._written = self._written or self._write()
+            self._store.publish(written.note)
         except (OSError, Unavailable) as exc:
             if isinstance(exc, SpoolUnavailable):
-                self._stand_still(exc)
+                self.stand_still(exc)
             else:
                 self._be_late(exc)
             return False
         except (CheckpointRefused, TreeRefused) as exc:
-            self._stand_still(self._store.disagreement(str(exc)))
+            self.stand_still(self._store.disagreement(str(exc)))
             return False
-        self._note_covered(growth, count)
-        self._tidy(growth)
+        self._written = None
+        self._note_covered(written.growth, written.count)
+        self._tidy(written.growth)
         return True
+
+    def _write(self) -> _Written:
+        """Grow the tree by what is durable, have that signed, and make its files durable; no checkpoint states them yet."""
+        growth, count = self._grow(self._settings.entries)
+        growth, count, signature = self._sign(growth, count)
+        self._store.write(growth, self._edge.size)
+        checkpoint = Checkpoint(self._store.origin, growth.edge.size, growth.edge.root)
+        return _Written(growth, count, write_note(checkpoint, self._key, signature))
 
     def _grow(self, most: int) -> tuple[LogGrowth, int]:
         entries, leaves = self._feed.take(self._durable, most)
@@ -258,11 +287,6 @@ class Integrator:
     def _ask(self, edge: LogEdge, first: int, proof: list[bytes]) -> bytes:
         return self._signer.sign(self._store.origin, edge.size, edge.root, first, proof)
 
-    def _publish(self, growth: LogGrowth, signature: bytes) -> None:
-        checkpoint = Checkpoint(self._store.origin, growth.edge.size, growth.edge.root)
-        self._store.write(growth)
-        self._store.publish(write_note(checkpoint, self._key, signature))
-
     def _note_covered(self, growth: LogGrowth, count: int) -> None:
         self._edge = growth.edge
         self._feed.advance(count)
@@ -292,8 +316,3 @@ class Integrator:
         if not self._is_late:
             self._is_late = True
             _LOG.error("checkpoint-delayed", log=self.log, covered=self._covered, cause=str(exc))
-
-    def _stand_still(self, fault: ApplianceError) -> None:
-        _LOG.error("log-stands-still", log=self.log, detail=fault.detail)
-        with self._condition:
-            self._fault = fault

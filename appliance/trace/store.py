@@ -5,7 +5,7 @@ A growth that was interrupted leaves files no checkpoint speaks of: the next wri
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -94,21 +94,30 @@ class LogStore:
         """
         return read_resource(self._directory, path)
 
-    def write(self, growth: LogGrowth) -> None:
-        """Make the files of a growth durable.
+    def write(self, growth: LogGrowth, stated: int) -> None:
+        """Make the files of a growth durable; none of them may be one that a checkpoint has stated.
+
+        Args:
+            growth: of the log as the checkpoint that stands has it.
+            stated: how many entries that has.
 
         Raises:
             OSError: some of them are not.
         """
         may_be_torn, self._may_be_torn = self._may_be_torn, True
         files = [(self._directory / path, octets) for path, octets in growth.files]
-        directories = sorted({file.parent for file, _ in files})
-        for directory in directories:
+        directories = {file.parent for file, _ in files}
+        for directory in sorted(directories):
             make_directories(self._disk, directory)
         write_files(self._disk, files)
-        for directory in directories:
+        if may_be_torn:
+            for path, octets in growth.files:
+                directories |= self._drop_torn(path, octets, stated)
+            # One that is there may have a name that is not on the medium.
+            directories |= {above for each in directories for above in self._above(each)}
+        for directory in sorted(directories):
             self._disk.fsync_directory(directory)
-        self._may_be_torn = may_be_torn
+        self._may_be_torn = False
 
     def publish(self, note: bytes) -> None:
         """Put a checkpoint in the place of the last, whole or not at all.
@@ -120,30 +129,40 @@ class LogStore:
         replace_file(self._disk, self._directory / CHECKPOINT_FILE, note, self._beside)
 
     def drop_partials(self, growth: LogGrowth) -> None:
-        """Remove, once a growth is published, the partial files whose place its full ones have taken, and what an attempt that failed left.
+        """Remove, once a growth is published, the partial files whose place its full ones have taken.
 
         Raises:
-            OSError: some are still there; the next growth tries again.
+            OSError: some are still there, and do no harm.
         """
-        for path, octets in growth.files:
+        for path, _ in growth.files:
             if _PARTIAL not in path:
                 self._drop_partials(path)
-            elif self._may_be_torn:
-                self._drop_torn(path, octets)
-        self._may_be_torn = False
 
-    def _drop_torn(self, path: str, octets: bytes) -> None:
-        """Remove the partial files beside one that are not its beginning: no checkpoint ever stated them."""
-        file = self._directory / path
-        for other in sorted(file.parent.iterdir()):
-            width = (
-                int(other.name) if other.name.isdecimal() else 0
-            )  # a foreign one is for `verify`
-            if not width:
-                continue
-            is_longer = width > int(file.name)
-            if is_longer or other.read_bytes() != cut_resource(octets, path, width):
+    def _above(self, directory: Path) -> Iterator[Path]:
+        """Yield the directories above one of this log, up to the one that holds the log."""
+        while directory != self._directory.parent:
+            directory = directory.parent
+            yield directory
+
+    def _drop_torn(self, path: str, octets: bytes, stated: int) -> set[Path]:
+        """Remove the partial files beside one but what the checkpoint that stands may state; return their directory.
+
+        One that an interrupted attempt left may look whole, and not be on the medium.
+        """
+        full, _, width = path.partition(f"{_PARTIAL}/")
+        directory = self._directory / f"{full}{_PARTIAL}"
+        if not directory.is_dir():
+            return set()
+        level = full.split("/")[1]
+        count = stated >> (_LEVEL_BITS * int(level) if level.isdecimal() else 0)
+        for other in sorted(directory.iterdir()):
+            held = int(other.name) if other.name.isdecimal() else 0  # a foreign one is for `verify`
+            is_stated = held == count % TILE_WIDTH and other.read_bytes() == cut_resource(
+                octets, path, held
+            )
+            if held and other.name != width and not is_stated:
                 self._disk.unlink(other)
+        return {directory}
 
     def drop_bundles(self, minimum: int) -> None:
         """Remove the bundles below index `minimum`, a multiple of their width, and directories that then hold nothing.
