@@ -32,6 +32,7 @@ __all__ = [
     "VerifiedMessage",
     "VerifiedOctets",
     "XmlRefused",
+    "bundle_leaves",
     "bundle_path",
     "c14n",
     "c14n_digest",
@@ -735,6 +736,13 @@ class LogGrowth:
 
 def read_bundle(octets: bytes) -> tuple[list[bytes], bytes]:
     """Cut an entry bundle into its entries, and hash each: entries, and leaf hashes one behind the other.
+
+    Raises:
+        TreeRefused: the bundle is torn.
+    """
+
+def bundle_leaves(octets: bytes) -> bytes:
+    """Cut an entry bundle into its entries, and return nothing but the hash of each, one behind the other.
 
     Raises:
         TreeRefused: the bundle is torn.

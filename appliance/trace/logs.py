@@ -224,6 +224,7 @@ async def close_log(shard: Shard, clock: Clock) -> bool:
     Returns:
         Whether the log is closed; otherwise the reason stands in the diagnostic log.
     """
+    await shard.rebuilt()
     entry = TraceEntry(event="log-closed", time=format_instant(clock.now()), origin=shard.origin)
     try:
         await shard.append(entry)

@@ -85,6 +85,7 @@ async def purge_log(
     was_closed = not (settings.spools / str(name)).is_dir()
     shard = Shard.open(name, settings, signer, clock, disk)
     try:
+        await shard.rebuilt()
         await shard.append(
             TraceEntry(
                 event="entries-purged",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from appliance.clock import Clock, format_instant
+from appliance.errors import SpoolUnavailable
 from appliance.log import Log
 from appliance.native import TreeRefused, tile_path
 from appliance.trace.checkpoint import AuditKey
@@ -19,10 +20,18 @@ from appliance.trace.disk import Disk
 from appliance.trace.feed import SpoolFeed
 from appliance.trace.integrator import CheckpointSigner, IntegrationSettings, Integrator
 from appliance.trace.names import LogName
+from appliance.trace.reader import LogDamaged
+from appliance.trace.rebuild import Rebuild
 from appliance.trace.record import Receipt, TraceEntry, write_entry
 from appliance.trace.segments import SegmentWriter, write_frame
 from appliance.trace.spool import Spool, SpoolSettings, disk_refused
-from appliance.trace.store import TILE_WIDTH, LogStore, Published, read_resource
+from appliance.trace.store import (
+    TILE_WIDTH,
+    LogStore,
+    Published,
+    checkpoint_of,
+    read_resource,
+)
 from appliance.trace.tree import HASH_OCTETS
 
 _LOG: Final = Log("trace")
@@ -59,6 +68,7 @@ class Shard:
         settings: ShardSettings,
         spool: Spool,
         integrator: Integrator,
+        rebuild: Rebuild,
         disk: Disk,
     ) -> None:
         self.name: Final = name
@@ -66,6 +76,7 @@ class Shard:
         self._directory: Final = settings.spools / str(name)
         self._spool: Final = spool
         self._integrator: Final = integrator
+        self._rebuild: Final = rebuild
         self._disk: Final = disk
 
     @classmethod
@@ -89,7 +100,11 @@ class Shard:
         integrator.start()
         integrator.note_durable(opened.writer.next_index)
         spool.start()
-        return cls(name, settings, spool, integrator, disk)
+        if opened.rebuild.is_long:
+            opened.rebuild.start(
+                lambda damaged: integrator.stand_still(opened.disagreement(damaged))
+            )
+        return cls(name, settings, spool, integrator, opened.rebuild, disk)
 
     def __repr__(self) -> str:
         return f"Shard({self.name}, {self._spool!r}, {self._integrator!r})"
@@ -121,6 +136,10 @@ class Shard:
         """Accept several entries, all or none; raises and resolves like `Spool.append_many`."""
         return self._spool.append_many(entries)
 
+    async def rebuilt(self) -> None:
+        """Return when the whole log has been held against its checkpoint; one that disagrees then refuses entries."""
+        await asyncio.to_thread(self._rebuild.wait)
+
     async def aclose(self) -> bool:
         """Refuse new entries, make the accepted ones durable, cover them by a checkpoint, let go of the log.
 
@@ -130,6 +149,7 @@ class Shard:
         Raises:
             SpoolUnavailable: the disk did not answer in time.
         """
+        await asyncio.to_thread(self._rebuild.stop)
         try:
             await self._spool.aclose()
         finally:
@@ -164,6 +184,7 @@ class OpenLog:
         self._store: Final = LogStore(settings.logs / str(name), self._spool, self._origin, disk)
         try:
             self._published: Final = self._store.read(settings.keys)
+            self.rebuild: Final = self._rebuild(settings.logs / str(name))
             self.writer: Final = SegmentWriter(
                 self._spool, settings.spool.segment, disk, self._published.size
             )
@@ -188,8 +209,12 @@ class OpenLog:
             log=str(self.name),
             settings=self._settings.integration,
             clock=self._clock,
-            drop_before=self.writer.drop_before,
+            drop_before=self._drop_before,
         )
+
+    def disagreement(self, damaged: LogDamaged) -> SpoolUnavailable:
+        """Say that the log does not hold what its checkpoint states."""
+        return self._store.disagreement(damaged.detail)
 
     def record(self, entry: TraceEntry) -> None:
         """Make one entry durable, before anything else writes here.
@@ -198,6 +223,25 @@ class OpenLog:
             OSError: it is not.
         """
         self.writer.commit([write_frame(write_entry(entry))])
+
+    def _rebuild(self, directory: Path) -> Rebuild:
+        """Rebuild the tree, unless that takes too long.
+
+        Raises:
+            SpoolUnavailable: it is not the checkpoint's.
+        """
+        rebuild = Rebuild(directory, checkpoint_of(self._published))
+        if not rebuild.is_long:
+            try:
+                rebuild.run()
+            except LogDamaged as exc:
+                raise self.disagreement(exc) from exc
+        return rebuild
+
+    def _drop_before(self, index: int) -> None:
+        """Let the spool go of what the log holds, once the log is known to hold what it should."""
+        if self.rebuild.is_done:
+            self.writer.drop_before(index)
 
     def _recover(self) -> None:
         torn = self.writer.recovery.torn_octets

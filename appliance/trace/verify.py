@@ -15,8 +15,6 @@ from appliance.native import (
     bundle_path,
     merkle_root,
     read_bundle,
-    tile_path,
-    tree_root,
 )
 from appliance.trace.checkpoint import (
     AuditKey,
@@ -28,9 +26,8 @@ from appliance.trace.checkpoint import (
 from appliance.trace.directory import LogDirectory, first_difference, first_kept
 from appliance.trace.record import EntryInvalid, TraceEntry, read_entry
 from appliance.trace.store import TILE_WIDTH
-from appliance.trace.tree import HASH_OCTETS
+from appliance.trace.tiles import check_root, check_upper_tiles, read_leaf_tile
 
-_LEVEL_BITS: Final = 8
 _ABOUT_LOGS: Final = frozenset({"log-opened", "entries-purged"})
 
 
@@ -107,9 +104,8 @@ class _Verification:
             raise self._log.fault(0, f"its checkpoint is of another log, {checkpoint.origin}")
         self._size = checkpoint.size
         first = first_kept(self._log.path, checkpoint.size)
-        leaves = self._check_entries(checkpoint, first)
-        self._check_tiles(checkpoint.size, leaves)
-        self._check_root(checkpoint, checkpoint.size, "the checkpoint")
+        check_upper_tiles(self._log, checkpoint.size, self._check_entries(checkpoint, first))
+        check_root(self._log, checkpoint, checkpoint.size, "the checkpoint")
         self._check_events(checkpoint, key, first)
         self._log.check_contents(checkpoint.size, first)
         for witness in witnesses:
@@ -117,7 +113,7 @@ class _Verification:
                 self._check_witness(witness, checkpoint.size)
         for head in known:
             if head.origin == checkpoint.origin and head.size <= checkpoint.size:
-                self._check_root(head, checkpoint.size, "what the lanes signed")
+                check_root(self._log, head, checkpoint.size, "what the lanes signed")
         return VerifiedLog(checkpoint, first, key, self._is_closed)
 
     # The checkpoint.
@@ -137,24 +133,21 @@ class _Verification:
                     raise self._log.fault(0, f"{what}: {exc.detail}") from exc
         raise self._log.fault(0, f"{what}: signed by no key that is trusted here")
 
-    # Entries against leaf hashes.
+    # Entries against leaf hashes, and what witnesses have seen.
 
     def _check_entries(self, checkpoint: Checkpoint, first: int) -> list[bytes]:
-        """Hold every bundle against its tile; return the tiles of level 0."""
-        tiles: list[bytes] = []
+        """Hold every bundle against its tile; return the roots of the full tiles of level 0."""
+        roots: list[bytes] = []
         size = checkpoint.size
         for bundle in range(-(-size // TILE_WIDTH)):
             start, width = bundle * TILE_WIDTH, min(TILE_WIDTH, size - bundle * TILE_WIDTH)
-            tile = self._log.read(tile_path(0, bundle, size), start)
-            if len(tile) != width * HASH_OCTETS:
-                raise self._log.fault(
-                    start, f"{tile_path(0, bundle, size)} is not {width} hashes wide"
-                )
+            tile = read_leaf_tile(self._log, bundle, size)
             if start + width > first:
                 self._check_bundle(bundle_path(bundle, size), start, tile)
-            tiles.append(tile)
+            if width == TILE_WIDTH:
+                roots.append(merkle_root(tile))
             self._advance(width)
-        return tiles
+        return roots
 
     def _check_bundle(self, path: str, start: int, tile: bytes) -> None:
         octets = self._log.read(path, start)
@@ -178,45 +171,9 @@ class _Verification:
             if read.event in _ABOUT_LOGS:
                 self._events.append(_LogEvent(index, read))
 
-    # Tiles against tiles, and the root.
-
-    def _check_tiles(self, size: int, tiles: list[bytes]) -> None:
-        level, below = 1, tiles
-        while size >> (_LEVEL_BITS * level):
-            full = size >> (_LEVEL_BITS * level)
-            hashes = [merkle_root(tile) for tile in below[:full]]
-            below = []
-            for index in range(-(-full // TILE_WIDTH)):
-                path = tile_path(level, index, size)
-                expected = b"".join(hashes[index * TILE_WIDTH : (index + 1) * TILE_WIDTH])
-                start = index * TILE_WIDTH << (_LEVEL_BITS * level)
-                tile = self._log.read(path, start)
-                if tile != expected:
-                    at = first_difference(tile, expected)
-                    within = start + (at << (_LEVEL_BITS * level))
-                    raise self._log.fault(within, f"{path}: it is not the tile over those below it")
-                below.append(tile)
-            level += 1
-
-    def _check_root(self, checkpoint: Checkpoint, size: int, whose: str) -> None:
-        """Hold the tree of the first `checkpoint.size` entries against a checkpoint."""
-        if checkpoint.size > size:
-            raise self._log.fault(
-                size,
-                f"{whose} has seen {checkpoint.size} entries, {size} are here: it is an older copy",
-            )
-        try:
-            root = tree_root(checkpoint.size, lambda path: self._log.read_front(path, size))
-        except TreeRefused as exc:
-            raise self._log.fault(0, str(exc)) from exc
-        if root != checkpoint.root:
-            raise self._log.fault(
-                0, f"the root over its first {checkpoint.size} entries is not that of {whose}"
-            )
-
     def _check_witness(self, witness: SignedCheckpoint, size: int) -> None:
         checkpoint, _ = self._open(witness, "witness")
-        self._check_root(checkpoint, size, "the witness")
+        check_root(self._log, checkpoint, size, "the witness")
 
     # What the log says of itself.
 
@@ -284,4 +241,4 @@ class _Verification:
             raise self._log.fault(event.index, "it holds a checkpoint signed at the wrong time")
         if checkpoint.size > event.index:
             raise self._log.fault(event.index, "it holds a checkpoint of later entries")
-        self._check_root(checkpoint, self._size, f"the checkpoint in entry {event.index}")
+        check_root(self._log, checkpoint, self._size, f"the checkpoint in entry {event.index}")

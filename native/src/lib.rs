@@ -28,8 +28,8 @@ mod _native {
     use crate::keys::verify_digest;
     #[pymodule_export]
     use crate::log::{
-        LogEdge, LogGrowth, bundle_path, merkle_root, prove_consistency, prove_inclusion,
-        read_bundle, tile_path, tree_root, verify_consistency, verify_inclusion,
+        LogEdge, LogGrowth, bundle_leaves, bundle_path, merkle_root, prove_consistency,
+        prove_inclusion, read_bundle, tile_path, tree_root, verify_consistency, verify_inclusion,
     };
     #[pymodule_export]
     use crate::message::{

@@ -88,6 +88,18 @@ pub(crate) fn read_bundle<'py>(
     Ok((entries, PyBytes::new(py, leaves.as_flattened())))
 }
 
+/// Cut a bundle into its entries, and return nothing but the hash of each.
+#[pyfunction]
+pub(crate) fn bundle_leaves(
+    py: Python<'_>,
+    octets: PyBackedBytes,
+) -> Result<Bound<'_, PyBytes>, Failure> {
+    let leaves = py.detach(|| -> Result<_, tlog::Error> {
+        Ok(tlog::read_bundle(&octets)?.into_iter().map(tlog::leaf_hash).collect::<Vec<_>>())
+    })?;
+    Ok(PyBytes::new(py, leaves.as_flattened()))
+}
+
 /// The Merkle tree hash over hashes that stand one behind the other.
 #[pyfunction]
 pub(crate) fn merkle_root<'py>(py: Python<'py>, hashes: &[u8]) -> Bound<'py, PyBytes> {
