@@ -104,7 +104,9 @@ def run_verify(arguments: argparse.Namespace) -> int:
     witnesses = [] if arguments.witness is None else read_witness(_read(arguments.witness))
     known = [] if home is None else _signed_before(home)
     is_sound = _judge_logs(output, logs, keys, (witnesses, known))
-    gone = _unwitnessed(logs, witnesses) | ({} if home is None else _missing(home, logs))
+    gone = _unwitnessed(logs, witnesses)
+    if home is not None:
+        gone |= _missing(home, logs) | _unspooled(home, known)
     for name, detail in gone.items():
         wrong = output.paint(Colour.BAD, "wrong")
         output.show({"log": name, "ok": False, "detail": detail}, f"{wrong}  {detail}")
@@ -191,7 +193,7 @@ def _signed_before(home: Home) -> list[Checkpoint]:
 
 def _unwitnessed(logs: Sequence[Path], witnesses: Sequence[SignedCheckpoint]) -> dict[str, str]:
     """Say of each origin that the witness has seen and no log here states."""
-    here = {_checkpoint_octets(log).partition(b"\n")[0].decode("utf-8", "replace") for log in logs}
+    here = {_origin(log) for log in logs}
     origins = (witness.checkpoint.origin for witness in witnesses)
     return {
         origin: f"the witness has seen {origin}, which is not among the logs verified"
@@ -212,6 +214,36 @@ def _missing(home: Home, logs: Sequence[Path]) -> dict[str, str]:
         time.sleep(_LIVE_PAUSE)
         gone = missing()
     return {name: f"log {name} is not here, yet {who}" for name, who in gone.items()}
+
+
+def _unspooled(home: Home, known: Sequence[Checkpoint]) -> dict[str, str]:
+    """Say of each log of a home what its spool lacks: a sound entry, or one that a lane has signed for already."""
+    place = LogPlace(home.logs, home.spool)
+    wrong = {
+        path.name: f"log/{path.name} is no log: move it elsewhere"
+        for path in sorted(home.logs.glob("*"))
+        if not path.is_dir()
+    }
+    for name in place.names():
+        signed = [head.size for head in known if head.origin == _origin(home.logs / name)]
+        view = place.view(name)
+        try:
+            view.index = view.covered()
+            for _ in view.read():
+                pass
+        except LogDamaged as damaged:
+            wrong[name] = damaged.detail
+        else:
+            if view.index < max(signed, default=0):
+                wrong[name] = (
+                    f"log {name}: a lane has signed for {max(signed)} entries of it, log and spool end "
+                    f"behind {view.index}: it is an older copy"
+                )
+    return wrong
+
+
+def _origin(log: Path) -> str:
+    return _checkpoint_octets(log).partition(b"\n")[0].decode("utf-8", "replace")
 
 
 def _facts(log: Path, verified: VerifiedLog) -> dict[str, object]:

@@ -133,6 +133,45 @@ def test_witness_is_exported_and_checked(
     assert signer.asked == 0
 
 
+def test_home_taken_back_fails_against_what_its_lanes_signed(
+    appliance: CommandLine, tmp_path: Path
+) -> None:
+    """Logs and spools of an older copy, under the memory of the lanes that is there still, are named."""
+    home = make_demo_home(tmp_path)
+    with serve(home) as running:
+        running.issue()
+    for name in ("log", "spool"):
+        shutil.copytree(home / name, tmp_path / "older" / name)
+    with serve(home) as running:
+        running.issue()
+    assert appliance("trace", "verify", "--home", home).code == 0
+    for name in ("log", "spool"):
+        shutil.rmtree(home / name)
+        shutil.copytree(tmp_path / "older" / name, home / name)
+    ended = appliance("trace", "verify", "--home", home)
+    assert ended.code == 1
+    assert b"log and spool end behind" in ended.stdout
+
+
+def test_what_is_wrong_beside_the_logs_is_named(
+    appliance: CommandLine, traced: Path, tmp_path: Path
+) -> None:
+    """A spool that does not read, and a file that is no log."""
+    home = Path(shutil.copytree(traced, tmp_path / "home"))
+    (home / "log" / "notes.txt").write_text("foreign")
+    ended = appliance("trace", "verify", "--home", home)
+    assert ended.code == 1
+    assert b"log/notes.txt is no log" in ended.stdout
+    (home / "log" / "notes.txt").unlink()
+    segment = max((home / "spool").glob("worker-*/*.segment"), key=lambda each: each.stat().st_size)
+    octets = bytearray(segment.read_bytes())
+    octets[60] ^= 1
+    segment.write_bytes(octets)
+    ended = appliance("trace", "verify", "--home", home)
+    assert ended.code == 1
+    assert f"log {segment.parent.name} is damaged at entry".encode() in ended.stdout
+
+
 def test_witness_of_nothing_here_fails(
     appliance: CommandLine, traced: Path, tmp_path: Path
 ) -> None:
