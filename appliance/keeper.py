@@ -9,7 +9,6 @@ could open, and is asked for more of them seldom.
 import asyncio
 import contextlib
 import random
-from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -19,7 +18,7 @@ from appliance import log, metrics
 from appliance.errors import Unavailable
 from appliance.usage import UsageLedger
 from hsm.errors import HsmError, Kind
-from hsm.process import FROZEN, HUNG, LaneProcess, discard_lane, spawn_lane
+from hsm.process import FROZEN, HUNG, LaneProcess, SpawnedLane, discard_lane, spawn_lane
 
 _LOG: Final = log.Log("supervisor")
 _FIRST_BACKOFF: Final = 0.05
@@ -29,11 +28,10 @@ _LAST_PAUSE: Final[dict[Kind, float]] = {"capacity": 10.0, "human": 5.0}
 """Longest pause between two attempts at one more lane of a token that has some, where it is not `_PROBE_PAUSE`."""
 
 _PROBE_PAUSE: Final = 1.0
-_COUNT_TIMEOUT: Final = 2.0
 NoteEnd = Callable[[str, int], None]
 """Told which child has ended unasked, and with which status."""
 
-OpenLane = Callable[[int, Process | None], Awaitable[LaneProcess]]
+OpenLane = Callable[[int, SpawnedLane | None], Awaitable[LaneProcess]]
 
 
 class _Process(Protocol):
@@ -147,7 +145,7 @@ class KeptLanes:
         self._open_lane: Final = open_lane
         self._lanes: Final[list[LaneProcess | None]] = [None] * count
         self._opening: Final = asyncio.Lock()
-        self._waiting: Process | None = None  # to be the next lane
+        self._waiting: SpawnedLane | None = None  # to be the next lane
         self._sessions: Final = metrics.SESSIONS_OPEN.labels(token)
         self._is_stopping = False
 
@@ -203,14 +201,8 @@ class KeptLanes:
         for lane in lanes:
             self._count_last(lane)
 
-    async def count(self) -> None:
-        """Have the lanes say what they have signed by now, and tell the ledger."""
-        asked = [lane.ask_count(_COUNT_TIMEOUT) for lane in self._lanes if lane is not None]
-        await asyncio.gather(*asked)
-        self.note()
-
-    def note(self) -> None:
-        """Tell the ledger what the lanes have said of themselves, which they do every second."""
+    def count(self) -> None:
+        """Tell the ledger what the lanes have signed by now."""
         for lane in self._lanes:
             if lane is not None:
                 self._usage.note(self.token, lane)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import uuid
-from asyncio.subprocess import Process
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ from appliance.signing.settings import QueueSettings
 from appliance.tokens import key_settings, lane_socket, token_settings
 from appliance.trace.logs import TraceLogs
 from hsm.errors import PIN_REFUSALS, HsmError
-from hsm.process import LaneProcess, start_lane
+from hsm.process import LaneProcess, SpawnedLane, start_lane
 from hsm.settings import LaneSettings
 
 _TOKEN_MARGIN: Final = 1.0
@@ -83,7 +82,7 @@ async def open_lane(
     token: TokenTable,
     index: int,
     at: Path | None = None,
-    spawned: Process | None = None,
+    spawned: SpawnedLane | None = None,
 ) -> LaneProcess:
     """Start a lane of a token and wait until it has proven every key the token holds for us.
 

@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 import sys
-from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
@@ -55,7 +54,7 @@ from appliance.trace.system import SystemLog
 from appliance.usage import UsageLedger
 from appliance.wiring import NEWS, SECRET_VARIABLES
 from hsm.errors import PIN_CODES, HsmError
-from hsm.process import FROZEN, HUNG, LaneProcess
+from hsm.process import FROZEN, HUNG, LaneProcess, SpawnedLane
 from hsm.wire import Refused
 
 _LOG: Final = log.Log("supervisor")
@@ -129,7 +128,7 @@ class _Supervisor:
             self._system = await stack.enter_async_context(
                 open_system_log(self._config, registry, self._clock)
             )
-            stack.push_async_callback(self._count, whole=True)
+            stack.callback(self._count, whole=True)
             stack.push_async_callback(self._stop_workers)
             self._sockets = self._open_sockets()
             give(self._config.home.api_socket, worker_user(self._config))
@@ -230,10 +229,10 @@ class _Supervisor:
                 raise hsm_unavailable(errors[key.tokens[0]])
         for token, failure in errors.items():
             _LOG.error("token-not-opened", token=token, detail=str(failure))
-        await self._count(whole=True)
+        self._count(whole=True)
 
     def _lane_opener(self, token: TokenTable) -> OpenLane:
-        async def opened(index: int, spawned: Process | None) -> LaneProcess:
+        async def opened(index: int, spawned: SpawnedLane | None) -> LaneProcess:
             try:
                 lane = await open_lane(self._config, token, index, spawned=spawned)
             except HsmError as error:
@@ -314,23 +313,24 @@ class _Supervisor:
             if self._system is not None:
                 self._system.record_keys(traced_keys(self._config))
                 self._system.record_conventions(self._config.home.conventions)
-            await self._count(whole=True)
+            self._count(whole=True)
 
     async def _count_signatures(self) -> None:
         while True:
             await asyncio.sleep(_COUNT_EVERY)
-            await self._count(whole=False)
+            self._count(whole=False)
 
     async def _keep_signatures(self) -> None:
         while True:
             await asyncio.sleep(_KEEP_EVERY)
             for lanes in self._lanes:
-                lanes.note()
+                lanes.count()
             self._usage.keep()
 
-    async def _count(self, *, whole: bool) -> None:
-        """Ask the lanes what they have signed, keep it, and state it: all of it, or what has changed."""
-        await asyncio.gather(*(lanes.count() for lanes in self._lanes))
+    def _count(self, *, whole: bool) -> None:
+        """Read what the lanes have signed, keep it, and state it: all of it, or what has changed."""
+        for lanes in self._lanes:
+            lanes.count()
         self._usage.keep()
         self._usage.say()
         if self._system is not None:

@@ -1,8 +1,8 @@
 """How often each key has signed, by the lanes' own count, since the home was made.
 
 Owns `run/key-usage.json` and the lines `key-usage` of the log; the supervisor states the same counts in the trace, where
-`appliance.trace.accounts` compares them with the vectors created. A worker cannot make them smaller. Promises to lose a second or two's
-worth at most when a lane or the supervisor is killed, and never to count twice.
+`appliance.trace.accounts` compares them with the vectors created. A worker cannot make them smaller. Promises to lose nothing
+that was answered when a lane is killed, a second's worth at most when the supervisor is, and never to count twice.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class UsageLedger:
         return {name: (each.signatures, each.proofs) for name, each in self._totals.items()}
 
     def note(self, token: str, lane: LaneProcess) -> None:
-        """Take over what the lane says it has signed since it was last asked."""
+        """Take over what the lane has signed since it was last looked at."""
         counted = lane.counted
         signatures, proofs = self._seen.get(lane.pid, ({}, {}))
         for key, count in counted.signatures.items():
@@ -57,7 +57,7 @@ class UsageLedger:
         self._seen[lane.pid] = counted.signatures, counted.proofs
 
     def forget(self, lane: LaneProcess) -> None:
-        """The lane has ended and said its last."""
+        """The lane has ended."""
         self._seen.pop(lane.pid, None)
 
     def keep(self) -> None:

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -21,10 +20,11 @@ import msgspec
 
 from hsm.checkpoints import CheckpointSigner
 from hsm.child import FAILED
+from hsm.counters import LaneCounters
 from hsm.deadline import call_deadline
 from hsm.errors import Finding, HsmError
 from hsm.opened import OpenToken
-from hsm.report import LaneAlive, LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
+from hsm.report import LaneAlive, LaneEnded, LaneFailed, LaneReady, LaneReport
 from hsm.serve import FrameServer
 from hsm.session import close_session
 from hsm.settings import LaneSettings
@@ -34,7 +34,6 @@ SESSION_LOST: Final = 4
 """Exit status of a lane whose session no longer works."""
 
 _STDIN: Final = 0
-_COUNT_SECONDS: Final = 1.0
 _BACKLOG: Final = 16
 
 
@@ -55,6 +54,7 @@ def main() -> int:
         _report(LaneFailed(error.target, error.finding))
         return FAILED
     signer = FrameSigner(token, settings.call_timeout)
+    signer.keep_counts = LaneCounters.inherited(settings.counters, [*token.keys]).write
     listener = _listen(settings)
     inode = Path(settings.socket).stat().st_ino
     checkpoints = CheckpointSigner(
@@ -71,10 +71,9 @@ def main() -> int:
         uids=settings.allowed_uids,
         checkpoint_uids=settings.checkpoint_uids,
     )
-    counts = _CountReports(signer)
-    server.after_round = counts.say_when_due
     stop_signal = _StopSignal(server)
-    _watch_parent(server, counts)
+    _watch_parent(server)
+    signer.keep_all_counts()
     _report(LaneReady(token.serial, signer.facts(), os.getpid()))
     server.run()
     stop_signal.disarm()
@@ -85,33 +84,6 @@ def main() -> int:
 def forbid_fork() -> None:
     """End the process rather than fork it: a child would share session, login and locks of the module (PKCS#11 2.40, 6.7.1)."""
     os.register_at_fork(before=os.abort)
-
-
-class _CountReports:
-    """Tells the parent how often the keys have signed: what a killed lane has not said is a second's worth at most."""
-
-    def __init__(self, signer: FrameSigner) -> None:
-        self._signer: Final = signer
-        self._said = signer.counts()
-        self._due = 0.0
-
-    def say_when_due(self) -> float | None:
-        """Report what has changed, once a second at most; returns the seconds until there is something to report."""
-        counts = self._signer.counts()
-        if counts == self._said:
-            return None
-        now = time.monotonic()
-        if now < self._due:
-            return self._due - now
-        self.say()
-        return None
-
-    def say(self) -> None:
-        """Report what has changed, now."""
-        counts = self._signer.counts()
-        if counts != self._said:
-            _report(LaneCounted(counts, self._signer.proofs()))
-            self._said, self._due = counts, time.monotonic() + _COUNT_SECONDS
 
 
 def _read_settings() -> LaneSettings:
@@ -163,12 +135,11 @@ class _StopSignal:
         self._woken.recv(1024)
 
 
-def _watch_parent(server: FrameServer, counts: _CountReports) -> None:
+def _watch_parent(server: FrameServer) -> None:
     """Stop when standard input ends; answer what else comes there, which is how the parent knows that the loop turns."""
 
     def hear() -> None:
         if os.read(_STDIN, 1024):
-            counts.say()
             _report(LaneAlive())
         else:
             server.stop()

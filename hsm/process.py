@@ -7,6 +7,8 @@ Knows no binding: the parent never loads a PKCS#11 module.
 
 import asyncio
 import contextlib
+import mmap
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -14,8 +16,9 @@ from typing import Final
 
 import msgspec
 
+from hsm.counters import LaneCounters, LaneCounts, make_memory, map_memory
 from hsm.errors import Finding, HsmError, Target
-from hsm.report import LaneAlive, LaneCounted, LaneEnded, LaneFailed, LaneReady, LaneReport
+from hsm.report import LaneAlive, LaneEnded, LaneFailed, LaneReady, LaneReport
 from hsm.settings import LaneSettings
 
 HUNG: Final = -signal.SIGALRM
@@ -35,21 +38,44 @@ _KILL_GRACE: Final = 1.0
 """How long to wait for the end of a killed process; one that the kernel holds in a driver may not end at all."""
 
 
-class LaneProcess:
-    """A lane that can sign.
+class SpawnedLane:
+    """The process of a lane that is told nothing yet, and the memory it will count in.
 
     Attributes:
-        counted: how often its keys have signed, as it said last.
+        memory: that memory.
+        descriptor: its number in the lane.
     """
 
-    def __init__(self, process: Process, ready: LaneReady, call_timeout: float) -> None:
+    def __init__(self, process: Process, memory: mmap.mmap, descriptor: int) -> None:
+        self.process: Final = process
+        self.memory: Final = memory
+        self.descriptor: Final = descriptor
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    async def wait(self) -> int:
+        """Wait for its end; returns its exit status."""
+        return await self.process.wait()
+
+
+class LaneProcess:
+    """A lane that can sign."""
+
+    def __init__(self, spawned: SpawnedLane, ready: LaneReady, call_timeout: float) -> None:
         self.ready: Final = ready
-        proven = {key.name: key.signatures for key in ready.keys}
-        self.counted: LaneCounted | LaneEnded = LaneCounted(proven, proven)
-        self._process: Final = process
+        self._counters: Final = LaneCounters(spawned.memory, [key.name for key in ready.keys])
+        self._last_words: LaneEnded | None = None
+        self._process: Final = spawned.process
         self._asking: Final = asyncio.Lock()
         self._heard: Final = asyncio.Event()
-        self._exit: Final = asyncio.create_task(process.wait())
+        self._exit: Final = asyncio.create_task(spawned.wait())
         self._listening: Final = asyncio.create_task(self._listen())
         self._watching: Final = asyncio.create_task(self._watch(call_timeout + _PULSE_GRACE))
 
@@ -57,6 +83,11 @@ class LaneProcess:
     def pid(self) -> int:
         """Process id of the lane."""
         return self._process.pid
+
+    @property
+    def counted(self) -> LaneCounts:
+        """How often its keys have signed by now, or had when it ended."""
+        return self._counters.read()
 
     async def wait(self) -> int:
         """Return the exit status once the lane has ended: 0 told to, 4 session lost, `HUNG`, `FROZEN`, or minus a signal."""
@@ -70,11 +101,7 @@ class LaneProcess:
             self.kill()
             await self._ends(_KILL_GRACE)
         await asyncio.wait([self._listening], timeout=_KILL_GRACE)
-        return self.counted if isinstance(self.counted, LaneEnded) else None
-
-    async def ask_count(self, within: float) -> None:
-        """Have it say what it has signed by now; after so many seconds without an answer `counted` is what it said before."""
-        await self._answers(within)
+        return self._last_words
 
     def kill(self) -> None:
         """End the lane at once."""
@@ -115,52 +142,63 @@ class LaneProcess:
         """Read the reports up to the end of the lane's standard output."""
         while line := await _read_line(self._process):
             report = _read_report(line)
-            if isinstance(report, LaneCounted | LaneEnded):
-                self.counted = report
+            if isinstance(report, LaneEnded):
+                self._last_words = report
             elif isinstance(report, LaneAlive):
                 self._heard.set()
         self._heard.set()
 
 
-async def spawn_lane() -> Process:
+async def spawn_lane() -> SpawnedLane:
     """Start the process of a lane, which loads its program and then waits to be told what it is a lane of.
 
     Raises:
         OSError: the machine has no room for another process.
     """
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hsm.lane", stdin=PIPE, stdout=PIPE, limit=_REPORT_LIMIT
-    )
+    descriptor = make_memory()
+    try:
+        memory = map_memory(descriptor)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hsm.lane"),
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=_REPORT_LIMIT,
+            pass_fds=[descriptor],
+        )
+    finally:
+        os.close(descriptor)
+    return SpawnedLane(process, memory, descriptor)
 
 
-async def discard_lane(process: Process) -> None:
+async def discard_lane(spawned: SpawnedLane) -> None:
     """End the process of a lane, however far it has come."""
-    if process.returncode is None:
-        process.kill()
+    if spawned.returncode is None:
+        spawned.kill()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_KILL_GRACE):
-            await process.wait()
+            await spawned.wait()
 
 
-async def start_lane(settings: LaneSettings, spawned: Process | None = None) -> LaneProcess:
+async def start_lane(settings: LaneSettings, spawned: SpawnedLane | None = None) -> LaneProcess:
     """Start a lane, in a process that waits for it if there is one, and wait until it can sign.
 
     Raises:
         HsmError: what the lane said, LANE_DIED, or CALL_TIMEOUT when it did not become ready in `open_timeout`.
     """
     try:
-        process = spawned or await spawn_lane()
+        lane = spawned or await spawn_lane()
     except OSError as exc:
         detail = f"no process could be started ({exc.strerror})"
         raise _silent(settings.token.target, "LANE_DIED", detail) from exc
     try:
-        report = await _greet(process, settings)
+        told = msgspec.structs.replace(settings, counters=lane.descriptor)
+        report = await _greet(lane.process, told)
     except BaseException:
-        await discard_lane(process)
+        await discard_lane(lane)
         raise
     if isinstance(report, LaneReady):
-        return LaneProcess(process, report, settings.call_timeout)
-    status = await process.wait()
+        return LaneProcess(lane, report, settings.call_timeout)
+    status = await lane.wait()
     if isinstance(report, LaneFailed):
         raise HsmError(report.target, report.finding)
     code = "CALL_TIMEOUT" if status == HUNG else "LANE_DIED"

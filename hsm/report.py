@@ -1,4 +1,4 @@
-"""What a lane tells its parent on standard output, one line of JSON each: ready or why not, its life, its counts, why it ends."""
+"""What a lane tells its parent on standard output, one line of JSON each: ready or why not, its life, why it ends."""
 
 import msgspec
 
@@ -22,19 +22,7 @@ class LaneFailed(msgspec.Struct, frozen=True, tag_field="lane", tag="failed"):
 
 
 class LaneAlive(msgspec.Struct, frozen=True, tag_field="lane", tag="alive"):
-    """The loop turns: the answer to each line that comes on standard input after the settings; a count that has changed comes first."""
-
-
-class LaneCounted(msgspec.Struct, frozen=True, tag_field="lane", tag="counted"):
-    """The lane goes on; how often each key has signed by now, said at most once a second while that changes.
-
-    Attributes:
-        signatures: per key, proofs included.
-        proofs: per key, those of them with which the lane, or a readiness probe, has proven the key.
-    """
-
-    signatures: dict[str, int]
-    proofs: dict[str, int]
+    """The loop turns: the answer to each line that comes on standard input after the settings."""
 
 
 class LaneEnded(msgspec.Struct, frozen=True, tag_field="lane", tag="ended"):
@@ -51,4 +39,4 @@ class LaneEnded(msgspec.Struct, frozen=True, tag_field="lane", tag="ended"):
     proofs: dict[str, int] = {}
 
 
-LaneReport = LaneReady | LaneFailed | LaneAlive | LaneCounted | LaneEnded
+LaneReport = LaneReady | LaneFailed | LaneAlive | LaneEnded

@@ -57,11 +57,7 @@ class _Peer:
 
 
 class FrameServer:
-    """Serves frames until told to stop, or until the signer is broken.
-
-    Attributes:
-        after_round: called between two rounds; returns how many seconds it may be left waiting, None for as long as it takes.
-    """
+    """Serves frames until told to stop, or until the signer is broken."""
 
     def __init__(
         self,
@@ -82,7 +78,6 @@ class FrameServer:
         self._selector: Final = selectors.DefaultSelector()
         self._peers: Final[dict[int, _Peer]] = {}
         self._is_stopping = False
-        self.after_round: Callable[[], float | None] = lambda: None
         listener.setblocking(False)  # noqa: FBT003 - the socket module's own signature
         self._selector.register(listener, _READABLE, self._accept)
 
@@ -97,9 +92,8 @@ class FrameServer:
     def run(self) -> None:
         """Serve; returns once stopped and after the answers already made have been offered to their peers."""
         while not self._is_stopping and self._signer.broken is None:
-            patience = self.after_round()
             waiting = [peer for peer in self._peers.values() if peer.frames and not peer.unsent]
-            for key, _ in self._selector.select(0 if waiting else patience):
+            for key, _ in self._selector.select(0 if waiting else None):
                 key.data()
             self._serve_round(waiting)
         self._dismiss()

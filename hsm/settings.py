@@ -75,6 +75,7 @@ class LaneSettings(msgspec.Struct, frozen=True):
         open_timeout: seconds the lane may take to become ready.
         audit: the key that signs checkpoints of the trace, where the token holds it; it signs nothing else.
         checkpoint_uids: who else may have checkpoints signed, and nothing but them: who serves the home, for its own log.
+        counters: descriptor of the memory in which it counts what it signs (`hsm.counters`), where its parent has passed one on.
     """
 
     token: TokenSettings
@@ -86,3 +87,4 @@ class LaneSettings(msgspec.Struct, frozen=True):
     open_timeout: float = 10.0
     audit: KeySettings | None = None
     checkpoint_uids: tuple[int, ...] = ()
+    counters: int | None = None

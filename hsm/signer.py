@@ -9,6 +9,7 @@ themselves again. `broken` means that only another process can.
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from hsm.ckr import UNSURE
@@ -38,6 +39,7 @@ class FrameSigner:
         call_timeout: seconds one call into the module may take.
         broken: the failure after which only a new process helps, if there was one.
         reopened: how often the session was opened anew.
+        keep_counts: told of a key how often it has signed and proven itself, before a frame signed with it is answered.
     """
 
     def __init__(self, token: OpenToken, call_timeout: float) -> None:
@@ -49,6 +51,7 @@ class FrameSigner:
         self._armed_at = 0.0
         self.broken: HsmError | None = None
         self.reopened = 0
+        self.keep_counts: Callable[[str, int, int], None] = lambda *_: None
 
     @property
     def must_mend(self) -> bool:
@@ -72,6 +75,10 @@ class FrameSigner:
         """How many of them have proven the key: to the lane itself, or to a worker that looks whether it is ready."""
         return {name: count + self._probes[name] for name, count in self._token.proofs.items()}
 
+    def keep_all_counts(self) -> None:
+        """Have the counts of every key kept."""
+        self._keep(self._token.proofs)
+
     def sign(self, frame: SignFrame) -> SignedFrame:
         """Sign every job of the frame that can be signed."""
         seconds: dict[str, float] = {}
@@ -80,6 +87,7 @@ class FrameSigner:
             self._armed_at = 0.0
             results = [self._sign_one(job, made, seconds) for job in frame.jobs]
         self._signatures.update(made)
+        self._keep(made)
         uses = {key: KeyUse(count, seconds[key]) for key, count in made.items()}
         return SignedFrame(frame.batch, results, uses)
 
@@ -101,6 +109,13 @@ class FrameSigner:
         else:
             self.reopened += 1
             self._lost = None
+        self.keep_all_counts()
+
+    def _keep(self, names: Iterable[str]) -> None:
+        proofs = self._token.proofs
+        for name in names:
+            signatures = proofs[name] + self._signatures[name]
+            self.keep_counts(name, signatures, proofs[name] + self._probes[name])
 
     def _sign_one(
         self, job: SignJob, made: Counter[str], seconds: dict[str, float]

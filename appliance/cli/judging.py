@@ -1,7 +1,7 @@
 """`appliance trace verify|verify-proof`: what logs and proofs are worth, by the audit key.
 
 Neither needs a home: a log directory or a proof, and the key. Faults end with 1 and name log, entry and file. Of a home, a log that is
-gone is a fault too.
+gone is a fault too, and so are signatures that no entry accounts for.
 """
 
 import argparse
@@ -13,9 +13,10 @@ from typing import Final, TypeAlias
 from appliance.cli.actions import Actions, take_json
 from appliance.cli.output import Colour, Exit, Output
 from appliance.cli.signatures import show_accounts
-from appliance.config import load_config
+from appliance.config import QueueTable, load_config
 from appliance.errors import ConfigurationError
 from appliance.home import Home
+from appliance.trace.accounts import ON_THE_WAY
 from appliance.trace.checkpoint import (
     AuditKey,
     Checkpoint,
@@ -52,7 +53,7 @@ def _add_verify(actions: Actions) -> argparse.ArgumentParser:
         help="verify whole logs",
         description=(
             "Verify log directories with the audit key, or every log of a home; of a home, say also how often each key has "
-            "signed and which of its signatures no entry accounts for (a warning: the exit code speaks of the logs). "
+            "signed and how many of its signatures no entry accounts for; any of those ends with 1 as well. "
             "Example: appliance trace verify --key audit.pem log/worker-0.6y.2026"
         ),
     )
@@ -114,8 +115,17 @@ def run_verify(arguments: argparse.Namespace) -> int:
         return Exit.REFUSED
     if home is not None:
         _check_traced(home, logs)
-        show_accounts(output, LogPlace(home.logs, home.spool))
+        if not show_accounts(output, LogPlace(home.logs, home.spool), _on_the_way(home)):
+            return Exit.REFUSED
     return Exit.DONE
+
+
+def _on_the_way(home: Home) -> float:
+    """Return how long after its entry's time a signature may be counted: the configured wait in the queue is on top."""
+    try:
+        return ON_THE_WAY + load_config(home.root).queue.age
+    except ConfigurationError:  # a home copied for its logs is judged by the default
+        return ON_THE_WAY + QueueTable().age
 
 
 def _judge_logs(

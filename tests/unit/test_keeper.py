@@ -11,9 +11,9 @@ import pytest
 from appliance import keeper
 from appliance.keeper import KeptLanes
 from appliance.usage import UsageLedger
+from hsm.counters import LaneCounts
 from hsm.errors import Finding, HsmError, Kind, Target
 from hsm.process import LaneProcess
-from hsm.report import LaneCounted
 
 ATTEMPTS = 40
 KINDS = get_args(Kind)
@@ -36,7 +36,7 @@ class SpareProcess:
 class OpenLane:
     """A lane that can sign, until it is told that it has ended."""
 
-    counted = LaneCounted({}, {})
+    counted = LaneCounts({}, {})
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.trace.accounts import KeyAccount, Period, StepBack, read_accounts
+from appliance.trace.accounts import KeyAccount, Loss, Period, StepBack, read_accounts
 from appliance.trace.record import TraceEntry, write_entry
 from appliance.trace.view import LogPlace
 from tests.trace_entries import make_entry, write_log
@@ -18,6 +18,11 @@ def at(minute: int) -> str:
 def started(minute: int) -> TraceEntry:
     """The service begins."""
     return TraceEntry(event="service-started", time=at(minute))
+
+
+def stopped(minute: int) -> TraceEntry:
+    """The service has ended in order."""
+    return TraceEntry(event="service-stopped", time=at(minute))
 
 
 def count(minute: int, signatures: int, where: str = "a", proofs: int = 2) -> TraceEntry:
@@ -78,6 +83,38 @@ def test_surplus_is_of_its_period(account) -> None:
     )
     assert found.periods == (Period(at(0), at(5), 7), Period(at(5), at(10), 3))
     assert found.unaccounted == 10
+    assert found.losses == (Loss(at(10), at(15), 8),)
+
+
+def test_lost_counts_hide_no_signature_of_another_period(account) -> None:
+    """A lane's counts are lost in one period and somebody signs in a later one of the same run: both are named, to the number."""
+    found = account(
+        system=[
+            *(started(0), count(0, 0), count(2, 30), count(4, 33), count(6, 60), stopped(6)),
+            *(started(10), count(10, 60), count(12, 62)),
+        ],
+        worker_0=[*created(1, 57), *created(3, 10), *created(11, 2)],
+    )
+    assert found.losses == (Loss(at(0), at(4), 34),)
+    assert found.periods == (Period(at(4), at(6), 27),)
+
+
+def test_vectors_on_their_way_are_carried_and_not_lost(account) -> None:
+    """What is created seconds before a statement may be counted by the next one: neither a loss nor, then, a surplus."""
+    found = account(
+        system=[started(0), count(0, 0), count(2, 3), count(4, 8)],
+        worker_0=[*created(1, 2), *[make_entry(time="2026-03-01T10:01:55.000Z", key="k")] * 6],
+    )
+    assert (found.losses, found.periods) == ((), ())
+
+
+def test_nothing_is_on_its_way_where_a_run_has_ended(account) -> None:
+    """At the last statement before a stop the lanes have counted all: what is missing then was lost."""
+    late = [make_entry(time="2026-03-01T10:00:59.000Z", key="k")] * 6
+    system = [started(0), count(0, 0), count(1, 5), stopped(1), started(2), count(2, 6)]
+    found = account(system=system, worker_0=late)
+    assert found.losses == (Loss(at(0), at(1), 1),)
+    assert found.periods == (Period(at(1), at(2), 1),)
 
 
 def test_run_that_goes_on_is_compared_up_to_its_last_statement(account) -> None:
