@@ -26,8 +26,8 @@ from tests.independent_log import covered_by, read_independently
 from tests.logs import NAME, SoftwareSigner, open_shard, until
 from tests.trace_entries import make_entry
 
-COMMITS = ([0], list(range(1, 258)))
-"""A partial tile, and one that becomes full and takes the place of the partial, with a new one behind it."""
+COMMITS = ([0], list(range(1, 258)), [258])
+"""A partial tile; one that becomes full and takes the place of the partial, with a new one behind it; then the spool drops a segment."""
 
 LOG = Path("log") / str(NAME)
 
@@ -133,7 +133,7 @@ def test_end_at_each_call_loses_nothing(tmp_path: Path) -> None:
     ends = Ends()
     run = Run(tmp_path / "run", ends)
     asyncio.run(run.append_all())
-    assert len(run.told) == 258
+    assert len(run.told) == 259
     assert len(ends.left) > 50
     ends.judge(tmp_path / "end")
 
