@@ -202,6 +202,13 @@ def received_entry(
         algorithm=signed.claim.signature_algorithm,
         legacy_sha1=signed.legacy_sha1,
     )
+    if judgement.signer is not None:
+        entry = msgspec.structs.replace(
+            entry,
+            crl_sha256=judgement.signer.crls,
+            crl_in_grace=judgement.signer.in_grace,
+            ocsp=judgement.signer.ocsp,
+        )
     too_large = fault is not None and fault.reason is Reason.VECTOR_TOO_LARGE
     return entry if too_large else _add_stated(entry, signed.stated)
 

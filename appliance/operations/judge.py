@@ -316,7 +316,9 @@ class SignerInquiry:
             takers = [c.id for c in pinning if self._ocsp_allows(c, signer, refusals)]
             if takers:
                 signers.append(signer)
-                self.trusting.update(dict.fromkeys(takers, signer))
+                self.trusting.update(
+                    (c.id, replace(signer, ocsp=c.ocsp)) for c in pinning if c.id in takers
+                )
             elif not pinning:
                 refusals.append(_not_pinned())
         if not signers:

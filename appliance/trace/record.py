@@ -90,6 +90,8 @@ class TraceEntry(
             failed, `reason` ours.
         status: of `answered`: the HTTP status; absent where no answer came, and `reason` says why.
         legacy_sha1: the signature or the chain relies on SHA-1.
+        crl_sha256, crl_in_grace, ocsp: of an accepted vector: the CRLs that vouched for its signer and the CAs above, lower-case
+            hexadecimal, that of the signer's issuer first; whether one was past its next update; the OCSP responder that said good.
         replayed: the vector came before.
         creation_log, creation_index: of a `reused` event: where the vector's creation stands, which says the rest; `issuer` is repeated for the join with the partner's trace (an early entry may lack it).
         origin, audit_key, checkpoint: of `log-opened`: the log's origin line, the verifier key that signs every checkpoint that
@@ -134,6 +136,9 @@ class TraceEntry(
     reason: str | None = None
     status: Annotated[int, Meta(ge=100, le=999)] | None = None
     legacy_sha1: bool = False
+    crl_sha256: tuple[_Sha256, ...] = ()
+    crl_in_grace: bool = False
+    ocsp: str | None = None
     origin: str | None = None
     audit_key: str | None = None
     checkpoint: str | None = None

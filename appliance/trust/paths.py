@@ -8,7 +8,7 @@ acceptance is remembered for at most a minute and never past a certificate's or 
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,6 +99,8 @@ class TrustedSigner:
         path: DER, the signer first, the anchor last.
         legacy_sha1: a certificate of the path, the root aside, is signed with SHA-1.
         in_grace: a CRL past its next update was relied on.
+        crls: SHA-256, hexadecimal, of the CRLs that vouch for the path, that of the signer's issuer first.
+        ocsp: the responder that also vouches for the signer, where a convention asks one.
     """
 
     public_key: bytes
@@ -108,6 +110,8 @@ class TrustedSigner:
     path: tuple[bytes, ...]
     legacy_sha1: bool
     in_grace: bool
+    crls: tuple[str, ...]
+    ocsp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +213,8 @@ class PartnerTrust:
             ends.append(next_update)
         if path.in_grace:
             ends.append(at + _REMEMBERED_IN_GRACE)
-        return _Acceptance(_describe(path), crls, at, min(ends))
+        usable = crls.within(at, self._grace if path.in_grace else timedelta())
+        return _Acceptance(_describe(path, usable), crls, at, min(ends))
 
     def _find_path(
         self, certificates: Sequence[x509.Certificate], at: datetime, crls: CrlSet
@@ -284,7 +289,7 @@ def load_pins(files: Sequence[Path]) -> frozenset[bytes]:
     return frozenset(certificate.fingerprint(hashes.SHA256()) for certificate in pinned)
 
 
-def _describe(path: _Path) -> TrustedSigner:
+def _describe(path: _Path, crls: Sequence[x509.CertificateRevocationList]) -> TrustedSigner:
     signer, anchor = path.certificates[0], path.certificates[-1]
     return TrustedSigner(
         public_key=signer.public_key().public_bytes(
@@ -296,7 +301,20 @@ def _describe(path: _Path) -> TrustedSigner:
         path=tuple(each.public_bytes(Encoding.DER) for each in path.certificates),
         legacy_sha1=not all(has_sound_hash(c, allow_sha1=False) for c in path.certificates[:-1]),
         in_grace=path.in_grace,
+        crls=tuple(_name_crls(path, crls)),
     )
+
+
+def _name_crls(path: _Path, crls: Sequence[x509.CertificateRevocationList]) -> Iterator[str]:
+    """Yield the digest of each CA's newest CRL, the CAs in the order of the path."""
+    newest: dict[x509.Name, x509.CertificateRevocationList] = {}
+    for crl in crls:
+        known = newest.get(crl.issuer)
+        if known is None or known.last_update_utc < crl.last_update_utc:
+            newest[crl.issuer] = crl
+    for issuer in dict.fromkeys(each.issuer for each in path.certificates):
+        if issuer in newest:
+            yield newest[issuer].fingerprint(hashes.SHA256()).hex()
 
 
 def _is_valid_at(certificate: x509.Certificate, at: datetime) -> bool:

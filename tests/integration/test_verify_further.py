@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,33 @@ def test_trace_does_not_flag_what_is_not(pki: Pki, tmp_path: Path) -> None:
     pki.write(tmp_path)
     entry = trace_of(tmp_path, make_vector(Signing(pki.leaf)), allow_sha1=True)
     assert (entry.verdict, entry.legacy_sha1) == ("accepted", False)
+
+
+def test_trace_states_the_crls_relied_on(pki: Pki, tmp_path: Path) -> None:
+    """By digest, for each CA of the path, the newest of its lists: what a later check of the decision needs."""
+    pki.write(tmp_path)
+    older = make_crl(pki.issuing, begins=NOW - timedelta(days=2))
+    (tmp_path / "crl" / "older.crl").write_bytes(older)
+    entry = trace_of(tmp_path, make_vector(Signing(pki.leaf)))
+    by_issuer = {
+        x509.load_der_x509_crl(file.read_bytes()).issuer: sha256(file.read_bytes()).hexdigest()
+        for file in (tmp_path / "crl").glob("[012].crl")
+    }
+    authorities = (pki.issuing, pki.intermediate, pki.root)
+    assert entry.verdict == "accepted"
+    assert entry.crl_sha256 == tuple(by_issuer[authority.name] for authority in authorities)
+    assert not entry.crl_in_grace
+    assert entry.ocsp is None
+
+
+def test_trace_says_when_a_list_was_past_its_end(pki: Pki, tmp_path: Path) -> None:
+    """A grace that was used stands in the entry, with the list that it was used for."""
+    pki.write(tmp_path)
+    stale = make_crl(pki.issuing, ends=NOW - timedelta(hours=1))
+    (tmp_path / "crl" / "2.crl").write_bytes(stale)
+    entry = trace_of(tmp_path, make_vector(Signing(pki.leaf)), crl_grace=7200.0)
+    assert (entry.verdict, entry.crl_in_grace) == ("accepted", True)
+    assert entry.crl_sha256[0] == sha256(stale).hexdigest()
 
 
 def test_trace_of_a_revoked_signer(pki: Pki, tmp_path: Path) -> None:
