@@ -18,7 +18,7 @@ from appliance.gateway.checks import GatewayChecks
 from appliance.gateway.tables import GatewayTables, InboundTable, OutboundTable, PartnerTable
 from appliance.home import Home
 from appliance.log import Level
-from appliance.toml import Duration, Size, read_toml
+from appliance.toml import Duration, Size, Timeout, read_toml
 from appliance.trace.names import CLASS_NAME, ORIGIN
 from appliance.trace.policy import STANDARD
 from appliance.users import default_lane, default_worker
@@ -42,7 +42,7 @@ class ApiTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body_limit: Size = Size(10 * 1024**2)
     header_limit: Size = Size(32 * 1024)
     header_fields: Count = 100
-    head_timeout: Duration = Duration(10)
+    head_timeout: Timeout = Timeout(10)
     keep_alive: Duration = Duration(75)
     connections: Count = 1000
     connections_per_peer: Count = 100
@@ -54,7 +54,7 @@ class QueueTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[queue]`: the signing queue of each worker."""
 
     jobs: Count = 4096
-    age: Duration = Duration(2)
+    age: Timeout = Timeout(2)
     batch_jobs: Count = 64
     batch_age: Duration = Duration(0.001)
 
@@ -67,7 +67,7 @@ class TraceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     segment: Size = Size(64 * 1024**2)
     checkpoint_every: Duration = Duration(1)
     checkpoint_entries: int = 8192
-    checkpoint_overdue: Duration = Duration(10)
+    checkpoint_overdue: Timeout = Timeout(10)
     unsigned_entries: int = 1_000_000
     refusals_burst: int = 50
     refusals_per_second: float = 5.0
@@ -110,7 +110,7 @@ class SharedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: str
     seal_key_file: Path
     password_file: Path | None = None
-    within: Duration = Duration(0.25)
+    within: Timeout = Timeout(0.25)
 
 
 class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,8 +125,8 @@ class TokenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pin_credential: str | None = None
     environment: dict[str, str] = {}
     user: str | None = None
-    call_timeout: Duration = Duration(0.5)
-    open_timeout: Duration = Duration(10)
+    call_timeout: Timeout = Timeout(0.5)
+    open_timeout: Timeout = Timeout(10)
 
 
 class KeyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -43,6 +43,12 @@ class Duration(float):
     __slots__ = ()
 
 
+class Timeout(Duration):
+    """A duration that is more than nothing: what must be done within none of it could never be done."""
+
+    __slots__ = ()
+
+
 class Size(int):
     """A size in octets, written `512B`, `32KiB`, `10MiB` or `1GiB`."""
 
@@ -56,6 +62,18 @@ def read_duration(text: str) -> Duration:
         ValueError: the text is not a duration.
     """
     return Duration(_read_quantity(text, _SECONDS, "a duration such as 500ms, 90s, 5m, 2h or 6d"))
+
+
+def read_timeout(text: str) -> Timeout:
+    """Read `500ms`.
+
+    Raises:
+        ValueError: the text is not a duration, or it is one of nothing.
+    """
+    duration = read_duration(text)
+    if not duration:
+        raise ValueError(f"a duration of more than nothing, such as 500ms or 2s, got `{text}`")
+    return Timeout(duration)
 
 
 def write_duration(seconds: float) -> str:
@@ -103,6 +121,7 @@ def read_toml(file: Path, kind: type[Table]) -> Table:
 def _read_custom(kind: type, value: object) -> object:
     readers: dict[type, Callable[[str], object]] = {
         Duration: read_duration,
+        Timeout: read_timeout,
         Size: read_size,
         Path: _read_path,
     }

@@ -10,6 +10,7 @@ from appliance.tokens import key_settings, token_settings
 from appliance.toml import read_duration, read_size
 from hsm.pin import PinCredential, PinFile, PinVariable
 
+NOT_NOTHING = "a duration of more than nothing"
 TOKEN = '[[token]]\nname = "t"\nmodule = "lib/module.so"\nlabel = "l"\n'  # noqa: S105 - a table of the file
 PIN_FILE = 'pin_file = "secrets/pin"\n'
 KEY = '[[key]]\nname = "k"\ntoken = "t"\nlabel = "l"\nid = "01"\ncertificates = "pki/k.pem"\n'
@@ -103,6 +104,11 @@ def test_a_key_is_described_for_its_lane(tmp_path: Path) -> None:
         ("[api]\nkeep_alive = '1MiB'", "api.keep_alive", "a duration such as"),
         ("[api]\nkeep_alive = '-1s'", "api.keep_alive", "a duration such as"),
         ("[api]\nkeepalive = '75s'", "api", "no key `keepalive` here"),
+        ("[api]\nhead_timeout = '0ms'", "api.head_timeout", NOT_NOTHING),
+        ("[queue]\nage = '0s'", "queue.age", NOT_NOTHING),
+        ("[trace]\ncheckpoint_overdue = '0d'", "trace.checkpoint_overdue", NOT_NOTHING),
+        (TOKEN + "call_timeout = '0s'", "token[0].call_timeout", NOT_NOTHING),
+        (TOKEN + "open_timeout = '0s'", "token[0].open_timeout", NOT_NOTHING),
         ("[queue]\njobs = 0", "queue.jobs", ">= 1"),
         ("[queue]\nbatch_jobs = 0", "queue.batch_jobs", ">= 1"),
         ("[trace]\npending_entries = 0", "trace.pending_entries", ">= 1"),
