@@ -1,10 +1,31 @@
 """Tokens and keys as `hsm` is told of them: where they are, where their lanes keep things, as whom they run; never a PIN."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from appliance.config import Config, KeyTable, TokenTable, find_user
+from hsm.inventory import Inventory, read_inventory
 from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
 from hsm.settings import KeySettings, TokenSettings
+
+_LOOK_MARGIN: Final = 5.0
+"""Seconds beyond `open_timeout` for a process that looks at a token: to begin, and to list what it finds."""
+
+
+def look_at(
+    config: Config,
+    token: TokenTable,
+    keys: Sequence[KeySettings] = (),
+    audit: KeySettings | None = None,
+) -> Inventory:
+    """Open a token as a lane would, list it and prove the keys; it has as long as a lane has to open, and a little more.
+
+    Raises:
+        HsmError: the token cannot be opened, or does not answer.
+    """
+    within = token.open_timeout + _LOOK_MARGIN
+    return read_inventory(token_settings(config, token), keys, audit=audit, within=within)
 
 
 def token_settings(config: Config, token: TokenTable) -> TokenSettings:

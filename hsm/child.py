@@ -16,7 +16,8 @@ from hsm.errors import Finding, HsmError, Target
 FAILED: Final = 3
 """Exit status of a child or a lane that says on standard output why it failed."""
 
-_DEADLINE: Final = 60.0
+DEADLINE: Final = 60.0
+"""Seconds for a ceremony whose caller knows no better."""
 
 Answer = TypeVar("Answer")
 
@@ -31,7 +32,7 @@ def run_child(
     request: msgspec.Struct,
     answer: type[Answer],
     target: Target,
-    deadline: float = _DEADLINE,
+    deadline: float = DEADLINE,
 ) -> Answer:
     """Run `python -m module`, give it the request, return its answer.
 

@@ -12,10 +12,11 @@ import msgspec
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
-from hsm.child import run_child, write_answer
+from hsm.audit import prove_audit_key
+from hsm.child import DEADLINE, run_child, write_answer
 from hsm.ckr import translate
-from hsm.errors import Finding, HsmError
-from hsm.keys import find_key, is_extractable, read_bits
+from hsm.errors import Finding, HsmError, Target
+from hsm.keys import find_audit_key, find_key, is_extractable, read_bits
 from hsm.probe import prove_key
 from hsm.session import become_user, lock_opening, open_session, read_serial
 from hsm.settings import KeySettings, TokenSettings
@@ -62,11 +63,12 @@ class KeyCheck(msgspec.Struct, frozen=True):
 
 
 class Inventory(msgspec.Struct, frozen=True):
-    """The token, every private key in it, and the verdict on each configured key."""
+    """The token, every private key in it, and the verdict on each configured key, the audit key apart."""
 
     token: TokenFacts
     stored: tuple[StoredKey, ...]
     checks: tuple[KeyCheck, ...]
+    audit: KeyCheck | None = None
 
 
 class InventoryRequest(msgspec.Struct, frozen=True):
@@ -75,18 +77,23 @@ class InventoryRequest(msgspec.Struct, frozen=True):
     token: TokenSettings
     keys: tuple[KeySettings, ...]
     signatures: int
+    audit: KeySettings | None = None
 
 
 def read_inventory(
-    token: TokenSettings, keys: Sequence[KeySettings] = (), signatures: int = 1
+    token: TokenSettings,
+    keys: Sequence[KeySettings] = (),
+    signatures: int = 1,
+    audit: KeySettings | None = None,
+    within: float = DEADLINE,
 ) -> Inventory:
-    """Open the token, list it, and prove each configured key `signatures` times.
+    """Open the token, list it, and prove each configured key `signatures` times, the audit key once.
 
     Raises:
-        HsmError: the token cannot be opened, or its PIN was refused, now or before.
+        HsmError: the token cannot be opened, its PIN was refused, now or before, or it has not answered `within` so many seconds.
     """
-    request = InventoryRequest(token, tuple(keys), signatures)
-    return run_child(__name__, request, Inventory, token.target)
+    request = InventoryRequest(token, tuple(keys), signatures, audit)
+    return run_child(__name__, request, Inventory, token.target, within)
 
 
 def _look(request: InventoryRequest) -> Inventory:
@@ -100,7 +107,12 @@ def _look(request: InventoryRequest) -> Inventory:
             if isinstance(key, pkcs11.PrivateKey)
         )
         checks = tuple(_check(session, key, request) for key in request.keys)
-        return Inventory(_describe_token(session.token), stored, checks)
+        audit = (
+            None
+            if request.audit is None
+            else _check_audit(session, request.audit, request.token.target)
+        )
+        return Inventory(_describe_token(session.token), stored, checks, audit)
     except pkcs11.PKCS11Error as exc:
         raise translate(exc, request.token.target) from exc
 
@@ -128,6 +140,14 @@ def _check(session: pkcs11.Session, settings: KeySettings, request: InventoryReq
     except HsmError as error:
         return KeyCheck(settings.name, error.finding)
     return KeyCheck(settings.name, None, request.signatures, time.monotonic() - started)
+
+
+def _check_audit(session: pkcs11.Session, settings: KeySettings, target: Target) -> KeyCheck:
+    try:
+        prove_audit_key(find_audit_key(session, settings, target))
+    except HsmError as error:
+        return KeyCheck(settings.name, error.finding)
+    return KeyCheck(settings.name, None, 1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from appliance.cli.checks.certificates import name_of, public_key_of
 from appliance.cli.output import Colour, Exit, Output, Progress, printable, write_table
 from appliance.config import Config, KeyTable, TokenTable, load_config
 from appliance.errors import ConfigurationError
-from appliance.tokens import key_settings, token_settings
+from appliance.tokens import key_settings, look_at, token_settings
 from appliance.trust.certificates import load_certificates
 from appliance.usage import KeyUsage, read_usage
 from hsm.errors import HsmError
@@ -169,7 +169,7 @@ def run_resume(arguments: argparse.Namespace) -> int:
 
 
 def _look(config: Config, token: TokenTable) -> ListedToken:
-    inventory = read_inventory(token_settings(config, token))
+    inventory = look_at(config, token)
     named = {(key.label, key.id.lower()): key for key in config.keys if token.name in key.tokens}
     found = inventory.token
     usage = read_usage(config.home.key_usage)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.cli.checks.certificates import public_key_of
 from appliance.cli.checks.clock import check_clock
@@ -112,6 +114,13 @@ def make_token(home: Path) -> None:
     pin, so_pin = ((home / "secrets" / name).read_text().strip() for name in ("pin", "so-pin"))
     request = TokenRequest(module, environment, "interops-demo", pin, so_pin)
     run_child("hsm.provision.softhsm", request, str, Target(module, "interops-demo"))
+
+
+def be_vouched_for_by_another(home: Path) -> None:
+    """Publish the public half of a key that is not in the token."""
+    public = Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (home / "pki" / "audit.pem").write_bytes(pem)
 
 
 def make_twin(home: Path) -> None:
@@ -273,6 +282,44 @@ TROUBLES = {
         lambda home: edit(home / "appliance.toml", "[api]\n", f'[api]\nuser = "{os.geteuid()}"\n'),
         *("user of token demo", "appliance.toml", "takes over", "start as root", "warning"),
     ),
+    "audit key by a wrong id": Trouble(
+        lambda home: edit(home / "appliance.toml", 'id = "03"', 'id = "33"'),
+        *("audit key", "token demo", "KEY_NOT_FOUND", "`label` of [audit]"),
+    ),
+    "audit key by a wrong label": Trouble(
+        lambda home: edit(home / "appliance.toml", 'label = "demo-audit"', 'label = "demo-audi"'),
+        *("audit key", "token demo", "labelled `demo-audit`", "`label` of [audit]"),
+    ),
+    "audit key of another kind": Trouble(
+        lambda home: edit(
+            home / "appliance.toml",
+            'label = "demo-audit"\nid = "03"',
+            'label = "demo-rsa"\nid = "01"',
+        ),
+        *("audit key", "token demo", "neither Ed25519 nor P-256", "hsm keygen"),
+    ),
+    "audit key in a token of another name": Trouble(
+        lambda home: edit(
+            home / "appliance.toml",
+            'token = "demo"\nlabel = "demo-audit"',
+            'token = "elsewhere"\nlabel = "demo-audit"',
+        ),
+        *("configuration", "appliance.toml", "the name of a [[token]], got `elsewhere`", "correct"),
+    ),
+    "public key of another audit key": Trouble(
+        be_vouched_for_by_another,
+        *("audit key", "token demo", "KEY_MISMATCH", "public key belong together"),
+    ),
+    "module told of a file that is not there": Trouble(
+        lambda home: edit(home / "appliance.toml", "softhsm2.conf", "absent.conf"),
+        *("environment of token demo", "appliance.toml", "absent.conf, which is not there", "SOFTHSM2_CONF"),
+    ),
+    "no time for a call": Trouble(
+        lambda home: edit(
+            home / "appliance.toml", '# call_timeout = "500ms"', 'call_timeout = "0s"'
+        ),
+        *("configuration", "appliance.toml", "a duration of more than nothing", "correct the file"),
+    ),
     "no convention": Trouble(
         lambda home: [file.unlink() for file in (home / "conventions").iterdir()],
         *("convention", "conventions", "there is none", "describe one", "warning"),
@@ -316,6 +363,20 @@ def test_trouble_is_named(appliance: CommandLine, home: Path, trouble: Trouble) 
     ]
     assert matching, found
     assert all(each["remedy"] for each in found)
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("hsm", "list")])
+def test_hung_module_is_waited_for_as_long_as_a_lane_may_open(
+    appliance: CommandLine, home: Path, command: tuple[str, ...]
+) -> None:
+    """Whoever looks at a token lets go of it `open_timeout` and the margin later, and says how long that was."""
+    edit(home / "appliance.toml", '# open_timeout = "10s"', 'open_timeout = "1s"')
+    put_behind_shim(home).tell("hang", "C_Initialize")
+    ended = appliance(*command, "--home", home)
+    said = ended.stdout.decode() + ended.stderr
+    assert ended.code != 0
+    assert "CALL_TIMEOUT" in said
+    assert "did not answer in 6 s" in said
 
 
 def test_running_service(appliance: CommandLine, service: RunningService) -> None:
