@@ -32,10 +32,9 @@ from appliance.clock import SystemClock
 from appliance.config import Config, KeyTable, TokenTable, load_config
 from appliance.errors import ConfigurationError
 from appliance.parts import build_registry
-from appliance.tokens import key_settings, token_settings
+from appliance.tokens import key_settings, look_at, token_settings
 from appliance.trust.certificates import load_certificates
 from hsm.errors import HsmError
-from hsm.inventory import read_inventory
 from hsm.provision.csr import sign_request
 from hsm.provision.keygen import KEY_EXISTS, KeyPlan, KeyProfile, generate_keys
 from hsm.settings import KeySettings
@@ -114,8 +113,11 @@ def run_import(arguments: argparse.Namespace) -> int:
     for finding in check_chain(arguments.key, arguments.file, chain, SystemClock().now()):
         if finding.level is Level.ERROR:
             raise ConfigurationError(str(arguments.file), "", f"{finding.remedy}: {finding.found}")
-    _prove(config, token, key, chain)
     table = _table_of(config, arguments.key)
+    if table is None:
+        _prove(config, token, key, chain)
+    else:
+        _prove_all(config, table, chain)
     target = table.certificates if table else config.home.root / "pki" / f"{arguments.key}.pem"
     pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
     added = "" if table else _write_table(arguments.key, token, key)
@@ -142,10 +144,7 @@ def run_rotate(arguments: argparse.Namespace) -> int:
                 str(config.home.config_file), "key", f"a [[key]] named `{name}`"
             )
     successor = cast("KeyTable", _table_of(config, arguments.to))
-    chain = load_certificates(successor.certificates)
-    for token in config.tokens:
-        if token.name in successor.tokens:
-            _prove(config, token, key_settings(config, successor, None), chain)
+    _prove_all(config, successor, load_certificates(successor.certificates))
     registry = build_registry(config)
     using = [each.id for each in registry.clients() if each.key == arguments.key]
     files = [config.home.conventions / f"{convention}.toml" for convention in using]
@@ -158,6 +157,17 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     return Exit.DONE
 
 
+def _prove_all(config: Config, key: KeyTable, chain: tuple[x509.Certificate, ...]) -> None:
+    """Have the key sign, in each of its tokens, what the certificate must verify.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    for token in config.tokens:
+        if token.name in key.tokens:
+            _prove(config, token, key_settings(config, key, None), chain)
+
+
 def _prove(
     config: Config, token: TokenTable, key: KeySettings, chain: tuple[x509.Certificate, ...]
 ) -> None:
@@ -167,7 +177,7 @@ def _prove(
         ConfigurationError: it does not.
     """
     certified = msgspec.structs.replace(key, public_key=public_key_of(chain[0]))
-    [check] = read_inventory(token_settings(config, token), [certified]).checks
+    [check] = look_at(config, token, [certified]).checks
     if check.finding is not None:
         found = f"{check.finding.code}: {check.finding.cause}"
         raise ConfigurationError(

@@ -9,7 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
-from tests.homes import CommandLine, copy_home
+from hsm.child import run_child
+from hsm.errors import Target
+from hsm.provision.softhsm import TokenRequest, find_softhsm
+from tests.homes import CommandLine, copy_home, edit
 from tests.pki import Pki, make_pki, write_pem
 from tests.service import RunningService, make_demo_home, serve
 
@@ -36,6 +39,17 @@ def make_key(appliance: CommandLine, home: Path, label: str, kind: str = "rsa-20
     [key] = made.lines
     assert (key["token"], key["label"], key["type"]) == ("demo", label, kind)
     return ["--token", "demo", "--label", label, "--id", key["id"]]
+
+
+def add_token(home: Path, name: str) -> None:
+    """Make one more token, of the same PIN, in the home's SoftHSM, and name it in the configuration."""
+    module, conf = str(find_softhsm()), str(home / "token" / "softhsm2.conf")
+    pin, so_pin = ((home / "secrets" / file).read_text().strip() for file in ("pin", "so-pin"))
+    request = TokenRequest(module, {"SOFTHSM2_CONF": conf}, name, pin, so_pin)
+    run_child("hsm.provision.softhsm", request, str, Target(module, name))
+    facts = f'name = "{name}"\nmodule = "{module}"\nlabel = "{name}"\npin_file = "secrets/pin"'
+    with (home / "appliance.toml").open("a") as file:
+        file.write(f'\n[[token]]\n{facts}\nenvironment = {{ SOFTHSM2_CONF = "{conf}" }}\n')
 
 
 def certify(
@@ -94,6 +108,30 @@ def test_certificate_of_another_key_is_refused(
     assert refused.code == 2
     assert "KEY_MISMATCH" in refused.stderr
     assert {file: file.read_bytes() for file in (home / "pki").glob("*.pem")} == before
+
+
+def test_certificate_is_proven_in_every_token(
+    appliance: CommandLine, demo_home: Path, tmp_path: Path, pki: Pki
+) -> None:
+    """A key of two tokens that are not copies of each other: what one of them signs does not verify, and no file changes."""
+    home = copy_home(demo_home, tmp_path)
+    add_token(home, "spare")
+    keygen = ("hsm", "keygen", "--home", home, "--token", "spare", "--label", "demo-rsa")
+    assert appliance(*keygen, "--id", "01").code == 0
+    named = ["--token", "demo", "--label", "demo-rsa", "--id", "01"]
+    chain = certify(appliance, home, pki, named, tmp_path)
+    taking = ("hsm", "import-certificate", "--home", home, "--key", "demo-rsa", chain)
+    edit(
+        home / "appliance.toml",
+        *('"demo-rsa"\ntoken = "demo"', '"demo-rsa"\ntoken = ["demo", "spare"]'),
+    )
+    before = (home / "pki" / "demo-rsa.pem").read_bytes()
+    refused = appliance(*taking)
+    assert refused.code == 2
+    assert "in spare, KEY_MISMATCH" in refused.stderr
+    assert (home / "pki" / "demo-rsa.pem").read_bytes() == before
+    edit(home / "appliance.toml", '["demo", "spare"]', '"demo"')
+    assert appliance(*taking).code == 0
 
 
 @pytest.mark.parametrize(
