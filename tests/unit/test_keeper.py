@@ -1,8 +1,8 @@
 """Lanes that are opened again: how often a token is probed, in which process, and by how many."""
 
 import asyncio
-from asyncio.subprocess import Process
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import cast, get_args
 
@@ -13,7 +13,7 @@ from appliance.keeper import KeptLanes
 from appliance.usage import UsageLedger
 from hsm.counters import LaneCounts
 from hsm.errors import Finding, HsmError, Kind, Target
-from hsm.process import LaneProcess
+from hsm.process import LaneProcess, SpawnedLane
 
 ATTEMPTS = 40
 KINDS = get_args(Kind)
@@ -56,6 +56,7 @@ class Token:
         pauses: how long was waited between attempts, while no lane was up and while one was.
         used: the process of each attempt.
         spares: every process that was started to wait.
+        order: attempts, and pauses while no lane was up, as they came.
     """
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, lanes: int = 1) -> None:
@@ -63,6 +64,7 @@ class Token:
         self.pauses: dict[bool, list[float]] = {True: [], False: []}
         self.used: list[SpareProcess | None] = []
         self.spares: list[SpareProcess] = []
+        self.order: list[str] = []
         self.enough = asyncio.Event()
         self.opened: list[OpenLane] = []
         self.lanes = KeptLanes(
@@ -70,21 +72,23 @@ class Token:
         )
         monkeypatch.setattr(keeper, "spawn_lane", self._spawn)
 
-    async def _open(self, _index: int, spawned: Process | None) -> LaneProcess:
+    async def _open(self, _index: int, spawned: SpawnedLane | None) -> LaneProcess:
         self.used.append(cast("SpareProcess | None", spawned))
+        self.order.append("attempt")
         if self.failure is not None:
             finding = Finding("CODE", self.failure, "cause", "next step")
             raise HsmError(Target("m", "t"), finding)
         self.opened.append(OpenLane(1000 + len(self.opened)))
         return cast("LaneProcess", self.opened[-1])
 
-    async def _spawn(self) -> Process:
+    async def _spawn(self) -> SpawnedLane:
         self.spares.append(SpareProcess())
-        return cast("Process", self.spares[-1])
+        return cast("SpawnedLane", self.spares[-1])
 
     async def _sleep(self, seconds: float) -> None:
         pauses = self.pauses[not self.lanes.lanes_up]
         pauses.append(seconds)
+        self.order.append("pause")
         if len(pauses) == ATTEMPTS:
             self.enough.set()
         await asyncio.sleep(0)
@@ -119,6 +123,20 @@ def test_lost_token_is_probed_every_second(
         assert token.used[:1] == [None]
         assert token.used[1:] == token.spares[: len(token.used) - 1]
         assert token.spares[-1].returncode == -9  # nobody waits for ever when the service ends
+
+    asyncio.run(run())
+
+
+def test_lost_lanes_probe_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several lanes lost at once: one attempt at a time, and between two attempts, whichever lanes they are for, a pause."""
+
+    async def run() -> None:
+        token = Token(tmp_path, monkeypatch, lanes=3)
+        await token.lanes.start()
+        for lane in token.opened[1:]:
+            lane.ended.set()
+        await token.fail("device", token.opened[0].ended.set)
+        assert set(pairwise(token.order[-20:])) == {("attempt", "pause"), ("pause", "attempt")}
 
     asyncio.run(run())
 
@@ -169,7 +187,7 @@ def test_machine_without_room_for_a_process(
 ) -> None:
     """Where no process can be made to wait, lanes are opened without, and the keeper goes on."""
 
-    async def refuse() -> Process:
+    async def refuse() -> SpawnedLane:
         raise BlockingIOError("no process")
 
     async def run() -> None:
