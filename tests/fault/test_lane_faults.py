@@ -15,11 +15,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hsm.counters import LaneCounts
 from hsm.errors import HsmError
 from hsm.pin import PinGuard, PinVariable
 from hsm.process import FROZEN, LaneProcess, start_lane
 from hsm.settings import LaneSettings
+from hsm.wire import Hello
 from tests.homes import CommandLine, edit
+from tests.lane_peer import Peer, make_job
 from tests.service import make_demo_home, serve, wait_until
 from tests.shim import MODULE, Shim
 from tests.softhsm import PIN, SoftHsm, write_pin
@@ -264,6 +267,28 @@ def test_an_idle_lane_that_is_frozen_is_ended(softhsm: SoftHsm, short_path: Path
             assert await lane.wait() == FROZEN
         assert await lane.stop() is None
         assert lanes_of(os.getpid()) == []
+
+    asyncio.run(run())
+
+
+def test_a_killed_lane_leaves_its_counts(softhsm: SoftHsm, short_path: Path) -> None:
+    """What was answered is counted, to the signature, however soon after its answer the lane is killed; proofs are counted apart."""
+
+    def sign_and_kill(lane: LaneProcess, socket: Path) -> None:
+        peer = Peer(socket)
+        assert isinstance(peer.receive(), Hello)
+        for count in (7, 5):
+            assert all(isinstance(each, bytes) for each in peer.sign(*[make_job()] * count))
+        lane.kill()
+        peer.channel.close()
+
+    async def run() -> None:
+        settings = softhsm.lane_settings(short_path)
+        lane = await start_lane(settings)
+        await asyncio.to_thread(sign_and_kill, lane, Path(settings.socket))
+        assert await lane.wait() == -signal.SIGKILL
+        proofs = {key.name: 1 for key in settings.keys}
+        assert lane.counted == LaneCounts(proofs | {"rsa-2048": 13}, proofs)
 
     asyncio.run(run())
 
