@@ -22,6 +22,7 @@ from appliance.toml import Duration, Size, Timeout, read_toml
 from appliance.trace.names import CLASS_NAME, ORIGIN
 from appliance.trace.policy import STANDARD
 from appliance.users import default_lane, default_worker
+from hsm.memory import directory_of
 from hsm.settings import Mechanism
 from hsm.user import User
 
@@ -265,13 +266,6 @@ def _check_token(home: Home, token: TokenTable, at: int) -> TokenTable:
         raise _refuse(home, f"token[{at}]", "exactly one of pin_file, pin_env, pin_credential")
     pin_file = token.pin_file and home.root / token.pin_file
     user = token.user or default_lane(pin_file)
-    longest = home.lane_socket(token.name, token.lanes)
-    if user is not None:
-        longest = longest.parent / f"token-{token.name}" / longest.name
-    if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
-        raise _refuse(
-            home, f"token[{at}].name", f"a home whose path leaves room for the socket {longest}"
-        )
     module = home.root / token.module
     return msgspec.structs.replace(token, module=module, pin_file=pin_file, user=user)
 
@@ -328,7 +322,13 @@ def _check_audit(home: Home, audit: AuditTable, tokens: tuple[TokenTable, ...]) 
 def _check_users(config: Config) -> None:
     find_user(config, "api.user", config.api.user)
     for at, token in enumerate(config.tokens):
-        find_user(config, f"token[{at}].user", token.user)
+        user = find_user(config, f"token[{at}].user", token.user)
+        longest = config.home.lane_socket(token.name, token.lanes)
+        if user is not None:
+            longest = directory_of(longest.parent, user.uid) / longest.name
+        if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
+            wanted = f"a home whose path leaves room for the socket {longest}"
+            raise _refuse(config.home, f"token[{at}].name", wanted)
 
 
 def _check_shared(home: Home, shared: SharedTable | None) -> SharedTable | None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from appliance.config import Config, KeyTable, TokenTable, find_user
 from hsm.inventory import Inventory, read_inventory
+from hsm.memory import directory_of
 from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
 from hsm.settings import KeySettings, TokenSettings
 
@@ -42,8 +43,9 @@ def token_settings(config: Config, token: TokenTable) -> TokenSettings:
 
 
 def token_directory(config: Config, token: TokenTable) -> Path:
-    """Return where a token's lanes keep locks and state: a directory of their own when they have a user of their own."""
-    return config.home.run if token.user is None else config.home.run / f"token-{token.name}"
+    """Return where a token's lanes keep locks and state: a directory of their user's, whatever the token is called, if they have one."""
+    user = find_user(config, f"token `{token.name}`: user", token.user)
+    return config.home.run if user is None else directory_of(config.home.run, user.uid)
 
 
 def lane_socket(config: Config, token: TokenTable, lane: int) -> Path:

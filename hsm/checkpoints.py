@@ -6,11 +6,8 @@ take it back. Builds the signed text itself (C2SP tlog-checkpoint), so that the 
 """
 
 import base64
-import contextlib
-import fcntl
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +16,7 @@ import msgspec
 from hsm.audit import sign_message
 from hsm.deadline import call_deadline
 from hsm.errors import HsmError
+from hsm.heads import SignedHead, locked_heads
 from hsm.keys import SigningKey
 from hsm.opened import OpenToken
 from hsm.wire import CheckpointFrame, CheckpointRefused, CheckpointSigned, KeyFacts
@@ -26,14 +24,6 @@ from hsm.wire import CheckpointFrame, CheckpointRefused, CheckpointSigned, KeyFa
 _HASH_OCTETS: Final = 32
 _LONGEST_ORIGIN: Final = 255
 _LONGEST_PROOF: Final = 128
-
-
-class SignedHead(msgspec.Struct, frozen=True):
-    """The last checkpoint signed for an origin."""
-
-    origin: str
-    size: int
-    root: bytes
 
 
 class CheckpointSigner:
@@ -95,55 +85,12 @@ class CheckpointSigner:
         return CheckpointSigned(signature)
 
     def _remember_next(self, asked: CheckpointFrame) -> CheckpointRefused | None:
-        with self._locked():
-            last = self._read(asked.origin)
+        with locked_heads(self._state) as heads:
+            last = heads.read(asked.origin)
             refusal = _judge(asked, last)
             if refusal is None and (asked.size != last.size or not last.root):
-                self._remember(SignedHead(asked.origin, asked.size, asked.root))
+                heads.write(SignedHead(asked.origin, asked.size, asked.root))
             return refusal
-
-    # What was signed before.
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Exclude the other lanes; each holds the lock for two small files' time."""
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._state / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _file(self, origin: str) -> Path:
-        return self._state / f"{hashlib.sha256(origin.encode()).hexdigest()}.json"
-
-    def _read(self, origin: str) -> SignedHead:
-        try:
-            octets = self._file(origin).read_bytes()
-        except FileNotFoundError:
-            return SignedHead(origin, 0, b"")
-        return msgspec.json.decode(octets, type=SignedHead)
-
-    def _remember(self, head: SignedHead) -> None:
-        file = self._file(head.origin)
-        beside = file.with_suffix(".new")
-        with beside.open("wb") as stream:
-            stream.write(msgspec.json.encode(head))
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(file)
-        descriptor = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def read_heads(state: Path) -> list[SignedHead]:
-    """Return what lanes with this state remember to have signed; what cannot be read is left out."""
-    heads: list[SignedHead] = []
-    for file in sorted(state.glob("*.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            heads.append(msgspec.json.decode(file.read_bytes(), type=SignedHead))
-    return heads
 
 
 def write_text(origin: str, size: int, root: bytes) -> bytes:

@@ -4,19 +4,20 @@ Owns `Pin`, `PinSource` and `PinGuard`. Promises that a PIN the token refused is
 restart, nor from the command line, until its source changes or a person resumes the token. Refuses to show a PIN.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
 from hsm.errors import PIN_CODES, REFUSED_BEFORE, Finding, HsmError, Target
+from hsm.state import RefusedPin, hand_over, naming_failures, sync_directory
 
 _LOCK_POLL: Final = 0.02
 _PIN_LIMIT: Final = 1024
@@ -86,25 +87,10 @@ def read_pin(source: PinSource, target: Target) -> Pin:
     return Pin(octets)
 
 
-class RefusedPin(msgspec.Struct, frozen=True):
-    """The record of a refusal: enough to know the same source again, nothing about the PIN itself.
-
-    Attributes:
-        source: identity of the PIN's source; for a file it includes inode and mtime.
-        settled: False while the token's answer is not known; a record left so means the process died asking.
-    """
-
-    token: str
-    serial: str
-    source: str
-    code: str
-    settled: bool
-
-
 class PinGuard:
     """The right to open tokens of one home, held by one process at a time; made by `PinGuard.locked`.
 
-    Keeps one record per refused token in the state directory, so that the refusal outlives the process.
+    Keeps one record per refused token and source in the state directory, so that the refusal outlives the process.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -120,13 +106,15 @@ class PinGuard:
         its environment), so that a driver that hangs does not keep the tokens of another one closed.
 
         Raises:
-            HsmError: OPEN_BUSY: another process held the lock all the time.
+            HsmError: OPEN_BUSY: another process held the lock all the time; STATE_UNUSABLE: the directory cannot be used.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"hsm-open-{hashlib.sha256(module.encode()).hexdigest()[:16]}.lock"
-        descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with naming_failures(directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _hand_over(descriptor, directory)
+            with naming_failures(directory):
+                hand_over(descriptor, directory)
             _lock(descriptor, directory, wait)
             yield cls(directory)
         finally:
@@ -164,25 +152,46 @@ class PinGuard:
             if error.finding.code in PIN_CODES:
                 self._write(msgspec.structs.replace(record, code=error.finding.code, settled=True))
             else:
-                self.resume(target.token)
+                self.forget([record])
             raise
         finally:
             pin.wipe()
-        self.resume(target.token)
+        self.forget([record])
         return opened
 
-    def resume(self, token: str) -> bool:
-        """Forget a refusal, by order of a person who has mended the PIN; says whether there was one."""
-        try:
-            self._record_file(token).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+    def resume(self, token: str) -> list[RefusedPin]:
+        """Forget the refusals of a token, by order of a person who has mended the PIN; returns them."""
+        forgotten = [record for record in self.refusals() if record.is_of(token)]
+        self.forget(forgotten)
+        return forgotten
 
     def refusals(self) -> list[RefusedPin]:
         """Read the records kept here."""
-        files = sorted(self._directory.glob("pin-refused-*.json"))
-        return [msgspec.json.decode(file.read_bytes(), type=RefusedPin) for file in files]
+        return [record for _, record in self._stored()]
+
+    def adopt(self, records: Iterable[RefusedPin]) -> None:
+        """Keep refusals that were recorded elsewhere in the home, where nothing is known of the same token and source."""
+        known = {record.file_name for record in self.refusals()}
+        for record in records:
+            if record.file_name not in known:
+                self._write(record)
+
+    def _stored(self) -> list[tuple[Path, RefusedPin]]:
+        stored: list[tuple[Path, RefusedPin]] = []
+        with naming_failures(self._directory):
+            for file in sorted(self._directory.glob("pin-refused-*.json")):
+                with contextlib.suppress(FileNotFoundError):
+                    # Who opens tokens of another module may have forgotten his meanwhile.
+                    stored.append((file, msgspec.json.decode(file.read_bytes(), type=RefusedPin)))
+        return stored
+
+    def forget(self, forgotten: Iterable[RefusedPin]) -> None:
+        """Remove what is known of these tokens and sources, under whatever name it was written."""
+        names = {record.file_name for record in forgotten}
+        for file, record in self._stored():
+            if record.file_name in names:
+                with naming_failures(self._directory):
+                    file.unlink(missing_ok=True)
 
     def _check_not_refused(
         self, target: Target, serial: str, identity: str, *, is_count_low: bool
@@ -192,38 +201,35 @@ class PinGuard:
             # the middle of a good login must not need a person.
             binds = record.settled or is_count_low
             if binds and record.serial == serial and record.source == identity:
+                if not record.is_of(target.token):
+                    names = (*record.names, target.token)
+                    self._write(msgspec.structs.replace(record, names=names))
                 raise HsmError(
                     target,
                     Finding(
                         REFUSED_BEFORE,
                         "human",
                         f"the token refused this PIN before ({record.code or 'unconfirmed'}) and is not asked again",
-                        f"correct the PIN source, or run `appliance hsm resume --token {record.token}`",
+                        f"correct the PIN source, or run `appliance hsm resume --token {target.token}`",
                     ),
                 )
 
     def _write(self, record: RefusedPin) -> None:
-        """Make the record durable before anything else happens."""
-        file = self._record_file(record.token)
+        """Make the record durable before anything else happens; it takes the place of any other of the same token and source."""
+        file = self._directory / record.file_name
         draft = file.with_suffix(".new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        _hand_over(descriptor, self._directory)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.encode(record))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(file)
-        _sync_directory(self._directory)
-
-    def _record_file(self, token: str) -> Path:
-        return self._directory / f"pin-refused-{quote(token, safe='')}.json"
-
-
-def _hand_over(descriptor: int, directory: Path) -> None:
-    """Have what root makes here belong to the directory's owner, so that the lanes may use it."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        with naming_failures(self._directory):
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                hand_over(descriptor, self._directory)
+                stream.write(msgspec.json.encode(record))
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(file)
+            for other, known in self._stored():
+                if known.file_name == record.file_name and other != file:
+                    other.unlink(missing_ok=True)
+            sync_directory(self._directory)
 
 
 def _lock(descriptor: int, directory: Path, wait: float) -> None:
@@ -293,11 +299,3 @@ def _locate(source: PinFile | PinCredential) -> Path | None:
 
 def _unusable(target: Target, cause: str, next_step: str) -> HsmError:
     return HsmError(target, Finding("PIN_SOURCE_UNUSABLE", "human", cause, next_step))
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

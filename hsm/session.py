@@ -14,6 +14,7 @@ import pkcs11
 
 from hsm.ckr import translate
 from hsm.errors import Finding, HsmError, Target
+from hsm.memory import Memory, read_memory
 from hsm.module import find_token
 from hsm.pin import PinGuard
 from hsm.settings import TokenSettings
@@ -23,25 +24,28 @@ Opened = TypeVar("Opened")
 
 
 def become_user(settings: TokenSettings) -> None:
-    """Be the user of the token from here on, its state directory ours; before the module is loaded or the PIN is read.
+    """Be the user of the token from here on, its state directory and what the home remembers ours; before the module is loaded or the PIN is read.
 
     Raises:
-        HsmError: USER_NOT_POSSIBLE.
+        HsmError: USER_NOT_POSSIBLE, or OPEN_BUSY or STATE_UNUSABLE where what the home remembers cannot be taken along.
     """
-    if settings.user is None:
-        return
+    directory = Path(settings.state_directory)
+    memory = Memory()
     try:
         if os.geteuid() == 0:
-            own_directory(Path(settings.state_directory), settings.user)
+            memory = read_memory(directory)
+            if settings.user is not None:
+                own_directory(directory, settings.user)
         become(settings.user)
     except (NotThatUser, OSError) as exc:
         next_step = "start as root, or as the user that the [[token]] names"
         finding = Finding("USER_NOT_POSSIBLE", "human", str(exc), next_step)
         raise HsmError(settings.target, finding) from exc
-    if not os.access(settings.state_directory, os.R_OK | os.W_OK | os.X_OK):
+    if settings.user is not None and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         cause = f"uid {settings.user.uid} cannot write {settings.state_directory}"
         next_step = "let it pass through the home (chmod 711)"
         raise HsmError(settings.target, Finding("USER_NOT_POSSIBLE", "human", cause, next_step))
+    memory.keep(directory, settings.module_id)
 
 
 def lock_opening(settings: TokenSettings, wait: float = 30.0) -> AbstractContextManager[PinGuard]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from appliance.errors import Pushback, SpoolUnavailable
 from appliance.trace.shard import Shard
-from hsm.checkpoints import SignedHead
+from hsm.heads import SignedHead
 from tests.logs import SoftwareSigner, open_shard
 from tests.trace_entries import make_entry
 

@@ -19,7 +19,8 @@ from appliance.trace.record import TraceEntry
 from appliance.trace.shard import Shard, ShardSettings
 from appliance.trace.spool import SpoolSettings
 from appliance.trace.view import LogPlace
-from hsm.checkpoints import SignedHead, extends, write_text
+from hsm.checkpoints import extends, write_text
+from hsm.heads import SignedHead
 from tests.trace_entries import make_entry
 
 ORIGIN = "trace.test/appliance"

@@ -22,7 +22,7 @@ from appliance.trust.certificates import load_certificates
 from appliance.usage import KeyUsage, read_usage
 from hsm.errors import HsmError
 from hsm.inventory import KeyCheck, StoredKey, read_inventory
-from hsm.pin import PinGuard
+from hsm.memory import forget_refusals
 from hsm.settings import KeySettings
 from hsm.user import own_directory
 
@@ -159,8 +159,7 @@ def run_resume(arguments: argparse.Namespace) -> int:
     directory = Path(settings.state_directory)
     if settings.user is not None:
         own_directory(directory, settings.user)
-    with PinGuard.locked(directory, module=settings.module_id) as guard:
-        had_refused = guard.resume(arguments.token)
+    had_refused = forget_refusals(directory, settings.module_id, arguments.token)
     said = (
         "its PIN may be tried again" if had_refused else "it had not refused its PIN; nothing to do"
     )

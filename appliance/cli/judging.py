@@ -31,6 +31,7 @@ from appliance.trace.store import CHECKPOINT_FILE
 from appliance.trace.verify import VerifiedLog, verify_log
 from appliance.trace.view import LogPlace
 from appliance.trace.witness import read_witness
+from hsm.heads import read_heads
 
 _LIVE_ATTEMPTS: Final = 5
 _LIVE_PAUSE: Final = 1.0
@@ -192,8 +193,6 @@ def _checkpoint_octets(log: Path) -> bytes:
 
 def _signed_before(home: Home) -> list[Checkpoint]:
     """Return what the lanes of a home remember to have signed: no proof to others, a witness to us."""
-    from hsm.checkpoints import read_heads  # noqa: PLC0415 - loads the binding, which other subcommands are spared
-
     return [
         Checkpoint(head.origin, head.size, head.root)
         for state in sorted(home.run.glob("**/checkpoints"))

@@ -138,7 +138,7 @@ def test_worker_reaches_neither_pin_nor_token(home: Path) -> None:
 def test_lane_signs_for_the_workers_user_only(home: Path) -> None:
     """Whoever else reaches the lane's socket is told so; root, whose own log it signs for, gets checkpoints and no signature."""
     with serve(home):
-        [lane, _] = sorted((home / "run" / "token-demo").glob("lane-*.sock"))
+        [lane, _] = sorted((home / "run" / f"lanes-{LANE.uid}").glob("lane-*.sock"))
         said = greeting_of(lane, User(STRANGER, STRANGER))
         assert b"PEER_NOT_ALLOWED" in said
         assert b"hello" not in said

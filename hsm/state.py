@@ -1,0 +1,79 @@
+"""The files of a state directory, whoever makes them: the record of a refused PIN, and how a file becomes durable and its owner's.
+
+Promises that what goes wrong with them is named and is no traceback.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from hsm.errors import Finding, HsmError, Target
+
+
+class RefusedPin(msgspec.Struct, frozen=True):
+    """The record of a refusal: enough to know the same source again, nothing about the PIN itself.
+
+    Attributes:
+        source: identity of the PIN's source; for a file it includes inode and mtime.
+        settled: False while the token's answer is not known; a record left so means the process died asking.
+        names: other names by which the configuration has called the token since.
+    """
+
+    token: str
+    serial: str
+    source: str
+    code: str
+    settled: bool
+    names: tuple[str, ...] = ()
+
+    def is_of(self, token: str) -> bool:
+        """Whether the configuration calls, or has called, the token so."""
+        return token == self.token or token in self.names
+
+    @property
+    def file_name(self) -> str:
+        """Name the record's file after token and source, whatever the configuration calls them."""
+        place = self.source.rsplit(":", 3)[0] if self.source.startswith("file:") else self.source
+        digest = hashlib.sha256(f"{self.serial}\0{place}".encode()).hexdigest()
+        return f"pin-refused-{digest[:16]}.json"
+
+
+@contextmanager
+def naming_failures(directory: Path) -> Iterator[None]:
+    """Give what goes wrong with the files of a state directory its name.
+
+    Raises:
+        HsmError: STATE_UNUSABLE.
+    """
+    try:
+        yield
+    except (OSError, msgspec.DecodeError) as exc:
+        raise HsmError(
+            Target("", str(directory)),
+            Finding(
+                "STATE_UNUSABLE",
+                "device",
+                f"what lanes remember of their tokens cannot be read or kept by uid {os.geteuid()} ({exc})",
+                f"give {directory} and the files in it to the user of the lanes, and room to write; then start again as before",
+            ),
+        ) from exc
+
+
+def hand_over(descriptor: int, directory: Path) -> None:
+    """Have what root makes here belong to the directory's owner, so that the lanes may use it."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names written into a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
