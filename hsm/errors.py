@@ -56,6 +56,17 @@ class HsmError(Exception):
         self.finding: Final = finding
 
 
+class NeverAsked(HsmError):
+    """A login that failed before the token was offered the PIN: no session could be opened."""
+
+
+NEVER_ASKED: Final = frozenset({
+    "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_DEVICE_MEMORY", "CKR_DEVICE_REMOVED", "CKR_HOST_MEMORY", "CKR_SESSION_CLOSED",
+    "CKR_SESSION_COUNT", "CKR_SESSION_HANDLE_INVALID", "CKR_SLOT_ID_INVALID", "CKR_TOKEN_NOT_PRESENT",
+    "CKR_TOKEN_NOT_RECOGNIZED",
+})  # fmt: skip
+"""The answers to C_Login that say that there was no session, no token or no room to compare a PIN in."""
+
 PIN_CODES: Final = frozenset({
     "CKR_PIN_EXPIRED", "CKR_PIN_INCORRECT", "CKR_PIN_INVALID", "CKR_PIN_LEN_RANGE", "CKR_PIN_LOCKED",
     "CKR_USER_PIN_NOT_INITIALIZED",

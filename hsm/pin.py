@@ -16,11 +16,25 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from hsm.errors import PIN_CODES, REFUSED_BEFORE, Finding, HsmError, Target
-from hsm.state import RefusedPin, hand_over, naming_failures, sync_directory
+from hsm.errors import (
+    NEVER_ASKED,
+    PIN_CODES,
+    REFUSED_BEFORE,
+    Finding,
+    HsmError,
+    NeverAsked,
+    Target,
+)
+from hsm.state import RefusedPin, Undecided, hand_over, naming_failures, sync_directory
 
 _LOCK_POLL: Final = 0.02
 _PIN_LIMIT: Final = 1024
+
+UNDECIDED_LOGINS: Final = 2
+"""Most logins without a verdict on the PIN, one good login in between forgetting them: a token may lock at the third wrong PIN."""
+
+UNDECIDED_SECONDS: Final = 900.0
+"""How long such a login counts."""
 
 Opened = TypeVar("Opened")
 
@@ -139,20 +153,25 @@ class PinGuard:
             open_with: logs in; raises HsmError.
 
         Raises:
-            HsmError: PIN_REFUSED_BEFORE without having asked the token, or what `open_with` raises.
+            HsmError: PIN_REFUSED_BEFORE or LOGIN_UNDECIDED without having asked the token, or what `open_with` raises.
         """
         identity = _identify(source)
         self._check_not_refused(target, serial, identity, is_count_low=is_count_low)
+        attempts = self._undecided(target, serial, identity)
         pin = read_pin(source, target)
-        record = RefusedPin(target.token, serial, identity, "", settled=False)
+        record = RefusedPin(target.token, serial, identity, "", settled=False, undecided=attempts)
         self._write(record)
         try:
             opened = open_with(pin.reveal())
         except HsmError as error:
             if error.finding.code in PIN_CODES:
                 self._write(msgspec.structs.replace(record, code=error.finding.code, settled=True))
+            elif isinstance(error, NeverAsked) or error.finding.code in NEVER_ASKED:
+                if not attempts:
+                    self.forget([record])
             else:
-                self.forget([record])
+                now = (*attempts, Undecided(_wall_time(), error.finding.code))
+                self._write(msgspec.structs.replace(record, undecided=now))
             raise
         finally:
             pin.wipe()
@@ -214,6 +233,28 @@ class PinGuard:
                     ),
                 )
 
+    def _undecided(self, target: Target, serial: str, identity: str) -> tuple[Undecided, ...]:
+        """Return the attempts of late whose answer left the PIN undecided; refuses another when they are as many as may be."""
+        recent = tuple(
+            attempt
+            for record in self.refusals()
+            if record.serial == serial and record.source == identity
+            for attempt in record.undecided
+            if abs(_wall_time() - attempt.at) < UNDECIDED_SECONDS
+        )
+        if len(recent) < UNDECIDED_LOGINS:
+            return recent
+        raise HsmError(
+            target,
+            Finding(
+                "LOGIN_UNDECIDED",
+                "device",
+                f"the token answered the last {len(recent)} logins by {recent[-1].code}, which may stand for a wrong PIN; it is not "
+                f"asked more than {UNDECIDED_LOGINS} times in {UNDECIDED_SECONDS / 60:.0f} minutes",
+                f"look at the token with its vendor's tool, then run `appliance hsm resume --token {target.token}`, or wait",
+            ),
+        )
+
     def _write(self, record: RefusedPin) -> None:
         """Make the record durable before anything else happens; it takes the place of any other of the same token and source."""
         file = self._directory / record.file_name
@@ -230,6 +271,10 @@ class PinGuard:
                 if known.file_name == record.file_name and other != file:
                     other.unlink(missing_ok=True)
             sync_directory(self._directory)
+
+
+def _wall_time() -> float:
+    return time.time()  # noqa: TID251 - the only use of a clock here; no vector's validity hangs on it
 
 
 def _lock(descriptor: int, directory: Path, wait: float) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import pkcs11
 
 from hsm.ckr import translate
-from hsm.errors import Finding, HsmError, Target
+from hsm.errors import NEVER_ASKED, PIN_CODES, Finding, HsmError, NeverAsked, Target
 from hsm.memory import Memory, read_memory
 from hsm.module import find_token
 from hsm.pin import PinGuard
@@ -114,4 +114,16 @@ def _log_in(token: pkcs11.Token, pin: str, target: Target, *, is_writable: bool)
         except pkcs11.UserAlreadyLoggedIn:
             return token.open(rw=is_writable)
     except pkcs11.PKCS11Error as exc:
-        raise translate(exc, target) from exc
+        error = translate(exc, target)
+        if error.finding.code not in PIN_CODES | NEVER_ASKED and not _opens(token):
+            raise NeverAsked(target, error.finding) from exc
+        raise error from exc
+
+
+def _opens(token: pkcs11.Token) -> bool:
+    """Whether the token opens sessions: the binding opens one and logs in by one call, and does not say which of them failed."""
+    try:
+        token.open().close()
+    except pkcs11.PKCS11Error:
+        return False
+    return True

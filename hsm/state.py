@@ -14,12 +14,24 @@ import msgspec
 from hsm.errors import Finding, HsmError, Target
 
 
+class Undecided(msgspec.Struct, frozen=True):
+    """A login that the token answered by a code that says nothing of the PIN, which it may have seen and counted.
+
+    Attributes:
+        at: seconds of wall time, since it must outlive a restart of the machine.
+    """
+
+    at: float
+    code: str
+
+
 class RefusedPin(msgspec.Struct, frozen=True):
     """The record of a refusal: enough to know the same source again, nothing about the PIN itself.
 
     Attributes:
         source: identity of the PIN's source; for a file it includes inode and mtime.
         settled: False while the token's answer is not known; a record left so means the process died asking.
+        undecided: logins since the last good one after which nobody knows what the token thought of the PIN.
         names: other names by which the configuration has called the token since.
     """
 
@@ -28,6 +40,7 @@ class RefusedPin(msgspec.Struct, frozen=True):
     source: str
     code: str
     settled: bool
+    undecided: tuple[Undecided, ...] = ()
     names: tuple[str, ...] = ()
 
     def is_of(self, token: str) -> bool:

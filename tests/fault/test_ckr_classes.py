@@ -1,19 +1,24 @@
 """Every code of the calls we use has a class, and a lane does what its class asks for (`hsm.errors.Kind`)."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pkcs11
 import pytest
 
 from hsm.ckr import _NUMBERS, KINDS, UNSURE, translate
-from hsm.errors import PIN_CODES, HsmError, Target
+from hsm.errors import NEVER_ASKED, PIN_CODES, HsmError, Target
 from hsm.inventory import read_inventory
 from hsm.lane import SESSION_LOST
+from hsm.pin import UNDECIDED_LOGINS, UNDECIDED_SECONDS
 from hsm.process import HUNG
+from hsm.session import lock_opening
 from hsm.settings import TokenSettings
+from hsm.state import Undecided
 from hsm.wire import Hello, Refused, SignFailure
 from tests.lane_peer import Peer, make_job
 from tests.shim import Shim
@@ -231,6 +236,83 @@ def test_refused_pin_is_tried_once(softhsm: SoftHsm, tmp_path: Path, code: str) 
     assert (error.code, error.kind) == ("PIN_REFUSED_BEFORE", "human")
     assert code in error.cause
     assert shim.count("C_Login", "entered") == 1
+
+
+@pytest.mark.parametrize("code", ["0x80000005", *sorted(UNSURE), "CKR_ARGUMENTS_BAD"])
+def test_login_without_a_verdict_is_repeated_once(
+    softhsm: SoftHsm, tmp_path: Path, code: str
+) -> None:
+    """A code that may stand for a wrong PIN is met twice, then the token is left alone until `resume`; a good login starts afresh."""
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    settings = softhsm.behind(shim).settings(tmp_path)
+    rule = shim.fail("C_Login", code)
+    for _ in range(UNDECIDED_LOGINS):
+        assert open_and_fail(softhsm, settings).code != "LOGIN_UNDECIDED"
+    for _ in range(3):
+        error = open_and_fail(softhsm, settings)
+        assert (error.code, error.kind) == ("LOGIN_UNDECIDED", "device")
+    assert shim.count("C_Login", "entered") == UNDECIDED_LOGINS == 2
+    with lock_opening(settings) as guard:
+        [_] = guard.resume(settings.name)
+    open_and_fail(softhsm, settings)
+    shim.clear(rule)
+    assert opens(softhsm, settings)
+    with lock_opening(settings) as guard:
+        assert guard.refusals() == []
+
+
+def test_login_without_a_verdict_counts_for_a_quarter_of_an_hour(
+    softhsm: SoftHsm, tmp_path: Path
+) -> None:
+    """An attempt longer ago is forgotten; one that the token confirms by its count of wrong PINs binds however old it is."""
+    old = Undecided(time.time() - UNDECIDED_SECONDS - 1, "CKR_GENERAL_ERROR")
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    settings = softhsm.behind(shim).settings(tmp_path)
+    shim.fail("C_Login", "CKR_GENERAL_ERROR", times=1)
+    open_and_fail(softhsm, settings)
+    with lock_opening(settings) as guard:
+        [record] = guard.refusals()
+        guard.forget([record])
+        aged = msgspec.structs.replace(record, undecided=(old,) * UNDECIDED_LOGINS)
+        guard.adopt([aged])
+        with pytest.raises(HsmError, match="PIN_REFUSED_BEFORE"):
+            guard.log_in(
+                settings.target,
+                record.serial,
+                settings.pin,
+                is_count_low=True,
+                open_with=pytest.fail,
+            )
+    assert opens(softhsm, settings)
+
+
+@pytest.mark.parametrize("code", sorted(NEVER_ASKED))
+def test_login_that_never_was_one_is_repeated(softhsm: SoftHsm, tmp_path: Path, code: str) -> None:
+    """Without session, token or room no PIN was compared: nothing is counted, and the token is asked as soon as it is back."""
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    settings = softhsm.behind(shim).settings(tmp_path)
+    rule = shim.fail("C_Login", code)
+    for _ in range(UNDECIDED_LOGINS + 1):
+        assert open_and_fail(softhsm, settings).code == code
+    shim.clear(rule)
+    assert opens(softhsm, settings)
+
+
+def test_session_that_does_not_open_is_no_login(softhsm: SoftHsm, tmp_path: Path) -> None:
+    """However a token that opens no session puts it, no PIN has been offered."""
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    settings = softhsm.behind(shim).settings(tmp_path)
+    rule = shim.fail("C_OpenSession", "CKR_GENERAL_ERROR")
+    for _ in range(UNDECIDED_LOGINS + 1):
+        assert open_and_fail(softhsm, settings).code == "CKR_GENERAL_ERROR"
+    shim.clear(rule)
+    assert opens(softhsm, settings)
+
+
+def opens(softhsm: SoftHsm, settings: TokenSettings) -> bool:
+    """Whether the token opens and has the key."""
+    [check] = read_inventory(settings, [softhsm.keys["p-256"]]).checks
+    return check.finding is None
 
 
 def open_and_fail(softhsm: SoftHsm, settings: TokenSettings) -> object:
