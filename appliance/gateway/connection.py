@@ -1,7 +1,8 @@
 """One connection to the other end of a route: a request written, its answer read as it comes, then the next.
 
 Promises that an answer is either read to its stated end or reported as cut off, that what is not read is not taken from the socket
-without bound, and that a connection is used again only where both sides have said all they had to say.
+without bound, and that a connection is used again only where a whole request was written, exactly one whole answer was read, and
+nothing is left over of either: another user's message would meet it.
 """
 
 import asyncio
@@ -63,7 +64,7 @@ class PartnerConnection(asyncio.Protocol):
         self._ends_with_connection = False
         self._is_complete = True
         self._failure: PartnerUnavailable | None = None
-        self._is_last = False
+        self._is_written = True
 
     def __repr__(self) -> str:
         return f"PartnerConnection(open={self.is_open}, complete={self._is_complete})"
@@ -76,8 +77,15 @@ class PartnerConnection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether another request may follow."""
-        return self.is_open and self._is_complete and self._failure is None and not self._is_last
+        """Whether another request may follow: nothing of this one is still to be written, nothing of its answer to be read."""
+        return (
+            self.is_open
+            and self._is_written
+            and self._is_complete
+            and not self._pieces
+            and self._failure is None
+            and not self.transport.get_write_buffer_size()
+        )
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -172,7 +180,7 @@ class PartnerConnection(asyncio.Protocol):
         self._fields, self._head_octets = [], 0
         self._head = None
         self._ends_with_connection = False
-        self._is_complete = False
+        self._is_complete = self._is_written = False
 
     def write(self, octets: bytes) -> None:
         """Write, whatever waits already; `drain` afterwards."""
@@ -222,9 +230,9 @@ class PartnerConnection(asyncio.Protocol):
             self.transport.resume_reading()
         return piece
 
-    def end_after_answer(self) -> None:
-        """Take no other request: this one was not written to its end."""
-        self._is_last = True
+    def end_request(self) -> None:
+        """State that the request was written to its end; without, no other follows."""
+        self._is_written = True
 
     def refuse_answer(self, detail: str) -> PartnerUnavailable:
         """Give the answer up, and say why."""

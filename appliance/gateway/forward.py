@@ -99,6 +99,7 @@ async def _send(lease: Lease, outgoing: Outgoing, within: float) -> AnswerHead:
         if outgoing.method != b"GET":
             fields.append((b"content-length", b"%d" % len(body)))
         connection.write(write_head(line, fields) + body)
+        connection.end_request()
         await connection.drain()
         return await connection.read_head(within)
     fields.append((b"transfer-encoding", b"chunked"))
@@ -117,11 +118,11 @@ async def _send_chunks(connection: PartnerConnection, outgoing: Outgoing) -> Non
         _write_chunk(connection, _encode(gzip, piece))
         await connection.drain()
         if connection.has_head:  # an answer before the end is a refusal; what follows would be lost
-            connection.end_after_answer()
             return
     if gzip is not None:
         _write_chunk(connection, gzip.encode(b"", is_last=True))
     connection.write(_LAST_CHUNK)
+    connection.end_request()
     await connection.drain()
 
 
