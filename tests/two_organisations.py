@@ -150,7 +150,10 @@ class Organisations:
         method: str = "POST",
         **fields: str,
     ) -> Answer:
-        """Call the provider's appliance directly, as the partner's front end or as somebody else."""
+        """Call the provider's appliance directly, as the partner's front end or as somebody else.
+
+        Names of fields are written with underscores; one that has a hyphen is sent as it is.
+        """
         context = ssl.create_default_context(cafile=str(self.theirs.root))
         context.load_cert_chain(*(identity or self._files("client")))
         connection = http.client.HTTPSConnection(
@@ -158,7 +161,8 @@ class Organisations:
         )
         try:
             given = {"Content-Type": "text/xml"} | {
-                name.replace("_", "-"): value for name, value in fields.items()
+                name if "-" in name else name.replace("_", "-"): value
+                for name, value in fields.items()
             }
             connection.request(method, path, message, given)
             answer = connection.getresponse()

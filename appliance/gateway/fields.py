@@ -26,12 +26,22 @@ def pass_fields(
     fields: Fields, without: frozenset[bytes] = frozenset()
 ) -> list[tuple[bytes, bytes]]:
     """Return the fields that go on; `without` lists plain names."""
-    left = _OF_CONNECTION | _listed(fields)
-    return [
-        (name, value)
-        for name, value in fields
-        if name not in left and not (without and plain_name(name) in without)
-    ]
+    left = _OF_CONNECTION | _listed(fields) | without
+    return [(name, value) for name, value in fields if plain_name(name) not in left]
+
+
+def request_fields(
+    fields: Fields, ours: frozenset[bytes], request_id: str
+) -> list[tuple[bytes, bytes]]:
+    """Return what goes on of a request's fields, whatever its method, under our request id.
+
+    Args:
+        fields: as they came.
+        ours: plain names of those that speak for somebody, here or at the other end; none of them passes.
+        request_id: replaces theirs.
+    """
+    passed = pass_fields(fields, ours | {REQUEST_ID})
+    return [*passed, (REQUEST_ID, request_id.encode("ascii"))]
 
 
 def first(fields: Fields, name: bytes) -> bytes | None:
@@ -66,4 +76,4 @@ def write_head(first_line: bytes, fields: Iterable[tuple[bytes, bytes]]) -> byte
 
 def _listed(fields: Fields) -> frozenset[bytes]:
     """What Connection names besides."""
-    return frozenset(member.lower() for member in every(fields, b"connection"))
+    return frozenset(plain_name(member) for member in every(fields, b"connection"))

@@ -22,9 +22,15 @@ from appliance.errors import (
     internal_error,
 )
 from appliance.gateway.bodies import Intake, is_gzip
-from appliance.gateway.description import describe, is_description, not_allowed, read_queries
+from appliance.gateway.description import (
+    Described,
+    describe,
+    is_description,
+    not_allowed,
+    read_queries,
+)
 from appliance.gateway.exchange import InlineRequest, Reply
-from appliance.gateway.fields import REQUEST_ID, first, pass_fields, with_query
+from appliance.gateway.fields import first, request_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
 from appliance.gateway.identity import HeaderFields, IdentityWriter
 from appliance.gateway.messages import InlineMessage, MessageLimits, Sent, read_message
@@ -84,6 +90,7 @@ class InboundRoute:
         queries: that a message may come with; none is one of them.
         identity: writes who asks.
         open: what needs no vector.
+        described: what GET asks for.
     """
 
     def __init__(self, table: InboundRouteTable, pool: PartnerPool, target: str) -> None:
@@ -98,6 +105,7 @@ class InboundRoute:
         self.queries: Final = read_queries(table.queries)
         self.identity: Final = IdentityWriter(table)
         self.open: Final = OpenOperations(table)
+        self.described: Final = Described(table.path, self.target, pool, self.identity.names)
 
     def __repr__(self) -> str:
         return f"InboundRoute({self.table.path} → {self.table.forward})"
@@ -124,7 +132,7 @@ class Inbound:
                 )
                 raise request.distrust  # noqa: TRY301 - answered as every refusal is
             if request.method == "GET":
-                await describe(request, reply, route.table.path, route.target, route.pool)
+                await describe(request, reply, route.described)
                 return
             await passage.go(route)
         except ApplianceError as error:
@@ -184,12 +192,11 @@ class _Passage:
             if route.identity.states_digest:
                 sent, digest = await sent.digested(spool, means.limits.signed)
             identity = route.identity.write(accepted, digest, now=means.now(), jti=means.new_uuid())
-        fields = pass_fields(request.fields, route.identity.names | {REQUEST_ID})
-        request_id = request.context.request_id.encode("ascii")
+        fields = request_fields(request.fields, route.identity.names, request.context.request_id)
         outgoing = Outgoing(
             b"POST",
             with_query(route.target, request.query),
-            [*fields, *identity, (REQUEST_ID, request_id)],
+            [*fields, *identity],
             sent.first,
             sent.rest,
             is_gzip=is_gzip(first(request.fields, b"content-encoding")),

@@ -22,9 +22,15 @@ from appliance.errors import (
 from appliance.gateway.bodies import Intake, is_gzip
 from appliance.gateway.checks import read_operation
 from appliance.gateway.connection import Fields
-from appliance.gateway.description import describe, is_description, not_allowed, read_queries
+from appliance.gateway.description import (
+    Described,
+    describe,
+    is_description,
+    not_allowed,
+    read_queries,
+)
 from appliance.gateway.exchange import InlineRequest, Reply
-from appliance.gateway.fields import REQUEST_ID, every, first, pass_fields, plain_name, with_query
+from appliance.gateway.fields import every, first, plain_name, request_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
 from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
 from appliance.gateway.pool import PartnerPool
@@ -92,7 +98,7 @@ class OutboundRoute:
         local = (table.subject_header if table.subject == "header" else None, table.roles_header)
         self.local_fields: Final = frozenset(
             plain_name(name.encode("ascii")) for name in local if name is not None
-        ) | {REQUEST_ID}
+        )
 
     def __repr__(self) -> str:
         return f"OutboundRoute({self.label} → {self.table.partner})"
@@ -150,19 +156,21 @@ class Outbound:
         self._limits: Final = limits
         self._means: Final = means
         self._routes: Final = tuple(routes)
+        self._ours: Final = frozenset[bytes]().union(*(route.local_fields for route in routes))
 
     def __repr__(self) -> str:
         return f"Outbound({list(self._routes)})"
 
     async def handle(self, request: InlineRequest, reply: Reply) -> None:
         """Answer one request, whatever comes."""
-        passage = _Passage(request, reply, self._means, self._limits)
+        ours = self._ours | _shown_key(request)
+        passage = _Passage(request, reply, self._means, self._limits, ours)
         try:
             routes = self._find(request)
             if request.method == "GET":
-                await describe(
-                    request, reply, routes[0].table.path, routes[0].target, self._pool(routes[0])
-                )
+                table, pool = routes[0].table, self._pool(routes[0])
+                described = Described(table.path, routes[0].target, pool, ours)
+                await describe(request, reply, described)
                 return
             await passage.go(routes)
         except ApplianceError as error:
@@ -194,8 +202,14 @@ class _Passage:
     """One message on its way out, and how far it has come."""
 
     def __init__(
-        self, request: InlineRequest, reply: Reply, means: Means, limits: MessageLimits
+        self,
+        request: InlineRequest,
+        reply: Reply,
+        means: Means,
+        limits: MessageLimits,
+        ours: frozenset[bytes],
     ) -> None:
+        self._ours: Final = ours
         self._limits: Final = limits
         self._request: Final = request
         self._reply: Final = reply
@@ -223,12 +237,10 @@ class _Passage:
             route.table.existing,
             lambda issued: self._note(issued, route),
         )
-        fields = pass_fields(request.fields, route.local_fields | _shown_key(request))
-        fields.append((REQUEST_ID, request.context.request_id.encode("ascii")))
         outgoing = Outgoing(
             b"POST",
             with_query(route.target, request.query),
-            fields,
+            request_fields(request.fields, self._ours, request.context.request_id),
             message.begin(secured.message.octets),
             None if message.is_whole else message.rest(),
             is_gzip=is_gzip(coding),

@@ -569,6 +569,32 @@ SMUGGLED = [
 ]
 
 
+@pytest.mark.parametrize("name", ["X-Agent", "x_agent", "X-Roles", "X_ROLES", "Transfer_Encoding"])
+def test_what_is_said_of_the_person_stays_here_by_get_too(exchange: Exchange, name: str) -> None:
+    """The local fields of every route, and those of the connection, however they are written."""
+    answer = exchange.application.ask("GET", "/droits?wsdl", b"", {name: "dupont"})
+    assert answer.status == 200
+    assert exchange.last().line.startswith("GET ")
+    assert "dupont" not in dict(exchange.last().fields).values()
+
+
+def test_the_fields_of_another_route_stay_here(exchange: Exchange) -> None:
+    """A route without user sends nothing on of what the listener's other routes read."""
+    answer = exchange.application.post(envelope(), "/batch", X_Agent="dupont", X_Roles="Agent")
+    assert answer.status == 200, answer.body
+    assert not {"dupont", "Agent"} & set(dict(exchange.last().fields).values())
+
+
+@pytest.mark.parametrize(
+    "query", ["wsdl=1&action=delete", "wsdl&x", "xsd=a;x=b", "xsd=a=b", "wsdl2", "wsdl=a?b", ""]
+)
+def test_get_passes_one_parameter_alone(exchange: Exchange, query: str) -> None:
+    """What follows a description's name is not the other end's to interpret."""
+    before = exchange.partner.connections, len(exchange.partner.received)
+    assert exchange.application.ask("GET", f"/droits?{query}", b"", {}).status == 405
+    assert before == (exchange.partner.connections, len(exchange.partner.received))
+
+
 @pytest.mark.parametrize("framing", SMUGGLED)
 def test_smuggling_shapes_are_refused(exchange: Exchange, framing: bytes) -> None:
     """Where two readers could see two requests there is none, and the connection ends."""

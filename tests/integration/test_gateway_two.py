@@ -99,7 +99,7 @@ def test_no_identity_comes_from_outside(both: Organisations) -> None:
     both.partner(
         message,
         **{
-            "X_Interops_Subject": "admin",
+            "X-Interops_Subject": "admin",
             "x-interops_pagm": "PAGM_ADMIN",
             "X-INTEROPS-IDENTITY": "e30",
         },
@@ -109,6 +109,16 @@ def test_no_identity_comes_from_outside(both: Organisations) -> None:
     assert [v for n, v in said if n == "x-interops-subject"] == ["agent-1"]
     assert [v for n, v in said if n == "x-interops-pagm"] == ["PAGM_GESTION"]
     assert not [v for n, v in said if n == "x-interops-identity"]
+
+
+def test_no_identity_comes_from_outside_by_get(both: Organisations) -> None:
+    """A description is asked for in nobody's name."""
+    said = {"X-Interops-Subject": "admin", "X-Interops_Pagm": "ROOT", "x_INTEROPS-issuer": "us"}
+    answer = both.partner(b"", "/droits?wsdl", None, "GET", **said)
+    assert answer.status == 200
+    received = both.backend.received[-1]
+    assert received.line == "GET /app/droits?wsdl HTTP/1.1"
+    assert not {"admin", "ROOT", "us"} & set(dict(received.fields).values())
 
 
 def test_the_identity_as_a_jws(both: Organisations) -> None:
