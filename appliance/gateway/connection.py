@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
 import httptools
 
@@ -18,9 +18,12 @@ from appliance.errors import PartnerUnavailable, Reason
 Fields = Sequence[tuple[bytes, bytes]]
 """Header fields in their order, names in lower case."""
 
+_PIECE: Final = 64 * 1024
+"""Octets that the other side must take in time; more at once would say nothing of how it goes on."""
 _HELD: Final = 256 * 1024
 """Octets of an answer that wait for whoever reads them, before the socket is left alone."""
 _LARGEST_HEAD: Final = 64 * 1024
+_LINE_ENDS: Final = b"\r\n"
 _NO_BODY: Final = frozenset({204, 304})
 _INTERIM: Final = range(100, 200)
 
@@ -42,6 +45,7 @@ class PartnerConnection(asyncio.Protocol):
 
     Attributes:
         idle_since: when it was last given back (the loop's time); zero until then.
+        checked_at: when it was last checked whom it leads to.
     """
 
     def __init__(self) -> None:
@@ -49,10 +53,10 @@ class PartnerConnection(asyncio.Protocol):
         self._loop: Final = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._is_lost = False
-        self._may_write: Final = asyncio.Event()
-        self._may_write.set()
+        self._may_write = True
         self._is_paused = False
         self.idle_since = 0.0
+        self.checked_at = 0.0
         # Answer
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
@@ -103,7 +107,6 @@ class PartnerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Settle whoever waits: an answer that ends with the connection is complete now, any other is cut off."""
         self._is_lost = True
-        self._may_write.set()
         if self._ends_with_connection and exc is None:
             self._is_complete = True
         elif not self._is_complete:
@@ -116,6 +119,11 @@ class PartnerConnection(asyncio.Protocol):
             self._fail("octets came that nobody asked for")
             return
         try:
+            if data[-1] in _LINE_ENDS:  # the parser passes over those that stand behind an answer
+                self._parser.feed_data(data[:-1])
+                if self._is_complete:
+                    self._refuse_surplus()
+                data = data[-1:]
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
             self._fail(f"the answer is not valid HTTP/1.1: {exc}")
@@ -128,13 +136,19 @@ class PartnerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Have writers wait."""
-        self._may_write.clear()
+        self._may_write = False
 
     def resume_writing(self) -> None:
         """Let writers go on."""
-        self._may_write.set()
+        self._may_write = True
+        self._wake()
 
     # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """Stop at a second answer; nothing of it is taken."""
+        if self._is_complete:
+            self._refuse_surplus()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field; trailers are dropped."""
@@ -182,19 +196,22 @@ class PartnerConnection(asyncio.Protocol):
         self._ends_with_connection = False
         self._is_complete = self._is_written = False
 
-    def write(self, octets: bytes) -> None:
-        """Write, whatever waits already; `drain` afterwards."""
-        self.transport.write(octets)
-
-    async def drain(self) -> None:
-        """Wait until the other side has taken most of what was written.
+    async def write(self, octets: bytes, within: float) -> bool:
+        """Write a piece at a time, and say whether all was: not where an answer begins before that, which is a refusal.
 
         Raises:
-            PartnerUnavailable: the connection is lost.
+            PartnerUnavailable: the connection is lost, or the other side did not take a piece in time.
         """
-        if not self._may_write.is_set():
-            await self._may_write.wait()
-        if self._failure is not None:
+        for start in range(0, len(octets), _PIECE):
+            if start and self.has_head:
+                return False
+            self.transport.write(octets[start : start + _PIECE])
+            await self._drain(within)
+        return True
+
+    async def _drain(self, within: float) -> None:
+        await self._wait(lambda: self._may_write or self.has_head, within, "was taken")
+        if self._failure is not None and not self._is_complete:
             raise self._failure
 
     async def read_head(self, within: float) -> AnswerHead:
@@ -249,20 +266,27 @@ class PartnerConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self, condition: Callable[[], bool], within: float) -> None:
+    async def _wait(
+        self, condition: Callable[[], bool], within: float, awaited: str = "came"
+    ) -> None:
         while not condition():
             if self._failure is not None:
                 raise self._failure
             self._waiter = self._loop.create_future()
-            timer = self._loop.call_later(within, self._time_out, within)
+            timer = self._loop.call_later(within, self._time_out, within, awaited)
             try:
                 await self._waiter
             finally:
                 timer.cancel()
                 self._waiter = None
 
-    def _time_out(self, within: float) -> None:
-        self._fail(f"nothing came for {within:g} s", Reason.PARTNER_TIMEOUT)
+    def _refuse_surplus(self) -> NoReturn:
+        """End the connection behind its answer, which stands."""
+        self._fail("octets follow the answer")
+        raise httptools.HttpParserError("octets follow the answer")
+
+    def _time_out(self, within: float, awaited: str) -> None:
+        self._fail(f"nothing {awaited} for {within:g} s", Reason.PARTNER_TIMEOUT)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

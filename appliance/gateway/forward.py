@@ -98,41 +98,37 @@ async def _send(lease: Lease, outgoing: Outgoing, within: float) -> AnswerHead:
         body = Gzip().encode(outgoing.first, is_last=True) if outgoing.is_gzip else outgoing.first
         if outgoing.method != b"GET":
             fields.append((b"content-length", b"%d" % len(body)))
-        connection.write(write_head(line, fields) + body)
-        connection.end_request()
-        await connection.drain()
+        if await connection.write(write_head(line, fields) + body, within):
+            connection.end_request()
         return await connection.read_head(within)
     fields.append((b"transfer-encoding", b"chunked"))
-    connection.write(write_head(line, fields))
-    await _send_chunks(connection, outgoing)
+    await connection.write(write_head(line, fields), within)
+    await _send_chunks(connection, outgoing, within)
     return await connection.read_head(within)
 
 
-async def _send_chunks(connection: PartnerConnection, outgoing: Outgoing) -> None:
+async def _send_chunks(connection: PartnerConnection, outgoing: Outgoing, within: float) -> None:
     """Send pieces as chunks until the message ends, or the other side has heard enough."""
     gzip = Gzip() if outgoing.is_gzip else None
-    _write_chunk(connection, _encode(gzip, outgoing.first))
+    await connection.write(_chunk(_encode(gzip, outgoing.first)), within)
     if outgoing.rest is None:
         return
     async for piece in outgoing.rest:
-        _write_chunk(connection, _encode(gzip, piece))
-        await connection.drain()
+        await connection.write(_chunk(_encode(gzip, piece)), within)
         if connection.has_head:  # an answer before the end is a refusal; what follows would be lost
             return
-    if gzip is not None:
-        _write_chunk(connection, gzip.encode(b"", is_last=True))
-    connection.write(_LAST_CHUNK)
-    connection.end_request()
-    await connection.drain()
+    last = b"" if gzip is None else _chunk(gzip.encode(b"", is_last=True))
+    if await connection.write(last + _LAST_CHUNK, within):
+        connection.end_request()
 
 
 def _encode(gzip: Gzip | None, octets: bytes) -> bytes:
     return octets if gzip is None else gzip.encode(octets, is_last=False)
 
 
-def _write_chunk(connection: PartnerConnection, octets: bytes) -> None:
-    if octets:
-        connection.write(b"%x\r\n%b\r\n" % (len(octets), octets))
+def _chunk(octets: bytes) -> bytes:
+    """Frame octets; none are no chunk, for an empty one would end the message."""
+    return b"%x\r\n%b\r\n" % (len(octets), octets) if octets else b""
 
 
 async def _pass_back(

@@ -2,7 +2,7 @@
 
 Promises that a message waits for a connection only so long and behind only so many others, that an endpoint that cannot be reached
 is passed over and left alone for a while, and that nothing is written before a connection is known to lead to the partner: chain,
-revocation, pins and names are checked on each, resumed or not.
+revocation, pins and names are checked on each, resumed or not, and looked at again on one that is kept, at most a second old.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from appliance.metrics import PARTNER_CONNECTIONS, PARTNER_FAILURES
 from appliance.trust.tls import ResumingContext
 
 _LOG: Final = Log("gateway")
+_LOOK_AGAIN: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class PoolSettings:
         waiting: messages that wait for one.
         wait: how long one waits.
         connect: for TCP and TLS together.
-        answer: from the end of the request to the head of the answer, and from piece to piece.
+        answer: from the end of the request to the head of the answer, from piece to piece, and for each piece of the request.
         idle: how long a connection is kept that nobody uses.
         avoid: how long an endpoint is passed over that could not be reached.
     """
@@ -201,12 +202,24 @@ class PartnerPool:
         )
 
     def _take_idle(self, place: _Place, now: float) -> PartnerConnection | None:
+        """Take a kept connection that still leads to the partner."""
         while place.idle:
             connection = place.idle.pop()
-            if connection.is_reusable and now - connection.idle_since < self.settings.idle:
+            is_fresh = connection.is_reusable and now - connection.idle_since < self.settings.idle
+            if is_fresh and self._is_still_trusted(connection, now):
                 return connection
             self._drop(connection)
         return None
+
+    def _is_still_trusted(self, connection: PartnerConnection, now: float) -> bool:
+        """Look again at whom it shows: a CRL published meanwhile counts. Where not, a new connection says why."""
+        if now - connection.checked_at < _LOOK_AGAIN:
+            return True
+        try:
+            self._check_peer(connection)
+        except VectorRefused:
+            return False
+        return True
 
     async def _connect(self, endpoint: Endpoint) -> PartnerConnection:
         where = f"`{self.name}` at {endpoint.authority}"
@@ -248,6 +261,7 @@ class PartnerPool:
     def _check_peer(self, connection: PartnerConnection) -> None:
         if self._tls is not None and self._tls[1] is not None:
             self._tls[1].check(_tls_of(connection), self._now())
+        connection.checked_at = asyncio.get_running_loop().time()
 
     def _keep_session(self, connection: PartnerConnection) -> None:
         """Offer the session of a connection to those that follow; TLS 1.3 gives it only after some traffic.

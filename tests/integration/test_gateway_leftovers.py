@@ -1,5 +1,6 @@
 """What a connection has left over of one user's message never meets the next user's: a real service, and ends that answer when they like."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -59,12 +60,16 @@ class End:
     Attributes:
         heard: what came, connection by connection.
         answers: how many were sent.
+        answer: what `answer_whole` answers.
+        let_go: ends those that take nothing.
     """
 
     port: int
     behave: Callable[["End", socket.socket, int], None]
     heard: list[bytearray] = field(default_factory=list)
     answers: int = 0
+    answer: bytes = b""
+    let_go: threading.Event = field(default_factory=threading.Event)
 
 
 def answer_of(number: int, message: int) -> bytes:
@@ -83,6 +88,20 @@ def answer_early(end: End, connection: socket.socket, number: int) -> None:
         fields = {} if b"chunked" in heard and answered == 1 else {"Connection": "close"}
         connection.sendall(write_answer(answer_of(number, answered), **fields))
         end.answers += 1
+
+
+def answer_whole(end: End, connection: socket.socket, number: int) -> None:
+    """Answer every whole message, in one packet."""
+    heard = end.heard[number]
+    while piece := connection.recv(65536):
+        heard += piece
+        if heard.endswith(b"<!-- end -->"):
+            connection.sendall(end.answer)
+
+
+def take_nothing(end: End, _connection: socket.socket, _number: int) -> None:
+    """Never read."""
+    end.let_go.wait(TIMEOUT)
 
 
 @contextmanager
@@ -121,6 +140,7 @@ class Way:
 
     service: RunningService
     end: End
+    pki: Organisation
     port: int
     context: ssl.SSLContext | None
 
@@ -186,8 +206,8 @@ def ways(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         home = make_home(demo_home, directory, TABLES.format(pki=pki, front=front, **ends, **ports))
         with serve(home) as service:
             yield {
-                "outbound": Way(service, partner, ports["outbound"], None),
-                "inbound": Way(service, backend, ports["inbound"], shown),
+                "outbound": Way(service, partner, pki, ports["outbound"], None),
+                "inbound": Way(service, backend, pki, ports["inbound"], shown),
             }
 
 
@@ -213,3 +233,67 @@ def test_an_answer_to_half_a_message_never_reaches_the_next_user(way: Way, how: 
     answer = way.post(way.prepare(envelope()))
     assert answer.endswith(b"\r\n\r\n" + answer_of(connections + 1, 1)), answer
     assert [heard.count(b"POST /") for heard in way.end.heard[connections:]] == [1, 1]
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n<a/>\r\n0\r\n\r\n"
+NOTHING = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "surplus"),
+    [
+        (write_answer(b"<a/>"), write_answer(b"<evil/>")),
+        (write_answer(b"<a/>\r\n"), b"\n"),
+        (CHUNKED, b"\r\n"),
+        (NOTHING, b"x"),
+    ],
+    ids=["second answer", "line end", "chunked", "no body"],
+)
+def test_octets_behind_an_answer_end_the_connection(
+    way: Way, answer: bytes, surplus: bytes
+) -> None:
+    """They came in its packet; the answer stands, and neither this message nor the next sees anything of them."""
+    way.end.behave, way.end.answer = answer_whole, answer
+    message = way.prepare(envelope())
+    plain, before = stated(way.post(message)), len(way.end.heard)
+    assert stated(way.post(message)) == plain
+    assert len(way.end.heard) == before, "what ends where it should is kept"
+    way.end.answer = answer + surplus
+    for count in (0, 1):
+        assert stated(way.post(message)) == plain
+        assert len(way.end.heard) == before + count
+
+
+def stated(answer: bytes) -> bytes:
+    """Status and body of an answer."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.split(b"\r\n")[0] + body
+
+
+def test_an_end_that_takes_nothing_is_given_up(way: Way) -> None:
+    """No progress within `answer` is a timeout, however much of the message is still to come."""
+    way.end.behave = take_nothing
+    opened = way.prepare(HEAD + TAIL).removesuffix(TAIL)
+    log = way.service.errors
+    before = log.read_text().count("nothing was taken")
+    with way.connect() as connection:
+        with contextlib.suppress(OSError):  # it answers before the end
+            connection.sendall(request(64 * MIB) + opened + b"a" * (16 * MIB))
+        wait_until(lambda: log.read_text().count("nothing was taken") > before, 15, "the refusal")
+    way.end.let_go.set()
+    assert "partner-timeout" in log.read_text()
+
+
+def test_a_partner_revoked_meanwhile_is_sent_nothing_more(ways: dict[str, Way]) -> None:
+    """The CRL counts on the connection that is kept."""
+    way = ways["outbound"]
+    way.end.behave, way.end.answer = answer_whole, write_answer(b"<a/>")
+    assert b"<a/>" in way.post(envelope())
+    kept = len(way.end.heard)
+    assert b"<a/>" in way.post(envelope())
+    assert len(way.end.heard) == kept
+    way.pki.revoke(way.pki.directory / "front.pem")
+    wait_until(lambda: b"partner-distrusted" in way.post(envelope()), 15, "the CRL to count")
+    sent = sum(heard.count(b"POST /") for heard in way.end.heard)
+    assert b"revoked" in way.post(envelope())
+    assert sum(heard.count(b"POST /") for heard in way.end.heard) == sent
