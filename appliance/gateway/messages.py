@@ -12,7 +12,7 @@ from typing import Final
 
 from appliance.errors import MalformedRequest, Reason, RequestTooLarge
 from appliance.gateway.bodies import Intake
-from appliance.gateway.multipart import Multipart, find_root, read_content_type
+from appliance.gateway.multipart import Multipart, PartsCheck, find_root, read_content_type
 from appliance.gateway.spool import MessageSpool, SpoolRoom
 from appliance.native import (
     Limits,
@@ -177,6 +177,7 @@ class Passing:
     Attributes:
         checked: the check, with everything fed that has come of the document.
         head: the document up to the start of its Body.
+        parts: the check of all parts, fed with the whole entity.
     """
 
     def __init__(
@@ -186,6 +187,7 @@ class Passing:
         self.multipart: Final = multipart
         self.head = b""
         self._intake: Final = intake
+        self.parts: Final = None if multipart is None else PartsCheck(multipart)
         self._is_root_over = False
         self._tail = b""
 
@@ -207,9 +209,12 @@ class Passing:
     async def rest(self) -> AsyncIterator[bytes]:
         """Give out what comes once it is checked."""
         while piece := await self._intake.read():
+            if self.parts is not None:
+                self.parts.feed(piece)
             self.feed(piece)
             yield piece
-        if self.multipart is not None:
+        if self.parts is not None:
+            self.parts.finish()
             if self._is_root_over:
                 return
             raise MalformedRequest(Reason.MULTIPART_INVALID, "the root part has no end")
@@ -253,6 +258,9 @@ async def read_message(intake: Intake, content_type: bytes, limits: MessageLimit
 async def _read_whole(octets: bytes, multipart: Multipart | None, bounds: Limits) -> InlineMessage:
     start, end = 0, len(octets)
     if multipart is not None:
+        parts = PartsCheck(multipart)
+        parts.feed(octets)
+        parts.finish()
         root = find_root(octets, multipart, ended=True)
         start, end = root.start, end if root.end is None else root.end
     document = octets[start:end] if multipart is not None else octets
@@ -269,6 +277,8 @@ def _read_head(
     start = 0 if multipart is None else find_root(held, multipart, ended=False).start
     checked = PassingMessage(bounds)
     passing = Passing(intake, checked, multipart)
+    if passing.parts is not None:
+        passing.parts.feed(held)
     passing.feed(held[start:])
     body = checked.body_start
     if body is None:

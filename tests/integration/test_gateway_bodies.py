@@ -155,6 +155,56 @@ def test_a_root_part_need_not_come_first(both: Organisations) -> None:
     assert b"multipart-invalid" in send(both, iter([coded]), b"Content-Type: " + MTOM.encode())
 
 
+BND = 'multipart/related; type="text/xml"; boundary=bnd'
+PART = b"--bnd\r\nContent-Type: text/xml\r\n\r\n" + envelope() + b"\r\n"
+ROOTED = b"--bnd\r\nContent-ID: <r>\r\n\r\n" + envelope() + b"\r\n"
+LONG = b"--bnd\r\n\r\n" + b"x" * (3 * MIB) + b"\r\n"
+END = b"--bnd--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("entity", "content_type"),
+    [
+        (PART.replace(b"bnd", b"bndX") + PART + END, BND),
+        (PART.replace(b"bnd\r\n", b"bnd\n") + END, BND),
+        (PART.replace(b"\r\n\r\n", b"\n\n\r\n\r\n") + END, BND),
+        (b"preamble\n" + PART + PART + END, BND),
+        (PART + END.replace(b"\r\n", b"x"), BND),
+        (PART + END + PART + END, BND),
+        (PART, BND),
+        (ROOTED + ROOTED + END, BND + "; start=<r>"),
+        (ROOTED + ROOTED.replace(b"<r>", b"R") + END, BND + "; start=<r>"),
+        (ROOTED.replace(b"<r>", b"<r>\r\nContent-ID: <q>") + END, BND + "; start=<r>"),
+        (ROOTED + LONG + ROOTED + END, BND + "; start=<r>"),
+        (PART + LONG + PART.replace(b"bnd", b"bndX") + END, BND),
+        (PART + LONG, BND),
+        (PART + END, BND + "; boundary=other"),
+        (PART + END, BND + "; start-info='a; boundary=other'"),
+        (PART + END, BND.replace("boundary", "boundary*0")),
+        (PART.replace(b"bnd", b"b@d") + END, BND.replace("bnd", '"b@d"')),
+        (PART.replace(b"bnd", b"b" * 71) + END, BND.replace("bnd", "b" * 71)),
+    ],
+)
+def test_parts_that_another_reader_would_find_elsewhere_are_refused(
+    both: Organisations, entity: bytes, content_type: str
+) -> None:
+    """By name, wherever in the entity they stand; the application never has a whole message."""
+    before = len(both.backend.received)
+    step = 50_000
+    pieces = (entity[at : at + step] for at in range(0, len(entity), step))
+    answer = send(both, pieces, b"Content-Type: " + content_type.encode())
+    assert b"multipart-invalid" in answer, answer[:500]
+    assert len(both.backend.received) == before
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_delimiters_as_rfc_2046_writes_them_pass(both: Organisations, step: int) -> None:
+    """With padding, preamble, epilogue and their like within a line, however the entity is cut."""
+    entity = b"preamble --bnd\r\n" + PART.replace(b"--bnd", b"--bnd \t") + b"--bnd--  \r\nepilogue"
+    pieces = (entity[at : at + step] for at in range(0, len(entity), step))
+    assert send(both, pieces, b"Content-Type: " + BND.encode()).endswith(ANSWER)
+
+
 def test_gzip_passes_both_appliances(both: Organisations) -> None:
     """Byte for byte is of what was encoded, short and long."""
     for octets in (10_000, 3 * MIB):
