@@ -32,6 +32,7 @@ from appliance.gateway.description import (
 from appliance.gateway.exchange import InlineRequest, Reply
 from appliance.gateway.fields import first, request_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
+from appliance.gateway.head import check_action, check_head
 from appliance.gateway.identity import HeaderFields, IdentityWriter
 from appliance.gateway.messages import InlineMessage, MessageLimits, Sent, read_message
 from appliance.gateway.openness import OpenOperations
@@ -165,10 +166,12 @@ class _Passage:
     async def go(self, route: InboundRoute) -> None:
         request, means, table = self._request, self._means, route.table
         self._label = table.path
+        check_head(request.fields, route.identity.names)
         coding = first(request.fields, b"content-encoding")
         intake = Intake(request.inflow, coding, means.limits.body)
         message = await read_message(intake, self._content_type, means.limits)
         self._version = "1.2" if message.version == "1.2" else "1.1"
+        check_action(request.fields, message.version)
         accepted: AcceptedVector | None = None
         edited: bytes | None = None
         if not route.open.take(message, request.fields):

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from appliance.errors import MalformedRequest, Reason
+from appliance.gateway.head import check_charset
 
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _NAMED: Final = re.compile(rb";\s*(boundary|start)\s*([*=])", re.IGNORECASE)
@@ -156,6 +157,7 @@ def find_root(octets: bytes, multipart: Multipart, *, ended: bool) -> RootPart:
         head = _read_part_head(octets[line_end + 2 : head_end])
         if multipart.start is None or head.get("content-id", "").strip() == multipart.start:
             _check_coding(head)
+            check_charset(head.get("content-type", "").encode("latin-1"))
             if following is None and ended:
                 raise _invalid("the root part has no end")
             end = None if following is None else following - 2

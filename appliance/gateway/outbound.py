@@ -32,6 +32,7 @@ from appliance.gateway.description import (
 from appliance.gateway.exchange import InlineRequest, Reply
 from appliance.gateway.fields import every, first, plain_name, request_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
+from appliance.gateway.head import check_action, check_head
 from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
 from appliance.gateway.pool import PartnerPool
 from appliance.gateway.refusals import guess_version, write_refusal
@@ -221,10 +222,12 @@ class _Passage:
 
     async def go(self, routes: Sequence[OutboundRoute]) -> None:
         request, means = self._request, self._means
+        check_head(request.fields, self._ours)
         coding = first(request.fields, b"content-encoding")
         intake = Intake(request.inflow, coding, self._limits.body)
         message = await read_message(intake, self._content_type, self._limits)
         self._version = "1.2" if message.version == "1.2" else "1.1"
+        check_action(request.fields, message.version)
         route = self._choose(routes, message)
         self._label = route.label
         if means.secure.signs_body(route.table.convention):

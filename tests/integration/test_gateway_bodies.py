@@ -151,6 +151,9 @@ def test_a_root_part_need_not_come_first(both: Organisations) -> None:
     assert body.startswith(first)
     other = MTOM.replace("<root>", "<other>").encode()
     assert b"multipart-invalid" in send(both, iter([first + root]), b"Content-Type: " + other)
+    charset = root.replace(b"<root>\r\n", b"<root>\r\nContent-Type: text/xml; charset=utf-7\r\n")
+    answer = send(both, iter([charset]), b"Content-Type: " + MTOM.encode())
+    assert b"encoding-unsupported" in answer
     coded = root.replace(b"<root>\r\n", b"<root>\r\nContent-Transfer-Encoding: base64\r\n")
     assert b"multipart-invalid" in send(both, iter([coded]), b"Content-Type: " + MTOM.encode())
 

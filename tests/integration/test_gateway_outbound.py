@@ -559,6 +559,65 @@ def test_a_description_passes_with_our_address(exchange: Exchange, answering: Sc
     assert exchange.application.ask("GET", "/droits?x", b"", {}).status == 405
 
 
+SOAP_12 = "application/soap+xml; charset=utf-8"
+AMBIGUOUS = [
+    ("1.1", 'SOAPAction: "a"\r\nSOAPAction: "b"', "malformed-http"),
+    ("1.1", 'SOAPAction: "a"\r\nSOAP_Action: "b"\r\nSoapAction: "a"', "malformed-http"),
+    ("1.1", 'Content-Type: text/xml; action="a"\r\nSOAPAction: "b"', "malformed-http"),
+    ("1.1", 'Content-Type: text/xml; action="a"', "malformed-http"),
+    ("1.2", f'Content-Type: {SOAP_12}; action="a"; action="b"', "malformed-http"),
+    ("1.2", f'Content-Type: {SOAP_12}; action="a"\r\nSOAPAction: "b"', "malformed-http"),
+    ("1.2", f"Content-Type: {SOAP_12}; action*=utf-8''a", "malformed-http"),
+    ("1.1", "Content-Type: text/xml; charset=utf-16", "encoding-unsupported"),
+    ("1.1", "Content-Type: text/xml; charset=utf-7", "encoding-unsupported"),
+    ("1.1", "Content-Type: text/xml; charset=us-ascii", "encoding-unsupported"),
+    ("1.1", "Content-Type: text/xml; charset=utf-8; charset=utf-7", "encoding-unsupported"),
+    ("1.1", "Content-Encoding: identity\r\nContent-Encoding: gzip", "content-coding"),
+    ("1.1", "Connection: close, soapaction", "malformed-http"),
+    ("1.1", "Connection: close, Content_Type", "malformed-http"),
+    ("1.1", "Connection: close, X-Agent", "malformed-http"),
+]
+
+
+@pytest.mark.parametrize(("version", "lines", "reason"), AMBIGUOUS)
+def test_a_head_that_says_two_things_is_refused(
+    exchange: Exchange, version: str, lines: str, reason: str
+) -> None:
+    """By name, on every route, and nothing of it is sent."""
+    before = exchange.partner.connections, len(exchange.partner.received)
+    answer = _ask_with(exchange, version, lines)
+    assert reason.encode() in answer, answer[:500]
+    assert before == (exchange.partner.connections, len(exchange.partner.received))
+
+
+@pytest.mark.parametrize(
+    ("version", "lines"),
+    [
+        ("1.1", 'Content-Type: text/xml; charset="UTF-8"\r\nSOAPAction: "a"'),
+        ("1.1", "Content-Type: text/xml"),
+        ("1.2", f'Content-Type: {SOAP_12}; action="a"\r\nSOAPAction: "a"'),
+        ("1.2", f'Content-Type: {SOAP_12}; action="a"\r\nSOAPAction: ""'),
+    ],
+)
+def test_a_head_that_says_one_thing_passes(exchange: Exchange, version: str, lines: str) -> None:
+    """Stated once, or twice alike where the version of the message has a place for it."""
+    assert _ask_with(exchange, version, lines).endswith(ANSWER)
+
+
+def _ask_with(exchange: Exchange, version: str, lines: str) -> bytes:
+    message = envelope(version)
+    if "Content-Type" not in lines:
+        lines += "\r\nContent-Type: text/xml"
+    if "Connection" not in lines:
+        lines += "\r\nConnection: close"
+    head = (
+        f"POST /droits HTTP/1.1\r\nHost: localhost\r\nX-Agent: a\r\nX-Roles: agent\r\n{lines}\r\n"
+    )
+    return exchange.application.raw(
+        head.encode() + b"Content-Length: %d\r\n\r\n" % len(message) + message, timeout=20
+    )
+
+
 SMUGGLED = [
     b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     b"Content-Length: 5\r\nContent-Length: 6\r\n",
