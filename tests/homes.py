@@ -12,12 +12,12 @@ from appliance.cli.main import main
 
 
 def copy_home(home: Path, directory: Path) -> Path:
-    """Copy a demo home that may be in use; what holds its absolute path is made to hold the copy's."""
+    """Copy a demo home that may be in use, without what it has traced and counted; what holds its absolute path is made to hold the copy's."""
     copy = directory / "home"
     shutil.copytree(
         home,
         copy,
-        ignore=lambda folder, names: names if Path(folder).name in {"run", "spool"} else [],
+        ignore=lambda folder, names: names if Path(folder).name in {"run", "spool", "log"} else [],
     )
     for file in (copy / "appliance.toml", copy / "token" / "softhsm2.conf"):
         edit(file, str(home.resolve()), str(copy.resolve()))

@@ -137,8 +137,8 @@ def entries_of_home(home: Path) -> list[StoredEntry]:
     ]
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     """Wait for a thread to have come so far."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - threads announce nothing to a loop
             await asyncio.sleep(0.002)

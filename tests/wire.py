@@ -59,8 +59,15 @@ def _accept(listener: socket.socket, target: int, wire: Wire) -> None:
             far = socket.create_connection(("127.0.0.1", target), TIMEOUT)
             sent, answered = bytearray(), bytearray()
             wire.streams.append((sent, answered))
-            for source, sink, kept in ((near, far, sent), (far, near, answered)):
-                threading.Thread(target=_pass, args=(source, sink, kept), daemon=True).start()
+            threading.Thread(target=_relay, args=(near, far, sent, answered), daemon=True).start()
+
+
+def _relay(near: socket.socket, far: socket.socket, sent: bytearray, answered: bytearray) -> None:
+    with near, far:
+        back = threading.Thread(target=_pass, args=(far, near, answered), daemon=True)
+        back.start()
+        _pass(near, far, sent)
+        back.join()
 
 
 def _pass(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:

@@ -165,6 +165,7 @@ def test_running_service_states_its_counts_on_reload(home: Path, accounts: Accou
     with serve(home) as running:
         sign_behind_the_back(home, 7, "demo-ec")
         assert running.issue().status == 200
+        wait_until(lambda: any((home / "log").iterdir()), 10, "the first log to be published")
         assert accounts()["demo-ec"]["unaccounted"] == 0
         running.process.send_signal(signal.SIGHUP)
         wait_until(lambda: accounts()["demo-ec"]["unaccounted"] == 7, 30, "the count of the rogue")
