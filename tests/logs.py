@@ -137,8 +137,8 @@ def entries_of_home(home: Path) -> list[StoredEntry]:
     ]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Wait for a thread to have come so far."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - threads announce nothing to a loop
             await asyncio.sleep(0.002)

@@ -5,6 +5,7 @@ has succeeded, and that opening keeps every durable entry and cuts a torn tail. 
 writes, or whose last segment is damaged rather than torn. The form on disk is in `layout`.
 """
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
@@ -116,7 +117,9 @@ class SegmentWriter:
         failed = self._segment
         self._release(failed)
         if failed.next_index > failed.first_index:
-            self._cut(failed.file, failed.durable)
+            # Begun before the failure, the next segment may have let `drop_before` remove this one: then all in it is covered.
+            with contextlib.suppress(FileNotFoundError):
+                self._cut(failed.file, failed.durable)
         self._segment = self._create(failed.next_index, proof=_PROOF_OCTETS)
 
     def drop_before(self, index: int) -> None:

@@ -41,10 +41,6 @@ class StoppedClock(SystemClock):
         return datetime(2026, 7, 1, tzinfo=UTC)
 
 
-PATIENCE = 60.0
-"""Seconds for a repair that goes on beside the images taken of every call."""
-
-
 @dataclass
 class Run:
     """One run of a writer: what was acknowledged so far by index, its signer, and its ends."""
@@ -64,7 +60,7 @@ class Run:
         for commit in COMMITS:
             names = [f"_{number}" for number in commit]
             while True:
-                await until(lambda: shard.is_writable, PATIENCE)
+                await until(lambda: shard.is_writable)
                 with contextlib.suppress(SpoolUnavailable):
                     receipts = await shard.append_many(
                         [make_entry(assertion_id=name) for name in names]
@@ -73,7 +69,7 @@ class Run:
             self.told |= {
                 receipt.index: name for receipt, name in zip(receipts, names, strict=True)
             }
-            await until(lambda: shard.covered > max(self.told), PATIENCE)
+            await until(lambda: shard.covered > max(self.told))
         with contextlib.suppress(SpoolUnavailable):
             await shard.aclose()
         return disk

@@ -7,6 +7,7 @@ import pytest
 from appliance.errors import Reason, SpoolUnavailable
 from appliance.trace.disk import Disk
 from appliance.trace.segments import SegmentWriter
+from tests.fault_disk import FaultDisk
 from tests.trace_entries import make_frame, octets_of, segments_of, write_log
 
 ROOMY = 1024**2
@@ -46,6 +47,24 @@ def test_reopened_log_goes_on_where_it_ended(tmp_path: Path) -> None:
     writer.close()
     assert octets_of(tmp_path / "log") == [b"one", b"two"]
     assert len(segments_of(tmp_path / "log")) == 1
+
+
+def test_repair_after_the_failed_segment_was_dropped(tmp_path: Path) -> None:
+    """The next segment was begun before the disk failed: the full one may be covered and gone by the time the writer goes on."""
+    disk = FaultDisk()
+    writer = SegmentWriter(tmp_path / "log", 50, disk)
+    assert writer.commit([make_frame(b"one")]) == 0
+    disk.plan("fsync_directory", disk.met["fsync_directory"] + 1, "EIO")
+    with pytest.raises(OSError, match="Input/output"):
+        writer.commit([make_frame(b"refused")])
+    writer.drop_before(1)
+    assert [int(file.stem) for file in segments_of(tmp_path / "log")] == [1]
+    writer.repair()
+    assert writer.commit([make_frame(b"two")]) == 1
+    writer.close()
+    again = SegmentWriter(tmp_path / "log", 50, Disk())
+    assert again.next_index == 2
+    again.close()
 
 
 def test_log_has_one_writer(tmp_path: Path) -> None:
