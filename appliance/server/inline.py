@@ -158,7 +158,7 @@ class InlineApplication:
         scope = cast("HTTPScope", scope)  # lifespan is off and upgrades are never taken
         arrival = cast("Arrival", scope["extensions"]["appliance"]["arrival"])
         request_id = choose_request_id(arrival.fields.get(FIELD))
-        reply = _Reply(send, arrival)
+        reply = _Reply(send, arrival, request_id)
         try:
             peer = arrival.peer
             known = self.callers.recognise(peer, arrival.fields.get(b"authorization"))
@@ -176,14 +176,15 @@ class InlineApplication:
             )
             await self.handler.handle(request, reply)
         except (ApplianceError, asyncio.CancelledError) as exc:
-            await self._refuse(exc, arrival, reply)
+            await self._refuse(exc, arrival, reply, request_id)
 
-    async def _refuse(self, exc: BaseException, arrival: Arrival, reply: "_Reply") -> None:
+    async def _refuse(
+        self, exc: BaseException, arrival: Arrival, reply: "_Reply", request_id: str
+    ) -> None:
         """Answer what was refused before it reached the gateway, or cut off by the end of the drain."""
         if isinstance(exc, asyncio.CancelledError):
             exc = Pushback(Reason.DRAINING, "this instance stopped before it had an answer")
         error = exc if isinstance(exc, ApplianceError) else internal_error(exc)
-        request_id = choose_request_id(arrival.fields.get(FIELD))
         note_refusals([error], request_id, arrival.peer.address)
         if reply.has_begun:
             reply.abort()
@@ -213,9 +214,10 @@ class _Inflow:
 
 
 class _Reply:
-    def __init__(self, send: ASGISendCallable, arrival: Arrival) -> None:
+    def __init__(self, send: ASGISendCallable, arrival: Arrival, request_id: str) -> None:
         self._send: Final = send
         self._arrival: Final = arrival
+        self._request_id: Final = request_id.encode("ascii")
         self.has_begun = False
 
     @property
@@ -249,4 +251,6 @@ class _Reply:
 
     async def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         self.has_begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+        others = [field for field in fields if field[0] != FIELD]
+        headers = [*others, (FIELD, self._request_id)]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -49,8 +49,10 @@ def test_a_message_arrives_with_the_verified_identity(both: Organisations, versi
     message = envelope(version)
     answer = both.application.post(message, X_Request_Id=f"exchange-{version}")
     assert (answer.status, answer.body) == (200, ANSWER)
+    assert answer.headers["x-request-id"] == f"exchange-{version}"
     received = both.backend.received[-1]
     assert received.line == "POST /app/droits HTTP/1.1"
+    assert received.field("X-Request-Id") == f"exchange-{version}"
     assert received.field("X-Interops-Subject") == "agent-0042"
     assert received.field("X-Interops-Pagm") == "PAGM_CONSULTATION"
     assert b"Assertion" not in received.body
