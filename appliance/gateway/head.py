@@ -64,21 +64,21 @@ def check_charset(content_type: bytes) -> None:
         )
 
 
-def check_action(fields: Fields, version: str) -> None:
-    """Check that SOAPAction and the `action` of Content-Type say the same, and each where its version has it.
+def read_action(fields: Fields, version: str) -> str | None:
+    """Return the action that a message states, without its quotes: in SOAPAction, of SOAP 1.2 in Content-Type.
 
     Raises:
-        MalformedRequest: they do not.
+        MalformedRequest: SOAPAction and the `action` of Content-Type say different things, or one stands where its version has none.
     """
-    stated = _stated_actions(_content_type(fields))
-    if not stated:
-        return
     field = next((value for name, value in fields if plain_name(name) == b"soapaction"), None)
-    [(sign, value)] = stated
-    if version == "1.1" or sign == b"*":
-        raise _ambiguous("Content-Type has `action`; SOAP 1.1 states it in SOAPAction alone")
-    if field is not None and field.strip().strip(b'"') not in {b"", value}:
-        raise _ambiguous("SOAPAction is not the `action` of Content-Type")
+    told = None if field is None else field.strip().strip(b'"')
+    for sign, value in _stated_actions(_content_type(fields)):
+        if version == "1.1" or sign == b"*":
+            raise _ambiguous("Content-Type has `action`; SOAP 1.1 states it in SOAPAction alone")
+        if told not in {None, b"", value}:
+            raise _ambiguous("SOAPAction is not the `action` of Content-Type")
+        told = value
+    return None if told is None else told.decode("latin-1")
 
 
 def _stated_actions(content_type: bytes) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,6 @@ from outside; and that a refusal is a fault in the message's own version with th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -32,17 +31,15 @@ from appliance.gateway.description import (
 from appliance.gateway.exchange import InlineRequest, Reply
 from appliance.gateway.fields import first, request_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
-from appliance.gateway.head import check_action, check_head
+from appliance.gateway.head import check_head, read_action
 from appliance.gateway.identity import HeaderFields, IdentityWriter
 from appliance.gateway.messages import InlineMessage, MessageLimits, Sent, read_message
 from appliance.gateway.openness import OpenOperations
-from appliance.gateway.outbound import Noting
+from appliance.gateway.passage import Noting, count, refuse
 from appliance.gateway.pool import PartnerPool
-from appliance.gateway.refusals import guess_version, write_refusal
+from appliance.gateway.refusals import guess_version
 from appliance.gateway.spool import MessageSpool, SpoolRoom
 from appliance.gateway.tables import InboundRouteTable
-from appliance.log import Log
-from appliance.metrics import GATEWAY_MESSAGES
 from appliance.native import Limits, SoapMessage, XmlRefused
 from appliance.operations.entries import VectorExchange
 from appliance.operations.judge import Question
@@ -50,9 +47,6 @@ from appliance.operations.secure import malformed
 from appliance.operations.verify import Verdict
 from appliance.soap.fault import Version
 from appliance.vectors.model import AcceptedVector, RequestContext
-
-_LOG: Final = Log("gateway")
-_count: Final = cache(GATEWAY_MESSAGES.labels)  # by route and outcome: closed lists both
 
 
 class Verifying(Protocol):
@@ -171,10 +165,10 @@ class _Passage:
         intake = Intake(request.inflow, coding, means.limits.body)
         message = await read_message(intake, self._content_type, means.limits)
         self._version = "1.2" if message.version == "1.2" else "1.1"
-        check_action(request.fields, message.version)
+        action = read_action(request.fields, message.version)
         accepted: AcceptedVector | None = None
         edited: bytes | None = None
-        if not route.open.take(message, request.fields):
+        if not route.open.take(message, action):
             if means.verify.needs_whole(table.convention, table.service):
                 message = await message.held(means.room, means.limits)
                 check_includes(message.soap)
@@ -205,7 +199,7 @@ class _Passage:
             is_gzip=is_gzip(first(request.fields, b"content-encoding")),
         )
         status = await exchange(route.pool, outgoing, self._reply)
-        _count("inbound", self._label, "answered").inc()
+        count("inbound", self._label, "answered")
         if self._exchange is not None:
             means.answered.note(self._exchange, request.context, status)
 
@@ -237,25 +231,16 @@ class _Passage:
 
     async def refuse(self, error: ApplianceError) -> None:
         """Tell the partner, log and trace; cut off an answer that has begun."""
-        context = self._request.context
-        _count("inbound", self._label, error.reason.value).inc()
-        _LOG.warning(
-            "message-refused",
-            exc=error.__cause__ if isinstance(error, InternalError) else None,
-            direction="inbound",
-            request_id=context.request_id,
-            peer=context.peer,
-            caller=context.caller.name,
-            reason=error.reason.value,
-            detail=error.detail,
-        )
         if self._exchange is not None:
-            self._means.answered.note(self._exchange, context, error.reason)
-        if self._reply.has_begun:
-            self._reply.abort()
-            return
-        status, fields, body = write_refusal(error, self._version, context.request_id)
-        await self._reply.whole(status, fields, body)
+            self._means.answered.note(self._exchange, self._request.context, error.reason)
+        await refuse(
+            error,
+            self._request,
+            self._reply,
+            version=self._version,
+            direction="inbound",
+            route=self._label,
+        )
 
 
 def check_includes(soap: SoapMessage) -> None:

@@ -9,7 +9,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from appliance.gateway.checks import read_operation
-from appliance.gateway.connection import Fields
 from appliance.gateway.messages import InlineMessage
 from appliance.gateway.tables import InboundRouteTable
 
@@ -34,17 +33,15 @@ class OpenOperations:
     def __repr__(self) -> str:
         return f"OpenOperations({list(self._actions)})"
 
-    def take(self, message: InlineMessage, fields: Fields) -> bool:
-        """Tell whether a message is of one of them, and nothing in it could be read as another."""
+    def take(self, message: InlineMessage, stated: str | None) -> bool:
+        """Tell whether a message is of one of them, and nothing in it, nor the action that its head states, could be read as another."""
         action = None if message.operation is None else self._actions.get(message.operation)
         if action is None or not message.is_alone or not message.soap.is_bare:
             return False
         properties = message.soap.addressing
         if properties is None or len(dict(properties)) != len(properties):
             return False
-        written = action.encode()
-        allowed = {b"", b'""', written, b'"%b"' % written}
-        return allowed.issuperset(_stated_actions(fields)) and all(
+        return stated in {None, "", action} and all(
             self._fits(name, text, action) for name, text in properties
         )
 
@@ -68,20 +65,3 @@ class OpenOperations:
         except ValueError:
             return False
         return url.path == self._path and not url.query and not url.fragment
-
-
-def _stated_actions(fields: Fields) -> list[bytes]:
-    """Return every action that the head states, as it is written.
-
-    A quoted `;` cuts one short, and what is left fits none.
-    """
-    stated = [value.strip() for name, value in fields if name == b"soapaction"]
-    for name, value in fields:
-        if name == b"content-type":
-            parameters = (each.strip().partition(b"=") for each in value.split(b";")[1:])
-            stated += [text.strip() for key, _, text in parameters if _names_action(key)]
-    return stated
-
-
-def _names_action(key: bytes) -> bool:
-    return key.strip().lower().startswith(b"action")  # RFC 2231 writes `action*` and `action*0`

@@ -7,13 +7,11 @@ as a fault.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from appliance.errors import (
     ApplianceError,
-    InternalError,
     MalformedRequest,
     Reason,
     ResourceUnknown,
@@ -32,22 +30,19 @@ from appliance.gateway.description import (
 from appliance.gateway.exchange import InlineRequest, Reply
 from appliance.gateway.fields import every, first, plain_name, request_fields, with_query
 from appliance.gateway.forward import Outgoing, exchange
-from appliance.gateway.head import check_action, check_head
+from appliance.gateway.head import check_head, read_action
 from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
+from appliance.gateway.passage import Noting, count, refuse
 from appliance.gateway.pool import PartnerPool
-from appliance.gateway.refusals import guess_version, write_refusal
+from appliance.gateway.refusals import guess_version
 from appliance.gateway.spool import SpoolRoom
 from appliance.gateway.tables import OutboundRouteTable
-from appliance.log import Log
-from appliance.metrics import GATEWAY_MESSAGES
 from appliance.native import SoapMessage
 from appliance.operations.entries import VectorExchange
 from appliance.operations.secure import Existing, SecuredSoap
 from appliance.soap.fault import Version
 from appliance.vectors.model import IssuedVector, RequestContext, VectorRequest
 
-_LOG: Final = Log("gateway")
-_count: Final = cache(GATEWAY_MESSAGES.labels)  # by route and outcome: closed lists both
 _SUCCESS: Final = range(200, 300)
 
 
@@ -66,15 +61,6 @@ class Securing(Protocol):
         announce: Callable[[IssuedVector], None],
     ) -> SecuredSoap:
         """Put a vector into a message, its trace durable; the vector is announced before the message takes it."""
-
-
-class Noting(Protocol):
-    """What is needed of `operations.answered`."""
-
-    def note(
-        self, exchange: VectorExchange, context: RequestContext, outcome: int | Reason
-    ) -> None:
-        """Trace what came back on a vector's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +213,7 @@ class _Passage:
         intake = Intake(request.inflow, coding, self._limits.body)
         message = await read_message(intake, self._content_type, self._limits)
         self._version = "1.2" if message.version == "1.2" else "1.1"
-        check_action(request.fields, message.version)
-        route = self._choose(routes, message)
+        route = self._choose(routes, message, read_action(request.fields, message.version))
         self._label = route.label
         if means.secure.signs_body(route.table.convention):
             message = await message.held(means.room, self._limits)
@@ -249,7 +234,7 @@ class _Passage:
             is_gzip=is_gzip(coding),
         )
         status = await exchange(means.pools[route.table.partner], outgoing, self._reply)
-        _count("outbound", self._label, "answered").inc()
+        count("outbound", self._label, "answered")
         if status not in _SUCCESS and self._sent is not None:
             means.answered.note(self._sent, request.context, status)
 
@@ -257,8 +242,9 @@ class _Passage:
         """From now on whatever becomes of the message is traced with its vector."""
         self._sent = _exchange_of(issued, route.table.partner)
 
-    def _choose(self, routes: Sequence[OutboundRoute], message: InlineMessage) -> OutboundRoute:
-        action = read_action(self._request.fields)
+    def _choose(
+        self, routes: Sequence[OutboundRoute], message: InlineMessage, action: str | None
+    ) -> OutboundRoute:
         fitting = [route for route in routes if route.takes(action, message.operation)]
         if not fitting:
             raise ResourceUnknown(
@@ -274,36 +260,16 @@ class _Passage:
 
     async def refuse(self, error: ApplianceError) -> None:
         """Tell the application, log and trace; cut off an answer that has begun."""
-        context = self._request.context
-        _count("outbound", self._label, error.reason.value).inc()
-        _LOG.warning(
-            "message-refused",
-            exc=error.__cause__ if isinstance(error, InternalError) else None,
-            direction="outbound",
-            request_id=context.request_id,
-            peer=context.peer,
-            reason=error.reason.value,
-            detail=error.detail,
-        )
         if self._sent is not None:
-            self._means.answered.note(self._sent, context, error.reason)
-        if self._reply.has_begun:
-            self._reply.abort()
-            return
-        status, fields, body = write_refusal(error, self._version, context.request_id)
-        await self._reply.whole(status, fields, body)
-
-
-def read_action(fields: Fields) -> str | None:
-    """Read SOAPAction, or the `action` of a SOAP 1.2 Content-Type, without its quotes."""
-    action = first(fields, b"soapaction")
-    if action is None:
-        content_type = first(fields, b"content-type") or b""
-        for parameter in content_type.split(b";")[1:]:
-            name, _, value = parameter.strip().partition(b"=")
-            if name.lower() == b"action":
-                action = value
-    return None if action is None else action.strip().strip(b'"').decode("latin-1")
+            self._means.answered.note(self._sent, self._request.context, error.reason)
+        await refuse(
+            error,
+            self._request,
+            self._reply,
+            version=self._version,
+            direction="outbound",
+            route=self._label,
+        )
 
 
 def _exchange_of(issued: IssuedVector, partner: str) -> VectorExchange:

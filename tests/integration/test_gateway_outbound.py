@@ -355,6 +355,11 @@ def test_the_operation_decides_before_the_action(exchange: Exchange) -> None:
     other = envelope(body=b"<s:Body><o:autre xmlns:o='urn:o'/></s:Body>")
     exchange.application.post(other, "/choice", SOAPAction="urn:read")
     assert exchange.vector()["pagms"] == ["PAGM_CONSULTATION"]
+    in_type = 'application/soap+xml; charset=utf-8; action="urn:read"'
+    newer = other.replace(SOAP["1.1"].encode(), SOAP["1.2"].encode())
+    accepted = exchange.application.post(newer, "/choice", Content_Type=in_type, SOAPAction='""')
+    assert accepted.status == 200
+    assert exchange.vector()["pagms"] == ["PAGM_CONSULTATION"]
     refused = exchange.application.post(other, "/choice", SOAPAction="urn:write")
     assert refused.status == 404
     assert b"SOAPAction" in refused.body
