@@ -7,7 +7,7 @@ signature covers is repeated: of an unverified one, nothing but the digest of it
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict
 
 import msgspec
 
@@ -38,6 +38,13 @@ class VectorExchange:
     component: str
 
 
+class _Whence(TypedDict):
+    request_id: str
+    caller: str
+    peer: str
+    tls_peer: str | None
+
+
 class TracedKey(Protocol):
     """What the trace says of a signing key."""
 
@@ -56,10 +63,7 @@ def created_entry(vector: UnsignedVector, context: RequestContext, key: TracedKe
     return TraceEntry(
         event="created",
         time=vector.issue_instant,
-        request_id=context.request_id,
-        caller=context.caller.name,
-        peer=context.peer,
-        tls_peer=_fingerprint(context.tls_certificate),
+        **_whence(context),
         convention=request.convention,
         assertion_id=vector.assertion_id,
         assertion_sha256=UNSIGNED,
@@ -88,10 +92,7 @@ def reused_entry(
     return TraceEntry(
         event="reused",
         time=time,
-        request_id=context.request_id,
-        caller=context.caller.name,
-        peer=context.peer,
-        tls_peer=_fingerprint(context.tls_certificate),
+        **_whence(context),
         convention=vector.request.convention,
         issuer=vector.request.issuer,
         assertion_id=vector.assertion_id,
@@ -112,10 +113,7 @@ def message_signed_entry(
     return TraceEntry(
         event="message-signed",
         time=time,
-        request_id=context.request_id,
-        caller=context.caller.name,
-        peer=context.peer,
-        tls_peer=_fingerprint(context.tls_certificate),
+        **_whence(context),
         convention=request.convention,
         issuer=request.issuer,
         assertion_id=vector.assertion_id,
@@ -134,10 +132,7 @@ def request_refused_entry(
     return TraceEntry(
         event="request-refused",
         time=time,
-        request_id=context.request_id,
-        caller=context.caller.name,
-        peer=context.peer,
-        tls_peer=_fingerprint(context.tls_certificate),
+        **_whence(context),
         convention=_repeat(request.convention),
         subject=None if request.subject is None else _repeat(request.subject),
         pagms=tuple(map(_repeat, request.pagms[:_MOST_REPEATED])),
@@ -154,10 +149,7 @@ def answered_entry(
     return TraceEntry(
         event="answered",
         time=time,
-        request_id=context.request_id,
-        caller=context.caller.name,
-        peer=context.peer,
-        tls_peer=_fingerprint(context.tls_certificate),
+        **_whence(context),
         convention=exchange.convention,
         issuer=exchange.issuer,
         assertion_id=exchange.assertion_id,
@@ -181,10 +173,7 @@ def received_entry(
         time=format_instant(now),
         service=None if service is None else _repeat(service),
         rule=None if refusal is None else failed_check(refusal),
-        request_id=context.request_id,
-        caller=context.caller.name,
-        peer=context.peer,
-        tls_peer=_fingerprint(context.tls_certificate),
+        **_whence(context),
         convention=None if judgement.accepted is None else judgement.accepted.convention,
         assertion_sha256=judgement.assertion_sha256,
         verdict="accepted" if fault is None else "refused",
@@ -231,8 +220,15 @@ def _add_stated(entry: TraceEntry, stated: AssertionFields) -> TraceEntry:
     )
 
 
-def _fingerprint(certificate: bytes | None) -> str | None:
-    return None if certificate is None else hashlib.sha256(certificate).hexdigest()
+def _whence(context: RequestContext) -> _Whence:
+    """Who asked, from where: what every entry about a request says."""
+    certificate = context.tls_certificate
+    return {
+        "request_id": context.request_id,
+        "caller": context.caller.name,
+        "peer": context.peer,
+        "tls_peer": None if certificate is None else hashlib.sha256(certificate).hexdigest(),
+    }
 
 
 def _repeat(text: str) -> str:
