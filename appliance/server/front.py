@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from typing import Final, cast
+from typing import Final
 
 import uvicorn
 from uvicorn._types import ASGI3Application
@@ -21,6 +21,7 @@ from appliance.log import Log
 from appliance.metrics import HANDSHAKES_REFUSED
 from appliance.server.admission import Admission
 from appliance.server.answers import Answer, status_of
+from appliance.server.listener import connections_of, watch_pace
 from appliance.server.protocol import ApiProtocol
 
 _LOG: Final = Log("server")
@@ -85,14 +86,16 @@ class FrontServer:
         loop = asyncio.get_running_loop()
         self._listener.settimeout(0)
         loop.add_reader(self._listener.fileno(), self._accept)
-        pace = asyncio.create_task(self._watch_pace(), name="pace")
+        pace = asyncio.create_task(
+            watch_pace(self._state, self._admission.settings.pace_interval), name="pace"
+        )
         try:
             await self._ended.wait()
             await self._drain()
         finally:
             loop.remove_reader(self._listener.fileno())
             pace.cancel()
-            for connection in self._connections():
+            for connection in connections_of(self._state):
                 connection.transport.abort()
 
     def begin_drain(self) -> None:
@@ -151,7 +154,7 @@ class FrontServer:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener.fileno())
         settings = self._admission.settings
-        for connection in self._connections():
+        for connection in connections_of(self._state):
             connection.shutdown()
         end = loop.time() + settings.drain_timeout
         while self._state.connections and loop.time() < end:  # noqa: ASYNC110 - uvicorn's state announces nothing
@@ -161,17 +164,6 @@ class FrontServer:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=settings.linger)
-
-    async def _watch_pace(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._admission.settings.pace_interval)
-            now = loop.time()
-            for connection in self._connections():
-                connection.check_pace(now)
-
-    def _connections(self) -> list[ApiProtocol]:
-        return cast("list[ApiProtocol]", list(self._state.connections))
 
 
 def _address_of(connection: socket.socket) -> str:

@@ -15,6 +15,7 @@ from typing import Final, cast
 
 import uvicorn
 import uvloop
+from uvicorn.server import ServerState
 
 from appliance.server.admission import Admission
 from appliance.server.protocol import ApiProtocol
@@ -113,7 +114,9 @@ class ApiServer:
         _raise_descriptor_limit(
             self._admission.settings.connections * len(self._sockets) + _OTHER_DESCRIPTORS
         )
-        pace = asyncio.create_task(self._watch_pace(), name="pace")
+        state = self._server.server_state
+        watching = watch_pace(state, self._admission.settings.pace_interval)
+        pace = asyncio.create_task(watching, name="pace")
         try:
             await self._server.serve(self._sockets)
         finally:
@@ -130,19 +133,23 @@ class ApiServer:
         state = self._server.server_state
         if state.tasks:
             await asyncio.wait(state.tasks, timeout=self._admission.settings.linger)
-        for connection in self._connections():
+        for connection in connections_of(state):
             connection.transport.abort()
 
-    async def _watch_pace(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._admission.settings.pace_interval)
-            now = loop.time()
-            for connection in self._connections():
-                connection.check_pace(now)
 
-    def _connections(self) -> list[ApiProtocol]:
-        return cast("list[ApiProtocol]", list(self._server.server_state.connections))
+async def watch_pace(state: ServerState, interval: float) -> None:
+    """Hold every connection to its pace, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(interval)
+        now = loop.time()
+        for connection in connections_of(state):
+            connection.check_pace(now)
+
+
+def connections_of(state: ServerState) -> list[ApiProtocol]:
+    """Return the connections that are open now."""
+    return cast("list[ApiProtocol]", list(state.connections))
 
 
 class _SignallessServer(uvicorn.Server):
