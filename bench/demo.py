@@ -7,7 +7,6 @@ back from the disk. Any step that does not come out as said ends the demo with e
 import argparse
 import http.client
 import json
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -26,7 +25,7 @@ from appliance.trace.verify import verify_log
 from appliance.trace.view import LogPlace
 from bench.ceiling import Ceiling, measure_home_ceiling
 from bench.load import LoadResult, run_load
-from bench.organisations import SceneFailed
+from bench.organisations import SceneFailed, make_home
 from bench.service import serve_home
 from bench.two import ActFailed, show_two_organisations
 
@@ -145,15 +144,7 @@ def _make_home(home: Path) -> None:
         _say("home", f"{home} is there from an earlier run")
         return
     begun = time.monotonic()
-    made = subprocess.run(
-        [sys.executable, "-m", "appliance", "init", str(home), "--demo"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if made.returncode:
-        raise DemoFailed(made.stderr.strip())
+    make_home(home)
     _say(
         "home", f"{home} made in {time.monotonic() - begun:.1f} s: a SoftHSM token, keys generated"
     )

@@ -21,35 +21,21 @@ from bench.documents import DOCUMENTS
 from bench.load import LoadResult, run_phases
 from bench.load.phases import Arrivals, Phase
 from bench.load.scenario import Ask, Scenario, Target
-from bench.organisations import SceneFailed, free_port, introduce, make_home, write_gateway
+from bench.organisations import (
+    SceneFailed,
+    free_port,
+    inbound_tables,
+    introduce,
+    make_home,
+    outbound_tables,
+    write_gateway,
+)
 from bench.service import ServedHome, serve_home
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _WARM_UP: Final = 1.0
 _PATIENCE: Final = 30.0
 
-_CLIENT: Final = """
-[[partner]]
-name = "application"
-roots = ["pki/b/root.pem", "pki/b/issuing.pem"]
-crl_directory = "pki/b/crl"
-endpoints = ["https://localhost:{tls}"]
-client_certificates = "pki/front.pem"
-client_key = "secrets/front.key"
-
-[[partner]]
-name = "b"
-roots = ["pki/b/root.pem", "pki/b/issuing.pem"]
-crl_directory = "pki/b/crl"
-endpoints = ["https://localhost:{inbound}"]
-client_certificates = "pki/front.pem"
-client_key = "secrets/front.key"
-
-[[outbound]]
-name = "applications"
-listen = "127.0.0.1:{outbound}"
-callers_by_address = {{ "127.0.0.1/32" = "portal" }}
-"""
 _ROUTE: Final = """
 [[outbound.route]]
 path = "/{way}/{kind}"
@@ -58,24 +44,6 @@ convention = "{kind}"
 partner = "{partner}"
 subject = "header"
 pagms = ["PAGM_CONSULTATION"]
-"""
-_PROVIDER: Final = """
-[[partner]]
-name = "a"
-roots = ["pki/a/root.pem", "pki/a/issuing.pem"]
-crl_directory = "pki/a/crl"
-
-[[inbound]]
-name = "partners"
-listen = "127.0.0.1:{inbound}"
-certificates = "pki/front.pem"
-private_key = "secrets/front.key"
-partners = ["a"]
-
-[[inbound.route]]
-path = "/droits"
-service = "http://service.demo.example/droits"
-forward = "http://127.0.0.1:{plain}/"
 """
 _KINDS: Final = ("reused", "fresh")
 _WAYS: Final = {"one": "application", "two": "b"}
@@ -162,8 +130,9 @@ def _set_the_scene(stack: ExitStack, directory: Path) -> _Scene:
         for way, partner in _WAYS.items()
         for kind in _KINDS
     ]
-    write_gateway(a, _CLIENT.format(**ports) + "".join(routes))
-    write_gateway(b, _PROVIDER.format(**ports))
+    partners = {"application": ports["tls"], "b": ports["inbound"]}
+    write_gateway(a, outbound_tables(ports["outbound"], partners) + "".join(routes))
+    write_gateway(b, inbound_tables(ports["inbound"], ports["plain"]))
     _agree(a, b)
     application = stack.enter_context(_application(b, a, ports["plain"], ports["tls"]))
     return _Scene(

@@ -4,10 +4,45 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 _MARK: Final = "\n# The gateway, written anew at every run.\n"
+
+_PARTNER: Final = """
+[[partner]]
+name = "{name}"
+roots = ["pki/b/root.pem", "pki/b/issuing.pem"]
+crl_directory = "pki/b/crl"
+endpoints = ["https://localhost:{port}"]
+client_certificates = "pki/front.pem"
+client_key = "secrets/front.key"
+"""
+_OUTBOUND: Final = """
+[[outbound]]
+name = "applications"
+listen = "127.0.0.1:{port}"
+callers_by_address = {{ "127.0.0.1/32" = "portal" }}
+"""
+_INBOUND: Final = """
+[[partner]]
+name = "a"
+roots = ["pki/a/root.pem", "pki/a/issuing.pem"]
+crl_directory = "pki/a/crl"
+
+[[inbound]]
+name = "partners"
+listen = "127.0.0.1:{port}"
+certificates = "pki/front.pem"
+private_key = "secrets/front.key"
+partners = ["a"]
+
+[[inbound.route]]
+path = "/droits"
+service = "http://service.demo.example/droits"
+forward = "http://127.0.0.1:{application}/"
+"""
 
 
 class SceneFailed(Exception):
@@ -51,6 +86,17 @@ def write_gateway(home: Path, tables: str) -> None:
     """Put the gateway's tables in the place of an earlier run's."""
     file = home / "appliance.toml"
     file.write_text(file.read_text().partition(_MARK)[0] + _MARK + tables)
+
+
+def outbound_tables(port: int, partners: Mapping[str, int]) -> str:
+    """Write a's tables: its listener, and each partner by name with the port of b's side that it means; routes may follow."""
+    tables = [_PARTNER.format(name=name, port=at) for name, at in partners.items()]
+    return "".join(tables) + _OUTBOUND.format(port=port)
+
+
+def inbound_tables(port: int, application: int) -> str:
+    """Write b's tables: its listener, and the route to its application."""
+    return _INBOUND.format(port=port, application=application)
 
 
 def free_port() -> int:

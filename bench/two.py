@@ -17,7 +17,14 @@ from typing import Final
 from appliance.home import Home
 from appliance.trace.record import TraceEntry
 from appliance.trace.view import LogPlace
-from bench.organisations import free_port, introduce, make_home, write_gateway
+from bench.organisations import (
+    free_port,
+    inbound_tables,
+    introduce,
+    make_home,
+    outbound_tables,
+    write_gateway,
+)
 from bench.service import serve_home
 
 _MESSAGE: Final = (
@@ -29,20 +36,7 @@ _TRACED_WITHIN: Final = 10.0
 
 Say = Callable[[str, str], None]
 
-_CLIENT: Final = """
-[[partner]]
-name = "b"
-roots = ["pki/b/root.pem", "pki/b/issuing.pem"]
-crl_directory = "pki/b/crl"
-endpoints = ["https://localhost:{inbound}"]
-client_certificates = "pki/front.pem"
-client_key = "secrets/front.key"
-
-[[outbound]]
-name = "applications"
-listen = "127.0.0.1:{outbound}"
-callers_by_address = {{ "127.0.0.1/32" = "portal" }}
-
+_ROUTE: Final = """
 [[outbound.route]]
 path = "/droits"
 convention = "demo-client"
@@ -50,24 +44,6 @@ partner = "b"
 subject = "header"
 subject_header = "X-Agent"
 roles_header = "X-Role"
-"""
-_PROVIDER: Final = """
-[[partner]]
-name = "a"
-roots = ["pki/a/root.pem", "pki/a/issuing.pem"]
-crl_directory = "pki/a/crl"
-
-[[inbound]]
-name = "partners"
-listen = "127.0.0.1:{inbound}"
-certificates = "pki/front.pem"
-private_key = "secrets/front.key"
-partners = ["a"]
-
-[[inbound.route]]
-path = "/droits"
-service = "http://service.demo.example/droits"
-forward = "http://127.0.0.1:{application}/"
 """
 _ROLES: Final = '\n[roles]\ngestionnaire = ["PAGM_GESTION"]\nconseiller = ["PAGM_CONSULTATION"]\n'
 
@@ -103,7 +79,7 @@ def show_two_organisations(home: Path, say: Say) -> None:
             )
             say("", "they know each other's trust anchors and CRLs, and agreed on a convention")
             _show_exchange(ports, said, say)
-            _show_reuse(ports, say)
+            _show_several(ports, say)
             _show_refusals(b, ports, said, say)
         _show_traces(a, b, say)
 
@@ -120,7 +96,7 @@ def _show_exchange(ports: _Ports, said: list[str], say: Say) -> None:
     say("", f"application « {said[-1]} »; the answer comes back octet for octet")
 
 
-def _show_reuse(ports: _Ports, say: Say) -> None:
+def _show_several(ports: _Ports, say: Say) -> None:
     begun = time.monotonic()
     for _ in range(50):
         if _post(ports, "gestionnaire")[0] != http.HTTPStatus.OK:
@@ -165,9 +141,8 @@ def _show_traces(a: Path, b: Path, say: Say) -> None:
 
 def _set_the_scene(a: Path, b: Path, ports: _Ports) -> None:
     introduce(a, b)
-    facts = {"outbound": ports.outbound, "inbound": ports.inbound, "application": ports.application}
-    write_gateway(a, _CLIENT.format(**facts))
-    write_gateway(b, _PROVIDER.format(**facts))
+    write_gateway(a, outbound_tables(ports.outbound, {"b": ports.inbound}) + _ROUTE)
+    write_gateway(b, inbound_tables(ports.inbound, ports.application))
     client = a / "conventions" / "demo-client.toml"
     if _ROLES not in client.read_text():
         client.write_text(client.read_text() + _ROLES)
