@@ -4,6 +4,7 @@ Owns the process that starts the native loop (`pkcs11-ceiling`, in native/pkcs11
 `hsm.ceiling`. Promises that the PIN goes through the guard and reaches the loop on its standard input, never on a command line.
 """
 
+import contextlib
 import resource
 import subprocess
 import sys
@@ -78,12 +79,10 @@ class _Loop:
         return CeilingCount(self._mechanism, scheme, int(signatures), float(seconds), cpu)
 
     def _write(self, line: str) -> None:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and the next read says why
             stdin = _pipe(self._process.stdin)
             stdin.write(f"{line}\n")
             stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended, and the next read says why
 
     def _read(self, expected: str) -> list[str]:
         word, *rest = _pipe(self._process.stdout).readline().split() or [""]

@@ -5,6 +5,7 @@ turns frame by frame, that a peer which does not read its answers delays only it
 frames. Refuses by name, then closes.
 """
 
+import contextlib
 import os
 import selectors
 import socket
@@ -218,12 +219,10 @@ class FrameServer:
 
     def _part(self, peer: _Peer) -> None:
         """Offer the peer what is left for it, for a second at most, and close."""
-        try:
-            if peer.unsent:
+        if peer.unsent:
+            with contextlib.suppress(OSError):  # it did not want it
                 peer.channel.settimeout(_LAST_WORDS)
                 peer.channel.sendall(peer.unsent)
-        except OSError:
-            pass  # it did not want it
         self._forget(peer)
 
     def _forget(self, peer: _Peer) -> None:
