@@ -116,7 +116,8 @@ def run_verify(arguments: argparse.Namespace) -> int:
         return Exit.REFUSED
     if home is not None:
         _check_traced(home, logs)
-        if not show_accounts(output, LogPlace(home.logs, home.spool), _on_the_way(home)):
+        place = LogPlace(home.logs, home.spool, tuple(arguments.logs))
+        if not show_accounts(output, place, _on_the_way(home)):
             return Exit.REFUSED
     return Exit.DONE
 

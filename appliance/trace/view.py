@@ -21,18 +21,27 @@ _ATTEMPTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """Where the logs of a home lie: one directory per log below each."""
+    """Where the logs of a home lie: one directory per log below each.
+
+    Attributes:
+        elsewhere: directories of logs that are kept at other places, read where the home has none of that name.
+    """
 
     logs: Path
     spools: Path
+    elsewhere: tuple[Path, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """Name every log, in order."""
-        return tuple(sorted({*log_names(self.logs), *log_names(self.spools)}))
+        elsewhere = (log.name for log in self.elsewhere)
+        return tuple(sorted({*log_names(self.logs), *log_names(self.spools), *elsewhere}))
 
     def view(self, name: str, start: int = 0) -> "LogView":
         """Return a place in a log, before entry `start`."""
-        return LogView(name, self.logs / name, self.spools / name, start)
+        directory = self.logs / name
+        if not directory.is_dir():
+            directory = next((log for log in self.elsewhere if log.name == name), directory)
+        return LogView(name, directory, self.spools / name, start)
 
 
 class LogView:

@@ -34,7 +34,8 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = make_demo_home(tmp_path_factory.mktemp("traced"))
     edit(home / "appliance.toml", "# workers = 1", "workers = 2")
     with serve(home) as running:
-        vector = running.issue().json
+        for _ in range(20):  # whichever worker the kernel gives each to: both have signed
+            vector = running.issue().json
         running.verify(vector["assertion"].encode())
         assert running.issue(pagms=["PAGM_NONE"]).status == 403
         assert running.stop() == 0
@@ -204,7 +205,7 @@ def test_log_that_is_gone_is_named(appliance: CommandLine, traced: Path, tmp_pat
         [gone] = [line for line in by_logs.lines if not line["ok"]]
         assert gone["log"] == log.name
         kept = appliance("trace", "verify", "--home", home, log)
-        assert kept.code == 0, "a log that is kept elsewhere is not missed"
+        assert kept.code == 0, "a log that is kept elsewhere is not missed, nor are its vectors"
 
 
 def test_nothing_to_verify_is_said(appliance: CommandLine, tmp_path: Path) -> None:
