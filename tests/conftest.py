@@ -1,7 +1,9 @@
 """Fixtures that more than one folder uses, and hypothesis's profiles."""
 
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -18,6 +20,7 @@ hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
 )
 
+ROOMY = SimpleNamespace(total=2**40, used=2**38, free=2**40 - 2**38)
 CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
 
 
@@ -27,6 +30,12 @@ def corpora() -> Path:
     if not CORPORA.is_dir():
         pytest.skip(f"the independent test data is not at {CORPORA}")
     return CORPORA
+
+
+@pytest.fixture
+def roomy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with room, as the command line sees it: how full this machine's is must not decide."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: ROOMY)
 
 
 @pytest.fixture(scope="session")

@@ -76,15 +76,17 @@ def lanes_up(service: RunningService) -> int:
 
 
 def loading_the_module(home: Path) -> list[str]:
-    """The processes that have the home's shim loaded: lanes, open or opening."""
-    found = []
-    for maps in Path("/proc").glob("[0-9]*/maps"):
+    """The processes that have the home's shim loaded at one moment: lanes, open or opening."""
+
+    def has_loaded(process: Path) -> bool:
         try:
-            if str(home / "shim") in maps.read_text():
-                found.append(maps.parent.name)
+            return str(home / "shim") in (process / "maps").read_text()
         except OSError:
-            continue
-    return found
+            return False
+
+    seen = [process for process in Path("/proc").glob("[0-9]*") if has_loaded(process)]
+    # Looking at all of them takes a while: one that has ended meanwhile was not there together with those seen after it.
+    return [process.name for process in seen if has_loaded(process)]
 
 
 class Clients:

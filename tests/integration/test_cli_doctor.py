@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -327,6 +328,19 @@ TROUBLES = {
 }  # fmt: skip
 
 
+def test_little_room_is_said(
+    appliance: CommandLine, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is four fifths full is a warning, as it is for the running service."""
+    full = SimpleNamespace(total=2**40, used=0.85 * 2**40, free=0.15 * 2**40)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    ended = appliance("doctor", "--home", home, "--json")
+    assert ended.code == 0
+    [spool] = [each for each in ended.lines if each["check"] == "spool"]
+    assert (spool["level"], spool["remedy"]) == ("warning", "free space or move the spool")
+
+
+@pytest.mark.usefixtures("roomy_disk")
 def test_good_home(appliance: CommandLine, home: Path) -> None:
     """A fresh demo home has no trouble but the one user that a demo is; text for people, with a summary on stderr."""
     ended = appliance("doctor", "--home", home)

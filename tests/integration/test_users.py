@@ -265,6 +265,7 @@ def test_worker_that_cannot_get_to_the_home_is_refused(short_path: Path) -> None
     assert f"{short_path} is closed to it (chmod o+x)" in refused.stderr.decode()
 
 
+@pytest.mark.usefixtures("roomy_disk")
 def test_doctor_is_content(home: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """With two users the doctor finds nothing to say about a fresh home; the command line works as root beside them."""
     appliance = CommandLine(capsysbinary)
