@@ -193,8 +193,11 @@ class Integrator:
 
     def _run(self) -> None:
         while self._await_work():
-            if not self._integrate() and not self._pause():
-                return
+            is_last = self._is_closing
+            if not self._integrate():
+                if is_last:
+                    return
+                self._pause()
 
     def _await_work(self) -> bool:
         """Wait until a checkpoint is due; False when there is nothing more to do."""
@@ -211,11 +214,10 @@ class Integrator:
                 self._condition.wait(left)
             return False
 
-    def _pause(self) -> bool:
-        """Wait after a failure; False when closing, which has had its attempt."""
+    def _pause(self) -> None:
+        """Wait after a failure; closing has its own attempt at once, for what failed may have been mended meanwhile."""
         with self._condition:
             self._condition.wait_for(lambda: self._is_closing, _RETRY_EVERY)
-            return not self._is_closing
 
     def _integrate(self) -> bool:
         """Make one checkpoint; tell whether it was made.

@@ -130,6 +130,25 @@ def test_close_without_signature_leaves_the_rest_to_the_next_start(
     assert ids(tmp_path, signer) == ["_0", "_1"]
 
 
+def test_close_right_after_a_failure_covers_the_rest(
+    tmp_path: Path, signer: SoftwareSigner
+) -> None:
+    """Whoever waits to try again tries when the log is closed: the cause may be gone."""
+
+    async def run() -> None:
+        shard = open_shard(tmp_path, signer)
+        await until(lambda: shard.covered == 1)
+        signer.fault = HsmUnavailable(Reason.HSM_UNAVAILABLE, "no lane")
+        asked = signer.asked
+        await shard.append(make_entry(assertion_id="_0"))
+        await until(lambda: signer.asked > asked)
+        signer.fault = None
+        assert await shard.aclose()
+
+    asyncio.run(run())
+    assert ids(tmp_path, signer) == ["_0"]
+
+
 def test_signer_that_remembers_more_is_caught_up_with(
     tmp_path: Path, signer: SoftwareSigner
 ) -> None:
