@@ -43,7 +43,7 @@ check: prepare  ## format, lint, types, layers
 
 shim: .venv/shim.stamp  ## build the PKCS#11 fault injector that tests and benchmarks put before a token
 
-kryoptic:  ## build kryoptic, another PKCS#11 token for the contract suite (a minute or two)
+kryoptic: | system  ## build kryoptic, another PKCS#11 token for the contract suite (a minute or two)
 	@scripts/prepare.sh kryoptic
 	cargo build --release --locked --quiet --manifest-path tests/kryoptic/Cargo.toml --target-dir target/kryoptic
 
