@@ -145,14 +145,19 @@ def run_rotate(arguments: argparse.Namespace) -> int:
             )
     successor = cast("KeyTable", _table_of(config, arguments.to))
     _prove_all(config, successor, load_certificates(successor.certificates))
-    registry = build_registry(config)
-    using = [each.id for each in registry.clients() if each.key == arguments.key]
-    files = [config.home.conventions / f"{convention}.toml" for convention in using]
-    with _all_or_nothing({file: _with_key(file, arguments) for file in files}):
+    using = {each.id: each.keys for each in build_registry(config).clients()}
+    named = {name: keys.count(arguments.key) for name, keys in using.items()}
+    changed = {
+        config.home.conventions / f"{name}.toml": times for name, times in named.items() if times
+    }
+    if not changed:
+        expected = "a key that a client convention signs with, now or later"
+        raise ConfigurationError("--key", "", f"{expected}; none names `{arguments.key}`")
+    with _all_or_nothing({file: _with_key(file, arguments, changed[file]) for file in changed}):
         build_registry(load_config(arguments.home))
         is_running = _reload_service(config)
     served = "the service signs with it" if is_running else "the service is not running"
-    names = ", ".join(using) or "no convention"
+    names = ", ".join(file.stem for file in changed)
     Output().show(None, f"{names}: {arguments.key} → {arguments.to}; {served}")
     return Exit.DONE
 
@@ -185,14 +190,19 @@ def _prove(
         )
 
 
-def _with_key(file: Path, arguments: argparse.Namespace) -> bytes:
-    """Return the convention's text with its key replaced, and nothing else."""
+def _with_key(file: Path, arguments: argparse.Namespace, times: int) -> bytes:
+    """Return the convention's text with the key replaced where it is named so many times, in `[[rollover]]` too, and nothing else.
+
+    Raises:
+        ConfigurationError: it is named in another way than on lines of its own.
+    """
     pattern = rf'^(\s*key\s*=\s*)(["\']){re.escape(arguments.key)}\2'
     text, count = re.subn(
-        pattern, rf"\g<1>\g<2>{arguments.to}\g<2>", file.read_text(), count=2, flags=re.MULTILINE
+        pattern, rf"\g<1>\g<2>{arguments.to}\g<2>", file.read_text(), flags=re.MULTILINE
     )
-    if count != 1:
-        raise ConfigurationError(str(file), "key", f'one line `key = "{arguments.key}"`')
+    if count != times:
+        lines = f'{times} line(s) `key = "{arguments.key}"`, each of its own; there are {count}'
+        raise ConfigurationError(str(file), "key", lines)
     return text.encode()
 
 
@@ -343,8 +353,8 @@ def _add_rotate(actions: Actions) -> None:
         "rotate",
         help="sign with the successor of a key",
         description=(
-            "Have every client convention that signs with --key sign with --to, and the running service take it without a failed "
-            "request. Both stay configured, so vectors of the old key stay valid. "
+            "Have every client convention that signs with --key, now or later in its [[rollover]], sign with --to, and the running "
+            "service take it without a failed request. Both stay configured, so vectors of the old key stay valid. "
             "Example: appliance hsm rotate --home demo --key demo-rsa --to signer-2027"
         ),
     )

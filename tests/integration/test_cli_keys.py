@@ -166,6 +166,30 @@ def test_rotation_that_cannot_be_is_undone(
     assert (home / "conventions" / "demo-client.toml").read_text() == before
 
 
+def test_rotation_reaches_the_roll_over_list(
+    appliance: CommandLine, demo_home: Path, tmp_path: Path
+) -> None:
+    """A key that signs through `[[rollover]]` is rotated there; one that nobody names, and a successor that would follow itself, are refused by name."""
+    home = copy_home(demo_home, tmp_path)
+    config, client = home / "appliance.toml", home / "conventions" / "demo-client.toml"
+    same = config.read_text().partition('name = "demo-rsa"\n')[2].partition("\n\n")[0]
+    with config.open("a") as file:
+        file.writelines(f'\n[[key]]\nname = "{name}"\n{same}\n' for name in ("second", "third"))
+    with client.open("a") as file:
+        file.write('\n[[rollover]]\nkey = "second"\nvalid_from = 2026-01-01T00:00:00Z\n')
+    rotate = ("hsm", "rotate", "--home", home, "--to", "third", "--key")
+    rotated = appliance(*rotate, "second")
+    assert (rotated.code, b"demo-client: second" in rotated.stdout) == (0, True), rotated.stderr
+    [shown] = appliance("convention", "show", "--home", home, "demo-client", "--json").lines
+    assert (shown["key"], [step["key"] for step in shown["rollover"]]) == ("demo-rsa", ["third"])
+    before = client.read_text()
+    refused = appliance(*rotate, "second")
+    assert (refused.code, "none names `second`" in refused.stderr) == (2, True)
+    refused = appliance(*rotate, "demo-rsa")
+    assert (refused.code, "rollover[0].key: expected another key" in refused.stderr) == (2, True)
+    assert client.read_text() == before
+
+
 def test_rotation_under_load_fails_no_request(
     appliance: CommandLine, tmp_path: Path, pki: Pki
 ) -> None:
