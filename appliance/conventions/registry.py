@@ -26,6 +26,7 @@ from appliance.trust.revocation import CrlDirectories, CrlDirectory
 from appliance.trust.watch import WatchedDirectory
 
 _NONE: Final[tuple[ProviderConvention, ...]] = ()
+_NOBODY: Final[tuple[Convention, ...]] = ()
 
 
 class Candidates:
@@ -144,6 +145,17 @@ class Registry:
     def clients(self) -> tuple[ClientConvention, ...]:
         """Return the conventions under which we issue."""
         return self._clients
+
+    def of_issuer(self, issuer: str | None) -> tuple[Convention, ...]:
+        """Return the conventions of both roles that name an issuer."""
+        return _NOBODY if issuer is None else self._by_issuer.get(issuer, _NOBODY)
+
+    @cached_property
+    def _by_issuer(self) -> Mapping[str, tuple[Convention, ...]]:
+        found: defaultdict[str, list[Convention]] = defaultdict(list)
+        for convention in self._by_id.values():
+            found[convention.issuer].append(convention)
+        return {issuer: tuple(each) for issuer, each in found.items()}
 
     @cached_property
     def signing_uses(self) -> tuple[tuple[str, str], ...]:

@@ -1,13 +1,18 @@
 """How much of a person an entry keeps, as its convention says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from appliance.conventions.model import TraceLevel, TracePolicy as ConventionPolicy
+from appliance.conventions.registry import Registry
 from appliance.conventions.retention import trace_policy
 from appliance.errors import ConfigurationError
 from appliance.trace.policy import TracePolicy, strictest
 from appliance.trace.privacy import Pseudonyms, make_key, protect
+from tests.partners import CLIENT, make_provider, make_registry
+from tests.pki import make_pki
 from tests.trace_entries import make_entry
 
 
@@ -55,6 +60,30 @@ def test_doubt_keeps_least() -> None:
     ]
     assert strictest(policies) == TracePolicy("b", "minimal")
     assert strictest([]) == TracePolicy()
+
+
+def test_policy_is_found_without_a_look_at_every_convention(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an entry's convention its own, of an issuer alone that of both roles that keeps least; no other convention is looked at."""
+
+    def policy(level: TraceLevel) -> ConventionPolicy:
+        return ConventionPolicy(level, 2)
+
+    make_pki("partner").write(tmp_path)
+    registry = make_registry(
+        replace(CLIENT, id="ours", issuer="urn:a", trace=policy("minimal")),
+        make_provider(tmp_path, id="theirs", issuer="urn:b", trace=policy("full")),
+        *(replace(CLIENT, id=f"other-{at}", issuer=f"urn:{at}") for at in range(3)),
+        replace(CLIENT, id="back", issuer="urn:b", trace=policy("pseudonymous")),
+    )
+    assert trace_policy(registry, "theirs", "urn:a") == TracePolicy("2y", "full")
+    assert trace_policy(registry, None, "urn:b") == TracePolicy("2y", "pseudonymous")
+    monkeypatch.setattr(Registry, "all", None)
+    assert trace_policy(registry, "ours", "urn:a") == TracePolicy("2y", "minimal")
+    assert trace_policy(registry, None, "urn:0") == TracePolicy()
+    assert trace_policy(registry, "absent", "urn:a") == TracePolicy()
+    assert trace_policy(registry, None, "urn:absent") == TracePolicy()
 
 
 def test_nobody_is_claimed_by_no_convention() -> None:
