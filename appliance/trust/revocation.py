@@ -5,6 +5,7 @@ beside the event loop. A file that cannot be read, is no CRL, or names no next u
 speak for fails closed. Fetches nothing: CRL addresses in received certificates are never followed.
 """
 
+import contextlib
 import os
 import re
 import threading
@@ -67,6 +68,10 @@ class _Stamp:
     modified: int
 
 
+def _stamp_of(status: os.stat_result) -> _Stamp:
+    return _Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class _CrlFile:
     stamp: _Stamp
@@ -112,10 +117,9 @@ class CrlDirectory:
             with os.scandir(self.directory) as entries:
                 for entry in entries:
                     if entry.is_file() and not entry.name.startswith("."):
-                        status = entry.stat()
-                        found[entry.name] = _Stamp(
-                            status.st_ino, status.st_size, status.st_mtime_ns
-                        )
+                        # One that is renamed just now has gone from where it was; the others count all the same.
+                        with contextlib.suppress(FileNotFoundError):
+                            found[entry.name] = _stamp_of(entry.stat())
         except OSError as exc:
             _LOG.warning("crl-directory-unreadable", directory=self.directory, cause=exc.strerror)
             return {}

@@ -1,6 +1,8 @@
 """Whom a partner's trust accepts as signer, and for how long that is remembered."""
 
 import itertools
+import os
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -299,6 +301,27 @@ def test_crl_published_while_serving(pki: Pki, tmp_path: Path) -> None:
     publish(None)
     trust.crls.look()
     assert refusal(trust, pki.leaf.chain) is Reason.REVOCATION_UNKNOWN
+
+
+def test_file_renamed_during_the_look(
+    pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that goes while the directory is looked at, as one that takes another's place does, costs none of the others."""
+    pki.write(tmp_path)
+    (tmp_path / "crl" / "2.new").write_bytes(make_crl(pki.issuing, [pki.leaf]))
+    trust, scan = make_trust(tmp_path), os.scandir
+
+    def rename_after(listed: Path) -> AbstractContextManager[list[os.DirEntry[str]]]:
+        with scan(listed) as entries:
+            listing = nullcontext(list(entries))
+        (tmp_path / "crl" / "2.new").replace(tmp_path / "crl" / "2.crl")
+        return listing
+
+    with monkeypatch.context() as racing:
+        racing.setattr("appliance.trust.revocation.os.scandir", rename_after)
+        assert len(trust.crls.look().crls) == 3
+    trust.crls.look()
+    assert refusal(trust, pki.leaf.chain) is Reason.CERTIFICATE_REVOKED
 
 
 def test_newer_of_two_crls_counts(pki: Pki, tmp_path: Path) -> None:
