@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Final
 
 CONFIG_FILE: Final = "appliance.toml"
+CONVENTION_FILES: Final = "[!.]*.toml"
+"""Which files of `conventions/` are one; what an editor keeps beside a file it has open begins with a dot."""
 
 
 @dataclass(frozen=True, slots=True)

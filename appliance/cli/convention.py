@@ -20,6 +20,7 @@ from appliance.conventions.model import Convention
 from appliance.conventions.portable import is_portable
 from appliance.conventions.retention import check_tracing
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
+from appliance.home import CONVENTION_FILES
 from appliance.parts import home_parts
 from appliance.signing.keyring import Keyring
 
@@ -103,7 +104,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     ended = Exit.DONE
     config = load_config(arguments.home)
     parts = home_parts(config, Keyring.load(config.keys))
-    for file in sorted(config.home.conventions.glob("*.toml")):
+    for file in sorted(config.home.conventions.glob(CONVENTION_FILES)):
         try:
             convention = load_checked(file, parts)
             check_tracing(file, convention, config.trace.retention, config.trace.pseudonym_key_file)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from appliance.conventions.model import Convention
 from appliance.conventions.provider_file import load_provider
 from appliance.conventions.tables import EitherTable
 from appliance.errors import ConfigurationError
+from appliance.home import CONVENTION_FILES
 from appliance.toml import read_toml
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -103,7 +105,9 @@ def _list(directory: Path) -> dict[str, _Stamp]:
         return {}
     with entries:
         return {
-            entry.name: _stamp_of(entry.stat()) for entry in entries if entry.name.endswith(".toml")
+            entry.name: _stamp_of(entry.stat())
+            for entry in entries
+            if fnmatchcase(entry.name, CONVENTION_FILES)
         }
 
 
@@ -123,7 +127,7 @@ class ConventionFiles:
         try:
             found = _list(self.directory)
         except OSError as exc:  # no file less must be taken for a convention that ended
-            expected = f"a directory of conventions that can be read ({exc.strerror})"
+            expected = f"a directory of conventions that can be read ({exc.filename}: {exc.strerror})"
             raise ConfigurationError(str(self.directory), "", expected) from exc
         loaded: dict[str, tuple[_Stamp, Convention]] = {}
         for name in sorted(found):

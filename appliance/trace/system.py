@@ -13,6 +13,7 @@ import msgspec
 
 from appliance.clock import Clock, format_instant
 from appliance.errors import ApplianceError
+from appliance.home import CONVENTION_FILES
 from appliance.log import Log
 from appliance.trace.logs import TraceLogs
 from appliance.trace.reader import log_names
@@ -69,7 +70,7 @@ class SystemLog:
         """State each convention file that is new, other than before, or gone, by its digest."""
         found = {
             file.stem: hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted(directory.glob("*.toml"))
+            for file in sorted(directory.glob(CONVENTION_FILES))
         }
         for convention, digest in found.items():
             if self._conventions.get(convention) != digest:

@@ -427,6 +427,8 @@ def test_directory_is_read_whole(tmp_path: Path) -> None:
     write_provider(tmp_path, "a-provider", "pki")
     (tmp_path / "conventions" / "README").write_text("notes")
     directory = tmp_path / "conventions"
+    (directory / ".client.toml").write_text("what an editor keeps")
+    (directory / ".#client.toml").symlink_to("user@host.1")
     assert [each.id for each in load_conventions(directory)] == ["a-provider", "client"]
     (directory / "broken.toml").write_text("issuer = ")
     with pytest.raises(ConfigurationError, match=r"broken\.toml: expected valid TOML"):

@@ -10,14 +10,14 @@ from appliance.conventions.loader import load_convention
 from appliance.conventions.model import ClientConvention, Convention, ProviderConvention
 from appliance.errors import ConfigurationError
 from appliance.gateway.tables import InboundTable
-from appliance.home import Home
+from appliance.home import CONVENTION_FILES, Home
 
 
 def read_conventions(home: Home) -> tuple[list[Convention], list[Finding]]:
     """Load every file on its own, so that one wrong file does not hide the next."""
     conventions: list[Convention] = []
     findings: list[Finding] = []
-    for file in sorted(home.conventions.glob("*.toml")):
+    for file in sorted(home.conventions.glob(CONVENTION_FILES)):
         try:
             conventions.append(load_convention(file))
         except ConfigurationError as exc:

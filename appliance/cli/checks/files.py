@@ -10,7 +10,7 @@ from typing import Final
 
 from appliance.cli.checks.finding import Finding, failed, passed, warned
 from appliance.config import Config, TokenTable
-from appliance.home import Home
+from appliance.home import CONVENTION_FILES, Home
 from appliance.trace.space import THRESHOLDS
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -21,7 +21,7 @@ _LITTLE_ROOM: Final = 1024**3  # octets; a busy day of vectors fills it
 
 def check_home(home: Home) -> Iterator[Finding]:
     """Look at who may change what the service believes: the home, its configuration, its conventions."""
-    for path in (home.root, home.config_file, home.conventions, *home.conventions.glob("*.toml")):
+    for path in (home.root, home.config_file, home.conventions, *home.conventions.glob(CONVENTION_FILES)):
         if not path.exists():
             yield failed(
                 "permissions", path, "it does not exist", "make a home with `appliance init DIR`"
