@@ -52,7 +52,7 @@ _WRITTEN_OTHERWISE: Final = frozenset(
     }
 )
 
-_NOT_EXPORTED: Final = frozenset({"key", "trust.roots", "trust.crl_directory"})
+_NOT_EXPORTED: Final = frozenset({"key", "trust.roots", "trust.crl_directory", "soap.timestamp"})
 """What is only ours, so that no export says it."""
 _DURATIONS: Final = frozenset({"lifetime", "back_dating", "maximum_lifetime"})
 
@@ -93,6 +93,8 @@ def facts_of_export(file: Path, role: str) -> Facts:
     asked: Facts = {key: value for key, value in values.items() if key not in _NOT_EXPORTED}
     for key in _DURATIONS & asked.keys():
         asked[key] = float(read_duration(str(asked[key])))
+    if read.signed is not None:
+        asked["soap.signed"] = read.signed
     plain: Facts = msgspec.to_builtins(asked)
     return {"id": str(file), "role": role} | plain
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.cli.output import Exit, Output
@@ -147,6 +148,7 @@ def run_import(arguments: argparse.Namespace) -> int:
     key = arguments.key or (config.keys[0].name if len(config.keys) == 1 else "")
     if role == "client":
         _check_key(config, role, {"key": key})
+        _check_bits(config, key, read.minimum_rsa_bits)
     trust = f"pki/{arguments.id}"
     beside: dict[Path, bytes | None] = {}
     if role == "provider":
@@ -195,6 +197,15 @@ def _check_key(config: Config, role: str, values: dict[str, str | list[str]]) ->
             "",
             f"the name of a [[key]] of appliance.toml: {', '.join(known) or '(none yet)'}",
         )
+
+
+def _check_bits(config: Config, name: str, least: int | None) -> None:
+    """Check that our key is as long as the partner wants RSA keys."""
+    [table] = [key for key in config.keys if key.name == name]
+    key = load_certificates(table.certificates)[0].public_key()
+    if least is not None and isinstance(key, rsa.RSAPublicKey) and key.key_size < least:
+        said = f"an RSA key of {least} bits or more, as the partner accepts it"
+        raise ConfigurationError("--key", "", f"{said}; `{name}` has {key.key_size}")
 
 
 def _save(

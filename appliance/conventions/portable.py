@@ -1,7 +1,7 @@
 """A convention on its way to the partner's appliance: what one side exports, and the mirror image the other imports.
 
 One TOML document, readable by people, without anything secret and without anything that is only ours (callers, roles, keys, files):
-identities, shapes, durations, algorithms, and the certificates that speak for the client organisation.
+identities, shapes, durations, algorithms, signed parts of messages, and the certificates that speak for the client organisation.
 """
 
 import tomllib
@@ -24,11 +24,14 @@ from appliance.trust.certificates import UNREADABLE, is_authority
 
 _FORMAT: Final = 2
 _READ: Final = (1, 2)
-"""Format 1 said nothing of durations, algorithms and confirmation; what it leaves out is left to our defaults."""
+"""Format 1 said nothing of durations, algorithms, confirmation and messages; what it leaves out is left to our defaults."""
 
 _NAMES: Final = {uri: name for name, uri in ACCEPTED_ALGORITHMS.items()}
 _LIFETIME: Final = next(f.default for f in fields(ClientTable) if f.name == "lifetime")
 _BACK_DATING: Final = next(f.default for f in fields(ClientTable) if f.name == "back_dating")
+_TIMESTAMP: Final = "5m"
+"""How long the Timestamp of a message is valid that the partner wants signed."""
+
 _SKEW: Final = next(f.default for f in fields(ProviderTable) if f.name == "skew")
 _HEAD: Final = """\
 # An InterOPS convention, exported for the partner's appliance: `appliance convention import FILE --home DIR --id ID`.
@@ -60,6 +63,8 @@ class PortableConvention(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     maximum_lifetime: Duration | None = None
     confirmations: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ()
+    minimum_rsa_bits: int | None = None
+    signed: tuple[str, ...] | None = None
     certificates: str = ""
 
 
@@ -104,6 +109,7 @@ def _shapes(convention: Convention) -> dict[str, Value]:
             "back_dating": write_duration(convention.back_dating),
             "confirmations": [convention.confirmation],
             "algorithms": [_NAMES[convention.signature_algorithm]],
+            "signed": convention.soap_signed,
         }
     accepted = (convention.confirmations[version] for version in convention.saml_versions)
     shapes: dict[str, Value] = {
@@ -111,7 +117,10 @@ def _shapes(convention: Convention) -> dict[str, Value]:
         "variants": sorted(convention.accepted_variants),
         "confirmations": sorted(frozenset().union(*accepted)),
         "algorithms": sorted(_NAMES[uri] for uri in convention.signature_algorithms),
+        "signed": sorted(convention.soap_signed),
     }
+    if convention.minimum_rsa_bits is not None:
+        shapes["minimum_rsa_bits"] = convention.minimum_rsa_bits
     if convention.name_id_formats:
         shapes["name_id_format"] = min(convention.name_id_formats)
     if convention.maximum_lifetime is not None:
@@ -204,6 +213,8 @@ def _accepted(read: PortableConvention) -> dict[str, Value]:
         values["confirmations"] = read.confirmations
     if read.algorithms:
         values["signature.algorithms"] = read.algorithms
+    if read.signed:
+        values["soap.signed"] = read.signed
     return values
 
 
@@ -218,6 +229,10 @@ def _emitted(read: PortableConvention) -> dict[str, Value]:
     usual = "sender-vouches" if max(read.saml_versions) == "1.1" else "bearer"
     if read.confirmations and usual not in read.confirmations:
         values["confirmation"] = min(read.confirmations)
+    if read.signed:
+        values["soap.signed"] = read.signed
+    if "timestamp" in (read.signed or ()):
+        values["soap.timestamp"] = _TIMESTAMP
     return values
 
 

@@ -17,7 +17,7 @@ from appliance.conventions.loader import is_convention_id
 from appliance.conventions.model import Convention
 from appliance.errors import ConfigurationError
 
-Value = str | Sequence[str] | bool | datetime
+Value = str | Sequence[str] | bool | int | datetime
 
 _PRIVATE: Final = 0o600
 _PRIVATE_DIRECTORY: Final = 0o700
@@ -51,6 +51,8 @@ def write_value(value: Value) -> str:
     """Write a TOML value; a basic string is a JSON string for the texts that a convention takes (TOML 1.0, String)."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, str):

@@ -102,6 +102,41 @@ def test_what_a_provider_takes_its_mirror_emits(
     assert judged.code == 0, judged.stdout
 
 
+@pytest.mark.parametrize("signed", [["body"], ["body", "timestamp", "assertion"]])
+def test_signed_parts_come_along(appliance: CommandLine, home: Path, signed: list[str]) -> None:
+    """What one side signs of a message the other asks for, and the reverse; a Timestamp that must be signed is written."""
+    provider = home / "conventions" / "demo-provider.toml"
+    with provider.open("a") as file:
+        file.write(f"\n[soap]\nsigned = {signed}\n")
+    assert hand_over(appliance, home, "demo-provider", "--key", "demo-rsa").code == 0
+    mirrored = home / "conventions" / "mirrored.toml"
+    ours = load_convention(mirrored)
+    assert isinstance(ours, ClientConvention)
+    assert set(ours.soap_signed) == set(signed)
+    assert (ours.soap_timestamp is not None) == ("timestamp" in signed)
+    comparing = ("convention", "diff", "--home", home, "mirrored", home / "document.toml")
+    assert appliance(*comparing).stdout == b""
+    mirrored.rename(home / "conventions" / "us.toml")
+    trusting = ("--root", home / "pki" / "root.pem")
+    assert hand_over(appliance, home, "us", *trusting).code == 0
+    theirs = load_convention(mirrored)
+    assert isinstance(theirs, ProviderConvention)
+    assert theirs.soap_signed == set(signed)
+    edit(mirrored, f"signed = {sorted(signed)}".replace("'", '"'), "signed = []")
+    [line] = appliance(*comparing, "--json").lines
+    assert (line["key"], sorted(line["second"])) == ("soap.signed", sorted(signed))
+
+
+def test_key_that_is_too_short_for_the_partner(appliance: CommandLine, home: Path) -> None:
+    """A partner who takes no RSA key as short as ours is heard before anything is made."""
+    provider = home / "conventions" / "demo-provider.toml"
+    edit(provider, "[signature]", "[signature]\nminimum_rsa_bits = 4096")
+    ended = hand_over(appliance, home, "demo-provider", "--key", "demo-rsa")
+    assert ended.code == 2
+    assert "an RSA key of 4096 bits or more, as the partner accepts it" in ended.stderr
+    assert not (home / "conventions" / "mirrored.toml").exists()
+
+
 def test_no_algorithm_in_common(appliance: CommandLine, home: Path) -> None:
     """A key that cannot sign as the partner accepts it is refused by name, and nothing is made."""
     provider = home / "conventions" / "demo-provider.toml"
@@ -126,7 +161,7 @@ def test_export_of_before_is_read(appliance: CommandLine, home: Path, tmp_path: 
     """A document of format 1, which says nothing of durations and algorithms, is imported with our defaults for them."""
     document = tmp_path / "old.toml"
     text = appliance("convention", "export", "--home", home, "demo-client").stdout.decode()
-    newer = ("lifetime", "back_dating", "confirmations", "algorithms")
+    newer = ("lifetime", "back_dating", "confirmations", "algorithms", "signed")
     kept = [line for line in text.splitlines() if not line.startswith(newer)]
     document.write_text("\n".join(kept).replace("format = 2", "format = 1"))
     taken = appliance(
