@@ -61,7 +61,7 @@ class _Answer:
 
 
 def read_http_address(text: str) -> SplitResult:
-    """Read the address of a server that is asked: `http://HOST[:PORT][/PATH]` and nothing else.
+    """Read the address of a server that is asked: `http://HOST[:PORT][/PATH][?QUERY]` and nothing else.
 
     Raises:
         ValueError: it is none.
@@ -70,8 +70,8 @@ def read_http_address(text: str) -> SplitResult:
     is_plain = text.isascii() and text.isprintable() and not any(c in text for c in ' "<>\\^`{|}')
     if parts.scheme != "http" or not parts.hostname or not is_plain:
         raise ValueError("not http://HOST/PATH")
-    if "@" in parts.netloc or "?" in text or "#" in text:
-        raise ValueError("no user, query or fragment belongs in it")
+    if "@" in parts.netloc or "#" in text:
+        raise ValueError("no user and no fragment belongs in it")
     if parts.port == 0 or parts.netloc.endswith(":"):  # `port` itself refuses what is no number
         raise ValueError("not a port")
     return parts
@@ -105,8 +105,9 @@ async def _ask(parts: SplitResult, limits: Limits, body: bytes | None, content_t
 
 
 def _write_request(parts: SplitResult, body: bytes | None, content_type: str) -> bytes:
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [
-        f"{'GET' if body is None else 'POST'} {parts.path or '/'} HTTP/1.1",
+        f"{'GET' if body is None else 'POST'} {target} HTTP/1.1",
         f"Host: {parts.netloc}",
         "Connection: close",
         "Accept-Encoding: identity",

@@ -9,7 +9,9 @@ from appliance.trust.download import DownloadFailed, Limits, download, read_http
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-async def ask(answer: bytes, limits: Limits, body: bytes | None) -> tuple[bytes, bytes]:
+async def ask(
+    answer: bytes, limits: Limits, body: bytes | None, path: str = "/a/b"
+) -> tuple[bytes, bytes]:
     """Ask a server on loopback that answers these octets and closes; return what was asked, and what came."""
     asked = bytearray()
 
@@ -22,7 +24,7 @@ async def ask(answer: bytes, limits: Limits, body: bytes | None) -> tuple[bytes,
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        found = await download(f"http://127.0.0.1:{port}/a/b", limits, body, "text/x")
+        found = await download(f"http://127.0.0.1:{port}{path}", limits, body, "text/x")
     return bytes(asked), found
 
 
@@ -72,13 +74,20 @@ def test_answers_that_are_none(answer: bytes, why: str) -> None:
 
 
 def test_what_is_asked() -> None:
-    """Without a body GET, with one POST; the server's name and port as the address has them."""
+    """Without a body GET, with one POST; the server's name and port, the path and the query as the address has them."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     asked, _ = asyncio.run(ask(answer, Limits(10, 20.0), None))
     assert asked.startswith(b"GET /a/b HTTP/1.1\r\nHost: 127.0.0.1:")
     asked, _ = asyncio.run(ask(answer, Limits(10, 20.0), b"question"))
     assert asked.startswith(b"POST /a/b HTTP/1.1\r\n")
     assert b"Content-Type: text/x\r\nContent-Length: 8\r\n\r\nquestion" in asked
+    for path, target in (
+        ("/publicweb?cmd=crl&issuer=CN=AC,O=X", b"/publicweb?cmd=crl&issuer=CN=AC,O=X"),
+        ("?ca=1", b"/?ca=1"),
+        ("", b"/"),
+    ):
+        asked, _ = asyncio.run(ask(answer, Limits(10, 20.0), None, path))
+        assert asked.startswith(b"GET " + target + b" HTTP/1.1\r\n")
 
 
 def test_nobody_there() -> None:
@@ -90,7 +99,7 @@ def test_nobody_there() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://a", "http://a/", "http://a.b:8080/c/d.crl", "HTTP://[::1]:1/x", "http://1.2.3.4"],
+    ["http://a", "http://a/", "http://a.b:8080/c/d.crl", "HTTP://[::1]:1/x", "http://1.2.3.4", "http://a?x=1&y"],
 )
 def test_addresses(address: str) -> None:
     """What can be asked."""
