@@ -127,7 +127,9 @@ class ConventionFiles:
         try:
             found = _list(self.directory)
         except OSError as exc:  # no file less must be taken for a convention that ended
-            expected = f"a directory of conventions that can be read ({exc.filename}: {exc.strerror})"
+            expected = (
+                f"a directory of conventions that can be read ({exc.filename}: {exc.strerror})"
+            )
             raise ConfigurationError(str(self.directory), "", expected) from exc
         loaded: dict[str, tuple[_Stamp, Convention]] = {}
         for name in sorted(found):

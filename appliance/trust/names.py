@@ -7,8 +7,47 @@ that somebody put into another attribute, which unanchored regular expressions d
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+_OF_RFC_4514: Final = {
+    "CN": NameOID.COMMON_NAME,
+    "L": NameOID.LOCALITY_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "C": NameOID.COUNTRY_NAME,
+    "STREET": NameOID.STREET_ADDRESS,
+    "DC": NameOID.DOMAIN_COMPONENT,
+    "UID": NameOID.USER_ID,
+}
+_OF_OPENSSL: Final = {
+    "emailAddress": NameOID.EMAIL_ADDRESS,
+    "serialNumber": NameOID.SERIAL_NUMBER,
+    "organizationIdentifier": NameOID.ORGANIZATION_IDENTIFIER,
+    "businessCategory": NameOID.BUSINESS_CATEGORY,
+    "SN": NameOID.SURNAME,
+    "GN": NameOID.GIVEN_NAME,
+    "initials": NameOID.INITIALS,
+    "title": NameOID.TITLE,
+    "pseudonym": NameOID.PSEUDONYM,
+    "dnQualifier": NameOID.DN_QUALIFIER,
+    "generationQualifier": NameOID.GENERATION_QUALIFIER,
+    "postalCode": NameOID.POSTAL_CODE,
+    "unstructuredName": NameOID.UNSTRUCTURED_NAME,
+    "jurisdictionC": NameOID.JURISDICTION_COUNTRY_NAME,
+    "jurisdictionL": NameOID.JURISDICTION_LOCALITY_NAME,
+    "jurisdictionST": NameOID.JURISDICTION_STATE_OR_PROVINCE_NAME,
+}
+"""What `openssl x509 -nameopt RFC2253` prints for attributes that RFC 4514 has no name for; certificates of seals have some of them."""
+
+_SPELLED: Final = {
+    spelling: oid
+    for name, oid in (_OF_RFC_4514 | _OF_OPENSSL).items()
+    for spelling in (name, name.lower())
+}
 
 _Value = tuple[str, ...]  # what stands between the stars
 _Rdn = tuple[tuple[str, _Value], ...]
@@ -29,7 +68,7 @@ class NamePattern:
             ValueError: the text is not a distinguished name, or an empty one.
         """
         try:
-            name = x509.Name.from_rfc4514_string(text)
+            name = x509.Name.from_rfc4514_string(text, _SPELLED)
         except ValueError as exc:
             raise ValueError("not a name as RFC 4514 writes it") from exc
         if not name.rdns:

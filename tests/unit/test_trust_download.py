@@ -99,7 +99,14 @@ def test_nobody_there() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://a", "http://a/", "http://a.b:8080/c/d.crl", "HTTP://[::1]:1/x", "http://1.2.3.4", "http://a?x=1&y"],
+    [
+        "http://a",
+        "http://a/",
+        "http://a.b:8080/c/d.crl",
+        "HTTP://[::1]:1/x",
+        "http://1.2.3.4",
+        "http://a?x=1&y",
+    ],
 )
 def test_addresses(address: str) -> None:
     """What can be asked."""

@@ -1,9 +1,16 @@
 """Names are matched whole: no attribute more, none less, no star across a comma."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from appliance.trust.names import NamePattern, any_matches
+from tests.pki import NOW, rsa_key
 
 
 def name(text: str) -> x509.Name:
@@ -62,6 +69,38 @@ def test_one_of_several() -> None:
     assert any_matches(patterns, name("CN=b"))
     assert not any_matches(patterns, name("CN=c"))
     assert not any_matches([], name("CN=a"))
+
+
+def test_name_as_openssl_prints_it(tmp_path: Path) -> None:
+    """What the documented command prints of a certificate is a pattern for its subject, whatever attributes it has."""
+    attributes = [
+        *((NameOID.COUNTRY_NAME, "FR"), (NameOID.ORGANIZATION_NAME, "Caisse, d'été")),
+        *((NameOID.ORGANIZATION_IDENTIFIER, "NTRFR-180035024"), (NameOID.SERIAL_NUMBER, "S1")),
+        *((NameOID.SURNAME, "Martin"), (NameOID.GIVEN_NAME, "Amélie"), (NameOID.TITLE, "Mme")),
+        *((NameOID.STREET_ADDRESS, "rue"), (NameOID.POSTAL_CODE, "93000"), (NameOID.USER_ID, "7")),
+        *((NameOID.JURISDICTION_COUNTRY_NAME, "FR"), (NameOID.BUSINESS_CATEGORY, "Gov")),
+        *((NameOID.PSEUDONYM, "p"), (NameOID.DN_QUALIFIER, "q"), (NameOID.INITIALS, "A.M.")),
+        *((NameOID.GENERATION_QUALIFIER, "II"), (NameOID.UNSTRUCTURED_NAME, "u")),
+        *((NameOID.JURISDICTION_LOCALITY_NAME, "l"), (NameOID.DOMAIN_COMPONENT, "fr")),
+        *((NameOID.JURISDICTION_STATE_OR_PROVINCE_NAME, "s"), (NameOID.COMMON_NAME, "#1 app ")),
+        (NameOID.EMAIL_ADDRESS, "cachet@organisme.example"),
+    ]
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+    key = rsa_key("stranger")
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, NOW, NOW)
+    file = tmp_path / "signer.pem"
+    file.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    command = ["openssl", "x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", str(file)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = printed.removeprefix("subject=").rstrip("\n")
+    assert NamePattern.read(text).matches(subject), text
+    assert not NamePattern.read(text.replace("93000", "93001")).matches(subject)
+
+
+def test_names_of_attributes_in_small_letters() -> None:
+    """RFC 4514, 4: the case of an attribute's name does not matter, that of its value does."""
+    assert NamePattern.read("cn=app,ou=x,c=FR").matches(name("CN=app,OU=x,C=FR"))
+    assert not NamePattern.read("cn=APP,ou=x,c=FR").matches(name("CN=app,OU=x,C=FR"))
 
 
 @pytest.mark.parametrize("text", ["", "PNR", "CN", "XX=a", "CN=a,"])

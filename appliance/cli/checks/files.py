@@ -21,7 +21,12 @@ _LITTLE_ROOM: Final = 1024**3  # octets; a busy day of vectors fills it
 
 def check_home(home: Home) -> Iterator[Finding]:
     """Look at who may change what the service believes: the home, its configuration, its conventions."""
-    for path in (home.root, home.config_file, home.conventions, *home.conventions.glob(CONVENTION_FILES)):
+    for path in (
+        home.root,
+        home.config_file,
+        home.conventions,
+        *home.conventions.glob(CONVENTION_FILES),
+    ):
         if not path.exists():
             yield failed(
                 "permissions", path, "it does not exist", "make a home with `appliance init DIR`"
