@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from ssl import SSLObject
 from typing import Final, cast
 
@@ -23,6 +23,7 @@ UNIX_HOSTS: Final = frozenset({b"appliance", b"localhost"})
 """What `Host` may say on a unix socket, where no name is needed to get here."""
 
 _SCHEME: Final = b"bearer "
+_MAPPED: Final = "::ffff:"  # RFC 4291, 2.5.5.2
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
@@ -63,10 +64,16 @@ def read_peer(transport: asyncio.Transport) -> Peer:
         _, uid, _ = cast("tuple[int, int, int]", _UCRED.unpack(credentials))
         return Peer(str(sock.getsockname()), UNIX_HOSTS, f"uid:{uid}", uid, is_loopback=False)
     here = cast("tuple[str, int]", sock.getsockname()[:2])
-    address = str(sock.getpeername()[0])
+    address = plain_address(str(sock.getpeername()[0]))
     listener, hosts = _listener_facts(*here)
     tls = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
     return Peer(listener, hosts, address, None, ip_address(address).is_loopback, tls)
+
+
+def plain_address(text: str) -> str:
+    """Return the IPv4 address of a peer that reached a listener of both families by IPv4; any other as it is."""
+    mapped = IPv6Address(text).ipv4_mapped if text.startswith(_MAPPED) else None
+    return text if mapped is None else str(mapped)
 
 
 @lru_cache(maxsize=64)

@@ -21,6 +21,7 @@ from appliance.log import Log
 from appliance.metrics import HANDSHAKES_REFUSED
 from appliance.server.admission import Admission
 from appliance.server.answers import Answer, status_of
+from appliance.server.callers import plain_address
 from appliance.server.listener import connections_of, watch_pace
 from appliance.server.protocol import ApiProtocol
 
@@ -170,6 +171,6 @@ def _address_of(connection: socket.socket) -> str:
     if connection.family == socket.AF_UNIX:
         return "unix"
     try:
-        return str(connection.getpeername()[0])
+        return plain_address(str(connection.getpeername()[0]))
     except OSError:
         return "gone"
