@@ -1,7 +1,8 @@
 """CRLs fetched into their directories, from the addresses that conventions name; one worker does it for all.
 
 Promises that a file in the directory is replaced whole or not at all, and only by CRLs that are current, not older than those they
-replace, and signed by their CA where the convention's files hold that CA's certificate; that a slow or absent server holds up nobody
+replace, and signed by their CA where the convention's files hold that CA's certificate (a list that is not counts for nothing when a
+path is judged by it, and refuses; what keeps it out is the certificate); that a slow or absent server holds up nobody
 (one deadline for the whole of a download, two at once from one server); and that nothing is deleted: without a new CRL the last one serves until its
 next update, and the warnings of `watch` come long before that.
 """
@@ -27,6 +28,9 @@ from appliance.trust.certificates import has_sound_hash
 from appliance.trust.download import DownloadFailed, Limits, download
 from appliance.trust.revocation import LARGEST_CRL, read_crls
 
+FETCHED: Final = "fetched-"
+"""How the names of files begin that hold what was fetched."""
+
 _LOG: Final = Log("trust")
 _LIMITS: Final = Limits(octets=LARGEST_CRL, seconds=30.0)
 _AT_ONCE: Final = 16
@@ -34,6 +38,9 @@ _OF_ONE_SERVER: Final = 2
 _PAUSE: Final = 1.0
 _RETRY_AFTER: Final = 60.0
 _CLOCKS: Final = timedelta(minutes=5)
+_TO_PROVE: Final = (
+    "put the CA's certificate into a file of trust.roots: only then is a forged list kept out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class CrlSource:
 
 def file_of(directory: Path, address: str) -> Path:
     """Name the file that holds what came from an address."""
-    return directory / f"fetched-{sha256(address.encode()).hexdigest()[:16]}.crl"
+    return directory / f"{FETCHED}{sha256(address.encode()).hexdigest()[:16]}.crl"
 
 
 class CrlDownloads:
@@ -106,7 +113,7 @@ class CrlDownloads:
         try:
             async with server, room:
                 octets = await download(source.address, _LIMITS)
-            await asyncio.to_thread(_keep, source, octets, self._clock.now())
+            unproven = await asyncio.to_thread(_keep, source, octets, self._clock.now())
         except (DownloadFailed, OSError, ValueError) as exc:
             pause = min(pause, _RETRY_AFTER)
             _LOG.warning(
@@ -116,6 +123,9 @@ class CrlDownloads:
                 cause=str(exc),
                 next="see trust.crl_addresses; until its next update the CRL at hand serves",
             )
+        else:
+            for name in unproven:
+                _LOG.info("crl-unproven", address=source.address, ca=name, next=_TO_PROVE)
         self._due[source.file] = self._clock.monotonic() + pause
 
     def _gate(self, name: str, width: int) -> asyncio.Semaphore:
@@ -126,8 +136,11 @@ class CrlDownloads:
         return gate
 
 
-def _keep(source: CrlSource, octets: bytes, now: datetime) -> None:
+def _keep(source: CrlSource, octets: bytes, now: datetime) -> Sequence[str]:
     """Put what came in the place of what came before.
+
+    Returns:
+        The CAs whose certificates are not at hand: whether they signed what came is found out when a path is judged by it.
 
     Raises:
         ValueError: it is no better.
@@ -136,6 +149,7 @@ def _keep(source: CrlSource, octets: bytes, now: datetime) -> None:
     crls = _read(octets)
     for crl in crls:
         _check(source, crl, now)
+    known = {authority.subject for authority in source.authorities}
     if _is_older(crls, _held(source), now):
         raise ValueError("older than the CRL at hand")
     # CrlDirectory looks at no hidden file, so half of one is never read; a worker that is just being replaced writes its own.
@@ -148,6 +162,7 @@ def _keep(source: CrlSource, octets: bytes, now: datetime) -> None:
         new.replace(source.file)
     finally:
         new.unlink(missing_ok=True)
+    return [crl.issuer.rfc4514_string() for crl in crls if crl.issuer not in known]
 
 
 def _read(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:

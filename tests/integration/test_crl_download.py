@@ -1,6 +1,7 @@
 """CRLs fetched from the addresses that conventions name, by a real server on loopback: what is taken, and what changes nothing."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,6 +133,33 @@ def test_what_changes_nothing(
         assert reason(registry, pki) == "certificate-revoked"
     assert server.asked.count("/root") == 2
     assert server.asked.count("/issuing") == 3
+
+
+def test_list_of_a_ca_that_is_not_at_hand(
+    pki: Pki, clock: ManualClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the CA's certificate a list is kept unproven, which the log says, and never believed: a forged one revokes nobody's revocation."""
+    caplog.set_level(logging.INFO)
+    root, intermediate, _ = pki.crls()
+    revoking = make_crl(pki.issuing, [pki.leaf])
+    with publish(root=root, intermediate=intermediate, issuing=revoking) as server:
+        partner(tmp_path, pki)
+        write_pem(tmp_path / "root.pem", pki.root)
+        registry = make_registry(make_provider(tmp_path, crl_addresses=addresses(server)))
+        downloads = refresh(registry, clock)
+        assert reason(registry, pki) == "certificate-revoked"
+        assert {each.msg for each in caplog.records} == {"crl-unproven"}
+        unproven = {vars(each)["fields"]["ca"] for each in caplog.records}
+        assert unproven == {each.name.rfc4514_string() for each in (pki.intermediate, pki.issuing)}
+        forged = make_crl(pki.issuing, begins=NOW, signer=pki.root.key)
+        server.documents["/issuing"] = forged
+        clock.seconds += 3600
+        asyncio.run(downloads.refresh())
+        assert reason(registry, pki) == "revocation-unknown"
+        server.documents["/issuing"] = make_crl(pki.issuing, begins=NOW + timedelta(seconds=1))
+        clock.seconds += 3600
+        asyncio.run(downloads.refresh())
+        assert reason(registry, pki, NOW + timedelta(seconds=1)) == "accepted"
 
 
 def test_download_has_bounds(

@@ -1,6 +1,7 @@
 """What the doctor says about files, certificates, CRLs and the clock."""
 
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -231,6 +232,24 @@ def test_missing_crl_of_an_intermediate(
         fetching = replace(with_chain, crl_addresses=("http://crl.example/issuing.crl",))
         trouble = only_trouble(check_trust(fetching, NOW))
         assert (trouble.level, "start the service" in trouble.remedy) == (Level.WARNING, True)
+
+
+def test_fetched_crl_that_nothing_speaks_for(
+    convention: ProviderConvention, pki: DemoPki, tmp_path: Path
+) -> None:
+    """A list that was fetched is proven by its CA's certificate beside the root only: without it a warning says what that would keep out."""
+    crls = tmp_path / "crls"
+    shutil.copytree(convention.crl_directory, crls)
+    fetched = (crls / "issuing.pem").rename(crls / "fetched-0123456789abcdef.crl")
+    fetching = replace(convention, crl_directory=crls)
+    trouble = only_trouble(check_trust(fetching, NOW))
+    assert (trouble.level, trouble.where) == (Level.WARNING, str(fetched))
+    assert "the CRL of CN=Demo Issuing" in trouble.found
+    assert "a file of trust.roots" in trouble.remedy
+    issuing = tmp_path / "issuing.pem"
+    issuing.write_bytes(load_certificates(pki.chains["signer"])[1].public_bytes(Encoding.PEM))
+    proven = replace(fetching, roots=(*convention.roots, issuing))
+    assert levels(check_trust(proven, NOW)) == ["ok"]
 
 
 def test_own_chain_of_another_pki_needs_no_crl_here(

@@ -17,6 +17,7 @@ from appliance.cli.checks.finding import Finding, failed, passed, unreadable, wa
 from appliance.conventions.model import ProviderConvention
 from appliance.errors import ConfigurationError
 from appliance.trust.certificates import load_certificates
+from appliance.trust.crl_download import FETCHED
 from appliance.trust.revocation import read_crls
 
 
@@ -61,6 +62,7 @@ def check_trust(
         warning = timedelta(seconds=convention.crl_warning)
         for crl in newest.values():
             findings.extend(_freshness(check, crl, now, warning))
+        findings.extend(_unproven(check, newest, roots))
     yield from findings
     if newest is not None and not findings:
         found = "; ".join(sorted(name.rfc4514_string() for name in newest))
@@ -137,6 +139,21 @@ def _missing_of_own(
                 directory,
                 f"no CRL of {subject.rfc4514_string()}, a CA of our own chain under the same root",
                 "fetch its current CRL into the directory, unless the partner has its certificates from another CA",
+            )
+
+
+def _unproven(
+    check: str, newest: _Newest, authorities: Iterable[x509.Certificate]
+) -> Iterator[Finding]:
+    """Look for lists that were fetched of CAs whose certificates are not at hand."""
+    known = {authority.subject for authority in authorities}
+    for name, crl in newest.items():
+        if crl.file.name.startswith(FETCHED) and name not in known:
+            yield warned(
+                check,
+                crl.file,
+                f"the CRL of {name.rfc4514_string()} was fetched, and nothing at hand tells whether that CA signed it",
+                "put the CA's certificate into a file of trust.roots: else a list forged on the way takes its place, and refuses every vector",
             )
 
 
