@@ -25,7 +25,7 @@ from appliance.conventions.portable import (
     read_authorities,
     read_portable,
 )
-from appliance.conventions.writer import Value, fill_template, save_convention
+from appliance.conventions.writer import Value, check_free, fill_template, save_convention
 from appliance.errors import ConfigurationError, ConventionViolation, Reason
 from appliance.parts import home_parts
 from appliance.signing.keyring import Keyring
@@ -108,6 +108,7 @@ def add_arguments(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run_new(arguments: argparse.Namespace) -> int:
     """Ask for what is missing, write the file, and say what to do next."""
     config = load_config(arguments.home)
+    check_free(config.home.conventions, arguments.id)
     if arguments.role == "client" and arguments.key is None and len(config.keys) == 1:
         arguments.key = config.keys[0].name
     values = {name: getattr(arguments, name) for name in _ASKED[arguments.role]}
@@ -176,11 +177,20 @@ def _find_roots(arguments: argparse.Namespace, read: PortableConvention) -> byte
 
 
 def _ask(config: Config, name: str) -> str | list[str]:
-    """Ask until there is an answer that names something."""
+    """Ask until there is an answer that names something.
+
+    Raises:
+        ConfigurationError: there will be none.
+    """
     keys = [key.name for key in config.keys]
     choices = f" ({', '.join(keys)})" if name == "key" else ""
     while True:
-        answer = input(f"{_QUESTIONS[name]}{choices}: ").strip()
+        try:
+            answer = input(f"{_QUESTIONS[name]}{choices}: ").strip()
+        except EOFError as exc:
+            option = f"--{name.replace('_', '-')}"
+            said = f"{option}, or an answer; nothing was made"
+            raise ConfigurationError("appliance convention new", "", said) from exc
         several = [each for each in re.split(r"[\s,]+", answer) if each]
         absent = [each for each in several if not (config.home.root / each).is_file()]
         if name == "root" and absent:

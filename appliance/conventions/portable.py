@@ -68,6 +68,12 @@ class PortableConvention(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     certificates: str = ""
 
 
+class _Beginning(msgspec.Struct, frozen=True):
+    """Just enough of a document to tell whether it is one."""
+
+    format: int | None = None
+
+
 def export_convention(convention: Convention, certificates: str = "") -> str:
     """Write the document.
 
@@ -142,6 +148,8 @@ def read_portable(file: Path) -> PortableConvention:
     Raises:
         ConfigurationError: it is none, or of a later format.
     """
+    if read_toml(file, _Beginning).format is None:
+        raise ConfigurationError(str(file), "format", "what `appliance convention export` wrote")
     read = read_toml(file, PortableConvention)
     if read.format not in _READ:
         known = " or ".join(map(str, _READ))

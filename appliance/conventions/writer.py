@@ -60,6 +60,20 @@ def write_value(value: Value) -> str:
     return f"[{', '.join(map(write_value, value))}]"
 
 
+def check_free(directory: Path, convention_id: str) -> Path:
+    """Return the file that a new convention will have.
+
+    Raises:
+        ConfigurationError: the id cannot be one, or it is taken.
+    """
+    file = directory / f"{convention_id}.toml"
+    if not is_convention_id(convention_id):
+        raise ConfigurationError(str(file), "", "an id of letters, digits, . _ and -")
+    if file.exists():
+        raise ConfigurationError(str(file), "", "an id that no convention has yet")
+    return file
+
+
 def save_convention(
     directory: Path,
     convention_id: str,
@@ -79,11 +93,7 @@ def save_convention(
     Raises:
         ConfigurationError: the id cannot be one, it is taken, `check` refuses the file, or something else lies in its place.
     """
-    file = directory / f"{convention_id}.toml"
-    if not is_convention_id(convention_id):
-        raise ConfigurationError(str(file), "", "an id of letters, digits, . _ and -")
-    if file.exists():
-        raise ConfigurationError(str(file), "", "an id that no convention has yet")
+    file = check_free(directory, convention_id)
     with contextlib.ExitStack() as undone:
         for path, octets in (beside or {}).items():
             _make(path, octets, undone)

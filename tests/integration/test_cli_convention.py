@@ -84,6 +84,14 @@ def test_new_asks_for_what_is_missing(
     made = appliance("convention", "new", "--home", home, "--role", "client", "q", *AGREED)
     assert made.code == 0
     assert made.stdout.count(b"(demo-rsa, demo-ec)") == 3
+    monkeypatch.setattr("sys.stdin", Terminal("urn:nous\n"))
+    taken = ("convention", "new", "--home", home, "--role", "client", "q")
+    ended = appliance(*taken)
+    assert (ended.code, "an id that no convention has yet" in ended.stderr) == (2, True)
+    assert ended.stdout == b""  # nobody is asked in vain
+    ended = appliance(*taken[:-1], "r")
+    assert (ended.code, "--audience, or an answer; nothing was made" in ended.stderr) == (2, True)
+    assert not (home / "conventions" / "r.toml").exists()
 
 
 @pytest.mark.parametrize(
@@ -402,6 +410,7 @@ def test_what_is_no_export(appliance: CommandLine, home: Path, tmp_path: Path) -
         (text.replace('role = "client"', 'role = "both"'), "client or provider"),
         (head + 'certificates = "rubbish"\n', "certificates in PEM"),
         (text.replace("format = 2", "format = 2\nkey = 1"), "key"),
+        (text.replace("format = 2", ""), "format: expected what `appliance convention export`"),
         (provider.replace('variants = ["A"]', 'variants = ["X"]'), "variant"),
     ):
         file = tmp_path / "odd.toml"
