@@ -76,6 +76,11 @@ class Home:
         return self.run / "shared.vectors"
 
     @property
+    def in_force(self) -> Path:
+        """The conventions in force, for workers that begin later."""
+        return self.run / "conventions.in-force"
+
+    @property
     def key_usage(self) -> Path:
         """How often each key has signed."""
         return self.run / "key-usage.json"

@@ -28,12 +28,14 @@ from appliance.cache.shared_memory import prepare_shared_memory
 from appliance.child import Child
 from appliance.clock import SystemClock
 from appliance.config import Config, KeyTable, TokenTable, load_config, read_listen
+from appliance.conventions.inforce import keep_in_force
 from appliance.conventions.loader import ConventionChanges
 from appliance.conventions.registry import Registry
 from appliance.errors import ApplianceError, ConfigurationError, Unavailable
 from appliance.expiry import CERTIFICATE_CHECK_SECONDS, say_all_expiry
 from appliance.frontchecks import check_fronts
 from appliance.fronts import open_fronts
+from appliance.generations import ask, offer
 from appliance.home import Home
 from appliance.keeper import Kept, KeptLanes, OpenLane
 from appliance.logkeeping import close_orphaned_logs, open_system_log, traced_keys
@@ -60,7 +62,6 @@ from hsm.wire import Refused
 _LOG: Final = log.Log("supervisor")
 _WORKER_READY_TIMEOUT: Final = 30.0
 _LOOK_EVERY: Final = 2.0  # seconds between looks for changed conventions
-_RELOAD_TIMEOUT: Final = 30.0
 _LONGEST_DETAIL: Final = 1000
 _LANE_RENEW_TIMEOUT: Final = 5.0
 _LANE_STOP_TIMEOUT: Final = 2.0
@@ -169,6 +170,7 @@ class _Supervisor:
         prepare_shared_memory(
             self._config.home.shared_vectors, self._config.vector_cache.shared_memory
         )
+        self._put_in_force(registry)
         self._config.home.messages.mkdir(mode=0o700, exist_ok=True)
         share_home(self._config, registry)
         for token in self._config.tokens:
@@ -176,6 +178,11 @@ class _Supervisor:
             if why is not None:
                 _LOG.warning("users-shared", token=token.name, detail=why)
         return registry
+
+    def _put_in_force(self, registry: Registry) -> None:
+        """Have workers that begin from now on take this set, whatever becomes of the files."""
+        keep_in_force(self._config.home.in_force, registry.all())
+        give(self._config.home.in_force, worker_user(self._config))
 
     def _open_sockets(self) -> list[socket.socket]:
         host, port = read_listen("--api", self._listen)
@@ -206,7 +213,7 @@ class _Supervisor:
             return "the first worker has ended"
         async with self._reloading:
             try:
-                return (await _ask(child, "look")).removeprefix("looked").strip()
+                return (await ask(child, "look")).removeprefix("looked").strip()
             except Unavailable as exc:
                 return exc.detail
 
@@ -248,6 +255,10 @@ class _Supervisor:
 
     def _worker_starter(self, index: int) -> Callable[[], Awaitable[Child]]:
         async def start() -> Child:
+            async with self._reloading:  # or it would begin with a set that others leave meanwhile
+                return await begin()
+
+        async def begin() -> Child:
             descriptors = [listener.fileno() for listener in self._sockets]
             child = await Child.start(
                 f"worker {index}",
@@ -288,14 +299,7 @@ class _Supervisor:
                 share_configuration(config, registry)
                 await self._adopt_keys(config)
                 children = [kept.child for kept in self._workers if kept.child is not None]
-                refusals = [
-                    f"{child.name}: {answer}"
-                    for child in children
-                    if (answer := await _ask(child, f"load {generation}")) != f"loaded {generation}"
-                ]
-                verdict = "discard" if refusals else "commit"
-                for child in children:
-                    await _ask(child, f"{verdict} {generation}")
+                refusals = await offer(children, generation, lambda: self._put_in_force(registry))
             except ApplianceError as exc:
                 refusals = [exc.detail]
             except Exception as exc:  # noqa: BLE001 - whoever asked for the reload waits for a verdict; a task that ends gives none
@@ -412,11 +416,6 @@ class _Supervisor:
 def _identity(key: KeyTable) -> tuple[object, ...]:
     """What makes a [[key]] the key it is; its certificates may be renewed."""
     return key.tokens, key.label, key.id, key.mechanism
-
-
-async def _ask(child: Child, line: str) -> str:
-    await child.tell(line.encode())
-    return (await child.hear(_RELOAD_TIMEOUT)).decode().strip()
 
 
 def _worker_environment(config: Config, environment: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from appliance.config import (
     load_config,
 )
 from appliance.conventions.builder import RegistryBuilder
+from appliance.conventions.inforce import load_in_force
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.errors import (
     ApplianceError,
@@ -160,7 +161,8 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
     clock = SystemClock()
     keyring = Keyring.load(config.keys)
     builder = RegistryBuilder(config.home.conventions)
-    cell = RegistryCell(builder.build(home_parts(config, keyring)))
+    in_force = load_in_force(config.home.in_force)
+    cell = RegistryCell(builder.resume(in_force, home_parts(config, keyring)))
     metrics.state_build()
     async with contextlib.AsyncExitStack() as stack:
         trace = open_worker_trace(stack, config, index, cell)

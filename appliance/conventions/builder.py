@@ -1,5 +1,6 @@
 """From the files of a home to a registry that can serve: read, checked against what the home has in service, CRLs looked at."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,26 @@ class RegistryBuilder:
         Raises:
             ConfigurationError: a file is wrong, or a convention does not fit this home.
         """
-        conventions = self._files.load()
+        return self.build_of(self._files.load(), parts)
+
+    def resume(self, conventions: Sequence[Convention], parts: HomeParts) -> Registry:
+        """Build a registry of conventions that are in force already; the next `build` reads what differs from the files as they are now.
+
+        Raises:
+            ConfigurationError: a convention does not fit this home any more.
+        """
+        with contextlib.suppress(
+            ConfigurationError
+        ):  # what is wrong with a file the next reload says
+            self._files.load()
+        return self.build_of(conventions, parts)
+
+    def build_of(self, conventions: Sequence[Convention], parts: HomeParts) -> Registry:
+        """Check conventions, load what they trust, and look at every CRL directory.
+
+        Raises:
+            ConfigurationError: a convention does not fit this home.
+        """
         for convention in conventions:
             check_parts(self._file_of(convention), convention, parts)
         try:

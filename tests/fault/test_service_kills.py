@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.homes import edit
 from tests.logs import entries_of_home
 from tests.service import RunningService, make_demo_home, serve, wait_until
 
@@ -75,6 +76,31 @@ class IssuingClients:
                 answer = self._service.issue()
                 if answer.status == 200:
                     self.acknowledged.append(answer.json["id"])
+
+
+def test_successor_begins_with_what_is_in_force(own_service: RunningService) -> None:
+    """Files that a reload refused keep no worker from beginning, nor does it begin with the half of them that could be used."""
+    conventions = own_service.home / "conventions"
+    before = (conventions / "demo-client.toml").read_text()
+    [worker] = own_service.children("worker")
+    edit(conventions / "demo-client.toml", '"PAGM_GESTION"]', '"PAGM_GESTION", "PAGM_NEUF"]')
+    (conventions / "broken.toml").write_text("issuer = ")
+    own_service.process.send_signal(signal.SIGHUP)
+
+    def is_refused() -> bool:
+        return "broken.toml" in own_service.errors.read_text()
+
+    def statuses() -> list[int]:
+        return [own_service.issue(pagms=[pagm]).status for pagm in ("PAGM_GESTION", "PAGM_NEUF")]
+
+    wait_until(is_refused, 30, "the reload to be refused")
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: own_service.children("worker") not in ([], [worker]), 30, "a successor")
+    assert statuses() == [200, 403]
+    (conventions / "broken.toml").unlink()
+    own_service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: statuses() == [200, 200], 30, "the mended files")
+    (conventions / "demo-client.toml").write_text(before)
 
 
 @pytest.mark.parametrize("_time", range(3))

@@ -1,0 +1,44 @@
+"""The conventions in force, kept by the supervisor for workers that begin later: all serve one set, whatever the files say by then.
+
+A reload that was refused leaves files that cannot be used; one that is under way, files that are not in force yet. Promises that the file is
+replaced whole or not at all. It is a pickle of our own values, written by the parent of whoever reads it, into a directory of its own.
+"""
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from appliance.conventions.model import Convention
+from appliance.errors import ConfigurationError
+
+
+def keep_in_force(file: Path, conventions: Sequence[Convention]) -> None:
+    """Put the set in the place of the one before.
+
+    Raises:
+        ConfigurationError: the disk refuses.
+    """
+    new = file.with_suffix(".new")
+    try:
+        with new.open("wb") as made:
+            os.fchmod(made.fileno(), 0o600)
+            pickle.dump(tuple(conventions), made)
+        new.replace(file)
+    except OSError as exc:
+        raise ConfigurationError(str(file), "", f"a place to write to ({exc.strerror})") from exc
+
+
+def load_in_force(file: Path) -> tuple[Convention, ...]:
+    """Load what the supervisor kept.
+
+    Raises:
+        ConfigurationError: it has kept nothing.
+    """
+    try:
+        octets = file.read_bytes()
+    except OSError as exc:
+        expected = f"the conventions in force, which `appliance serve` keeps there ({exc.strerror})"
+        raise ConfigurationError(str(file), "", expected) from exc
+    return cast("tuple[Convention, ...]", pickle.loads(octets))  # noqa: S301 - our parent's own values, see above
