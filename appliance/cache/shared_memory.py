@@ -3,7 +3,7 @@
 A ring of records, the newest over the oldest, and an index of places beside it. A reader looks its place up, copies the record, and
 believes it only if name, length and checksum agree and the writer has not come round meanwhile; anything else is a miss. So a reader
 never waits, and what a writer is just changing costs at worst one signature. Writers have just spent one: they may wait for each
-other (fcntl lock, dropped by the kernel with its holder).
+other (fcntl lock, dropped by the kernel with its holder), some milliseconds; what cannot be written by then is not shared.
 
 Bounded by the size of the file and by the places of its index. Holds signed vectors, no secrets; readable by the owner only.
 """
@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import struct
+import time
 import zlib
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ _MAGIC: Final = b"shared-vectors1\0"
 _WRITTEN_AT: Final = 32
 _PLACE: Final = struct.Struct("<QQ")  # first octets of the name; where its record begins, plus one
 _RECORD: Final = struct.Struct("<32sII")  # name, length, checksum of name and octets
+_LOCK_WITHIN: Final = 0.01
+_LOCK_PAUSE: Final = 0.0002
 _WAYS: Final = 4
 _TYPICAL: Final = 4096
 
@@ -66,11 +69,10 @@ class SharedMemory:
         return None
 
     def write(self, key: bytes, octets: bytes) -> None:
-        """Write a record over the oldest; one that would fill a quarter of the ring is dropped."""
+        """Write a record over the oldest; one that would fill a quarter of the ring, or finds it held by a process that stands still, is dropped."""
         size = _RECORD.size + len(octets)
-        if size > self._ring // 4:
+        if size > self._ring // 4 or not self._lock():
             return
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
         try:
             begin = self._written()
             if begin % self._ring + size > self._ring:  # a record lies in one piece
@@ -84,6 +86,18 @@ class SharedMemory:
             _PLACE.pack_into(self._map, self._choose_place(key, mark), mark, begin + 1)
         finally:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def _lock(self) -> bool:
+        until = time.monotonic() + _LOCK_WITHIN
+        while True:
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > until:
+                    return False
+                time.sleep(_LOCK_PAUSE)
+            else:
+                return True
 
     def _read_record(self, key: bytes, begin: int) -> bytes | None:
         if begin + self._ring < self._written():

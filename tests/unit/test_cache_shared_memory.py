@@ -1,6 +1,8 @@
 """The ring that workers share: whole records or none, the newest first, in bounded room."""
 
 import multiprocessing
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -101,6 +103,21 @@ def test_readers_see_whole_records_while_writers_write(file: Path) -> None:
         writer.join(10)
         assert writer.exitcode == 0
     assert found
+
+
+def test_writer_that_stands_still_holds_up_nobody(file: Path) -> None:
+    """A process that was stopped while it wrote costs the others what they would share, not their time; once it is gone they share again."""
+    held = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", held, str(file)]
+    with SharedMemory(file) as ring:
+        ring.write(key(1), b"one")
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline()
+            ring.write(key(2), b"two")
+            assert (ring.read(key(1)), ring.read(key(2))) == (b"one", None)
+        ring.write(key(2), b"two")
+        assert ring.read(key(2)) == b"two"
 
 
 def test_impossible_places(tmp_path: Path) -> None:
