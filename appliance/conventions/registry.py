@@ -44,6 +44,11 @@ class Candidates:
         """Tell whether a convention is one of them."""
         return convention.id in self._ids
 
+    @cached_property
+    def wants_body_signed(self) -> bool:
+        """Whether one of them has the Body of a message signed."""
+        return any("body" in convention.soap_signed for convention in self.all)
+
     def of_issuer(self, issuer: str | None) -> tuple[ProviderConvention, ...]:
         """Return those of an issuer; none where the issuer is unknown."""
         return _NONE if issuer is None else self._by_issuer.get(issuer, _NONE)

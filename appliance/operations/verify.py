@@ -163,11 +163,9 @@ class VerifyOperation:
         """Tell whether a message may fall under a convention that has its Body signed."""
         registry = self._registry.current
         named = None if convention is None else registry.find(convention)
-        candidates = (named,) if named else registry.providers_of_service(service).all
-        return any(
-            isinstance(each, ProviderConvention) and "body" in each.soap_signed
-            for each in candidates
-        )
+        if named is not None:
+            return isinstance(named, ProviderConvention) and "body" in named.soap_signed
+        return registry.providers_of_service(service).wants_body_signed
 
     async def _make_durable(
         self, entry: TraceEntry, signed: Signed | None, recorded: Received | None

@@ -199,3 +199,18 @@ def test_missing_root_is_a_configuration_error(tmp_path: Path) -> None:
     """A registry is not made when a root cannot be loaded."""
     with pytest.raises(ConfigurationError, match=r"root\.pem"):
         make_registry(make_provider(tmp_path))
+
+
+def test_signed_bodies_are_known_before_a_message_comes(ours: Pki, tmp_path: Path) -> None:
+    """Whether a message must be held whole is known of a service, of all together, and not asked of each convention anew."""
+    ours.write(tmp_path)
+    registry = make_registry(
+        make_provider(tmp_path, id="plain"),
+        make_provider(tmp_path, id="signed", audience="urn:b", soap_signed=frozenset({"body"})),
+        make_provider(tmp_path, id="timed", audience="urn:c", soap_signed=frozenset({"timestamp"})),
+    )
+    wanted = {
+        service: registry.providers_of_service(service).wants_body_signed
+        for service in (make_provider(tmp_path).audience, "urn:b", "urn:c", None)
+    }
+    assert list(wanted.values()) == [False, True, False, True]
