@@ -24,7 +24,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from appliance.clock import Clock
 from appliance.log import Log
-from appliance.trust.certificates import has_sound_hash
+from appliance.trust.certificates import UNREADABLE, has_sound_hash
 from appliance.trust.download import DownloadFailed, Limits, download
 from appliance.trust.revocation import LARGEST_CRL, read_crls
 
@@ -114,7 +114,7 @@ class CrlDownloads:
             async with server, room:
                 octets = await download(source.address, _LIMITS)
             unproven = await asyncio.to_thread(_keep, source, octets, self._clock.now())
-        except (DownloadFailed, OSError, ValueError) as exc:
+        except (DownloadFailed, OSError, *UNREADABLE) as exc:
             pause = min(pause, _RETRY_AFTER)
             _LOG.warning(
                 "crl-not-fetched",

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,7 +24,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from appliance.log import Log
-from appliance.trust.certificates import has_sound_hash, has_strong_key
+from appliance.trust.certificates import UNREADABLE, has_sound_hash, has_strong_key
 from appliance.trust.download import DownloadFailed, Limits, download
 
 Status = Literal["good", "revoked", "unknown"]
@@ -33,11 +33,10 @@ _LOG: Final = Log("trust")
 _UNUSABLE: Final = (
     DownloadFailed,
     TimeoutError,
-    ValueError,
     InvalidSignature,
     TypeError,  # a key of a kind that is not taken
-    UnsupportedAlgorithm,
     x509.ExtensionNotFound,
+    *UNREADABLE,
 )
 _REMEMBERED: Final = 10_000
 _WITHIN: Final = 3.0

@@ -15,7 +15,7 @@ import pytest
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -126,8 +126,9 @@ def delegate(
     issuer: Holder | None = None,
     bits: int = 2048,
     hash_name: str = "sha256",
+    is_twice: bool = False,
 ) -> Holder:
-    """A responder's certificate."""
+    """A responder's certificate; one that says everything twice cannot be read."""
     issuer = issuer or pki.issuing
     key = rsa_key("responder") if bits == 2048 else rsa.generate_private_key(65537, bits)
     usage = ExtendedKeyUsageOID.OCSP_SIGNING if may_sign else ExtendedKeyUsageOID.SERVER_AUTH
@@ -145,6 +146,13 @@ def delegate(
     )
     if hash_name == "sha1":
         certificate = sign_again_with_sha1(asn1_x509.Certificate.load(certificate), issuer.key)
+    if is_twice:
+        stated = asn1_x509.Certificate.load(certificate)
+        extensions = stated["tbs_certificate"]["extensions"]
+        extensions.append(extensions[0])
+        octets = stated["tbs_certificate"].dump(force=True)
+        stated["signature_value"] = issuer.key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
+        certificate = stated.dump(force=True)
     return Holder(key, certificate, issuer)
 
 
@@ -170,6 +178,7 @@ def test_answers_that_do_not_count(pki: Pki, tmp_path: Path) -> None:
         Answers(pki, signer=delegate(pki, issuer=stranger.issuing)),
         Answers(pki, signer=delegate(pki, bits=1024)),
         Answers(pki, signer=delegate(pki, hash_name="sha1")),
+        Answers(pki, signer=delegate(pki, is_twice=True)),
         Answers(pki, signer=pki.leaf),
         Answers(pki, about=pki.certify_leaf("other", rsa_key("front"))),
         Answers(pki, ends=NOW - timedelta(minutes=1)),
