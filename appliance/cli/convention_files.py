@@ -10,9 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from appliance.cli.output import Exit, Output
+from appliance.cli.output import Exit, Output, printable
 from appliance.config import Config, load_config
 from appliance.conventions.algorithms import SIGNATURE_ALGORITHMS
 from appliance.conventions.builder import load_checked
@@ -279,8 +280,14 @@ def _say_next(config: Config, made: Convention, home: Path) -> None:
             f"a vector        appliance issue --home {home} --convention {made.id} --pagm {pagm}",
         ]
     else:
+        anchors = [each for file in made.roots for each in load_certificates(file)]
+        steps += [f"trust anchors   {', '.join(map(str, made.roots))}: compare them by another way"]
         steps += [
-            f"trust anchors   {', '.join(map(str, made.roots))}",
+            f"  {printable(each.subject.rfc4514_string())}, SHA-256 {each.fingerprint(SHA256()).hex()}"
+            for each in anchors
+            if each.subject == each.issuer
+        ]
+        steps += [
             f"CRLs            {made.crl_directory}: a current one for each CA",
             f"check           appliance doctor --home {home}",
         ]

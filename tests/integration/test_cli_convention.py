@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import ssl
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -384,7 +386,11 @@ def test_exported_here_imported_there(appliance: CommandLine, home: Path, tmp_pa
     taking = ("convention", "import", "--home", home, document, "--id", "mirrored")
     refused = appliance(*taking)
     assert (refused.code, "--root" in refused.stderr) == (2, True)
-    assert appliance(*taking, "--root", home / "pki" / "root.pem").code == 0
+    root = home / "pki" / "root.pem"
+    taken = appliance(*taking, "--root", root)
+    assert taken.code == 0
+    shown = sha256(ssl.PEM_cert_to_DER_cert(root.read_text())).hexdigest()
+    assert f"CN=Demo Root,O=InterOPS demonstration,C=FR, SHA-256 {shown}" in taken.stdout.decode()
     assert (home / "pki" / "mirrored" / "root.pem").read_text().count("BEGIN") == 2
     shown = appliance("convention", "show", "--home", home, "mirrored", "--json").lines[0]
     assert (shown["role"], shown["attributes"], shown["id_style"]) == (
