@@ -117,7 +117,7 @@ def authorize_received(
     """Accept a verified vector under one convention, or refuse it (DOMAIN 7, checks 5 to 14).
 
     Each check keeps the conventions that pass it and refuses when none is left. A vector whose issuer has no convention is held
-    against all of them, so an earlier rule may still name its fault, and is refused at the issuer at the latest. Replay is not
+    against one of each kind, so an earlier rule may still name its fault, and is refused at the issuer at the latest. Replay is not
     decided here.
 
     Args:
@@ -131,7 +131,7 @@ def authorize_received(
         VectorRefused: the first rule that no convention passes.
     """
     of_issuer = candidates.of_issuer(vector.issuer)
-    scope = check_identity_and_dates(vector, of_issuer or candidates.all, now)
+    scope = check_identity_and_dates(vector, of_issuer or candidates.unlike, now)
     scope = check_service(vector, scope, service)
     scope = check_level_and_pagms(vector, scope)
     if not of_issuer:

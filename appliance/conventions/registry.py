@@ -45,6 +45,11 @@ class Candidates:
         return convention.id in self._ids
 
     @cached_property
+    def unlike(self) -> tuple[ProviderConvention, ...]:
+        """One of each kind, as far as the rules before the issuer's go: those that are alike in them refuse a vector at the same one."""
+        return tuple({_kind_of(convention): convention for convention in self.all}.values())
+
+    @cached_property
     def wants_body_signed(self) -> bool:
         """Whether one of them has the Body of a message signed."""
         return any("body" in convention.soap_signed for convention in self.all)
@@ -276,6 +281,23 @@ class RegistryCell:
     def crl_sources(self) -> tuple[CrlSource, ...]:
         """Return where the registry in force has its CRLs from."""
         return self.current.crl_sources
+
+
+def _kind_of(convention: ProviderConvention) -> tuple[object, ...]:
+    """Return what `rules.check_identity_and_dates`, `check_service` and `check_level_and_pagms` look at."""
+    return (
+        convention.saml_versions,
+        convention.id_style,
+        convention.skew,
+        convention.maximum_lifetime,
+        tuple(
+            sorted((version, tuple(sorted(w))) for version, w in convention.confirmations.items())
+        ),
+        convention.name_id_formats,
+        convention.audience,
+        convention.recipient,
+        convention.levels,
+    )
 
 
 def _index_names(groups: Iterable[TrustGroup]) -> Mapping[bytes, tuple[TrustGroup, ...]]:

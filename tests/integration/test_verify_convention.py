@@ -195,7 +195,7 @@ def test_markup_inside_a_value_is_refused(pki: Pki, tmp_path: Path) -> None:
 
 
 def test_ten_thousand_conventions_cost_an_unknown_issuer_nothing(pki: Pki, tmp_path: Path) -> None:
-    """However many trusts there are, only those that know a CA of the chain are asked about a stranger's signer."""
+    """However many there are, only trusts that know a CA of the chain are asked about a stranger's signer, and one convention of each kind."""
     pki.write(tmp_path / "ours")
     stranger = make_pki("stranger")
     stranger.write(tmp_path / "theirs")
@@ -215,7 +215,45 @@ def test_ten_thousand_conventions_cost_an_unknown_issuer_nothing(pki: Pki, tmp_p
     verdict = decide(registry, make_vector(Signing(pki.leaf), issuer="urn:unknown"))
     assert fault(verdict) == ("vi:InvalidIssuer", "issuer-unknown")
     assert len(asked) == 1
+    assert len(registry.providers().unlike) == 1
     assert registry.providers().of_issuer(ISSUER)[0].id == "ours"
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ({"id": "pfx-1"}, "issuer-unknown"),
+        ({"not_on_or_after": "2026-03-02T09:00:00Z"}, "expired"),
+        ({"not_on_or_after": "2026-03-02T09:58:00Z"}, "issuer-unknown"),
+        ({"not_on_or_after": "2026-03-03T10:00:00Z"}, "issuer-unknown"),
+        ({"audiences": ("urn:none",)}, "audience-mismatch"),
+        ({"audiences": ("urn:other",)}, "level-mismatch"),
+        ({"recipient": "urn:none"}, "recipient-mismatch"),
+        ({"level": "urn:other"}, "level-mismatch"),
+    ],
+)
+def test_unknown_issuer_is_held_against_each_kind(
+    pki: Pki, tmp_path: Path, stated: dict[str, object], reason: str
+) -> None:
+    """Conventions that differ in any rule before the issuer's are different kinds: what one of them passes is refused further on."""
+    pki.write(tmp_path)
+    differing: tuple[dict[str, object], ...] = (
+        {"id_style": "uuid", "name_id_formats": frozenset({UNSPECIFIED}), "skew": 0.0},
+        {"maximum_lifetime": 60.0, "confirmations": {"2.0": frozenset(), "1.1": frozenset()}},
+        {"audience": "urn:other", "levels": frozenset({"urn:level"})},
+        {"skew": 300.0},
+        {"saml_versions": frozenset({"1.1"})},
+    )
+    registry = make_registry(
+        *(
+            make_provider(tmp_path, id=f"{at}-{again}", issuer=f"urn:{at}:{again}", **fields)
+            for again in range(3)
+            for at, fields in enumerate(differing)
+        )
+    )
+    assert len(registry.providers().unlike) == len(differing)
+    verdict = decide(registry, make_vector(Signing(pki.leaf), issuer="urn:unknown", **stated))
+    assert fault(verdict)[1] == reason
 
 
 def test_instant_of_the_machine_does_not_matter(pki: Pki, tmp_path: Path) -> None:
