@@ -67,6 +67,14 @@ def file_of(directory: Path, address: str) -> Path:
     return directory / f"{FETCHED}{sha256(address.encode()).hexdigest()[:16]}.crl"
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """When a source was asked last (monotonic), and after how many seconds it is asked again unless its convention says sooner."""
+
+    at: float
+    pause: float
+
+
 class CrlDownloads:
     """Keeps the directories of an appliance current."""
 
@@ -74,7 +82,7 @@ class CrlDownloads:
         """Fetch from what `sources` returns at the time."""
         self._sources: Final = sources
         self._clock: Final = clock
-        self._due: dict[Path, float] = {}
+        self._asked: dict[Path, _Asked] = {}
         self._flights: Final[dict[Path, asyncio.Task[None]]] = {}
         self._gates: Final[WeakValueDictionary[str, asyncio.Semaphore]] = WeakValueDictionary()
 
@@ -89,16 +97,22 @@ class CrlDownloads:
                 flight.cancel()
 
     async def refresh(self) -> None:
-        """Fetch once from every source that is due; those that fail are due again in a minute."""
+        """Fetch once from every source that is due.
+
+        One is due as often as its convention says; where a list that came ends sooner than twice that, after half of what is left of it,
+        for a CA may publish the next as late as that; and what failed is due again in a minute.
+        """
         self._start_due()
         await asyncio.gather(*self._flights.values())
 
     def _start_due(self) -> None:
         sources = {source.file: source for source in self._sources()}
-        self._due = {file: due for file, due in self._due.items() if file in sources}
+        self._asked = {file: asked for file, asked in self._asked.items() if file in sources}
         now = self._clock.monotonic()
         for file, source in sources.items():
-            if self._due.get(file, now) <= now and file not in self._flights:
+            asked = self._asked.get(file)
+            is_due = asked is None or asked.at + min(asked.pause, source.every) <= now
+            if is_due and file not in self._flights:
                 flight = asyncio.get_running_loop().create_task(self._fetch(source))
                 self._flights[file] = flight
                 flight.add_done_callback(partial(self._forget, file))
@@ -107,15 +121,14 @@ class CrlDownloads:
         del self._flights[file]
 
     async def _fetch(self, source: CrlSource) -> None:
-        pause = source.every
         server = self._gate(urlsplit(source.address).netloc, _OF_ONE_SERVER)
         room = self._gate("", _AT_ONCE)
         try:
             async with server, room:
                 octets = await download(source.address, _LIMITS)
-            unproven = await asyncio.to_thread(_keep, source, octets, self._clock.now())
+            crls = await asyncio.to_thread(_keep, source, octets, self._clock.now())
         except (DownloadFailed, OSError, *UNREADABLE) as exc:
-            pause = min(pause, _RETRY_AFTER)
+            pause = _RETRY_AFTER
             _LOG.warning(
                 "crl-not-fetched",
                 address=source.address,
@@ -124,9 +137,9 @@ class CrlDownloads:
                 next="see trust.crl_addresses; until its next update the CRL at hand serves",
             )
         else:
-            for name in unproven:
-                _LOG.info("crl-unproven", address=source.address, ca=name, next=_TO_PROVE)
-        self._due[source.file] = self._clock.monotonic() + pause
+            pause = max(_RETRY_AFTER, _left(crls, self._clock.now()) / 2)
+            _say_unproven(source, crls)
+        self._asked[source.file] = _Asked(self._clock.monotonic(), pause)
 
     def _gate(self, name: str, width: int) -> asyncio.Semaphore:
         """Return what lets so many through at once; it goes when nobody holds it."""
@@ -136,11 +149,25 @@ class CrlDownloads:
         return gate
 
 
-def _keep(source: CrlSource, octets: bytes, now: datetime) -> Sequence[str]:
-    """Put what came in the place of what came before.
+def _left(crls: Iterable[x509.CertificateRevocationList], now: datetime) -> float:
+    """Return the seconds until the first of them ends."""
+    ends = [crl.next_update_utc for crl in crls]
+    return min((end - now).total_seconds() for end in ends if end is not None)
 
-    Returns:
-        The CAs whose certificates are not at hand: whether they signed what came is found out when a path is judged by it.
+
+def _say_unproven(source: CrlSource, crls: Iterable[x509.CertificateRevocationList]) -> None:
+    """Name the CAs whose certificates are not at hand: whether they signed what came is found out when a path is judged by it."""
+    known = {authority.subject for authority in source.authorities}
+    for crl in crls:
+        if crl.issuer not in known:
+            name = crl.issuer.rfc4514_string()
+            _LOG.info("crl-unproven", address=source.address, ca=name, next=_TO_PROVE)
+
+
+def _keep(
+    source: CrlSource, octets: bytes, now: datetime
+) -> tuple[x509.CertificateRevocationList, ...]:
+    """Put what came in the place of what came before, and return it.
 
     Raises:
         ValueError: it is no better.
@@ -149,7 +176,6 @@ def _keep(source: CrlSource, octets: bytes, now: datetime) -> Sequence[str]:
     crls = _read(octets)
     for crl in crls:
         _check(source, crl, now)
-    known = {authority.subject for authority in source.authorities}
     if _is_older(crls, _held(source), now):
         raise ValueError("older than the CRL at hand")
     # CrlDirectory looks at no hidden file, so half of one is never read; a worker that is just being replaced writes its own.
@@ -162,7 +188,7 @@ def _keep(source: CrlSource, octets: bytes, now: datetime) -> Sequence[str]:
         new.replace(source.file)
     finally:
         new.unlink(missing_ok=True)
-    return [crl.issuer.rfc4514_string() for crl in crls if crl.issuer not in known]
+    return crls
 
 
 def _read(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:

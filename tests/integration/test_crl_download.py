@@ -162,6 +162,51 @@ def test_list_of_a_ca_that_is_not_at_hand(
         assert reason(registry, pki, NOW + timedelta(seconds=1)) == "accepted"
 
 
+def test_next_list_of_a_ca_that_publishes_late(
+    pki: Pki, clock: ManualClock, tmp_path: Path
+) -> None:
+    """A CA may publish its next list when the last one ends: it is asked again and again towards that end, and there each minute."""
+    root, intermediate, _ = pki.crls()
+    ends = NOW + timedelta(minutes=40)
+    ending = make_crl(pki.issuing, ends=ends)
+    with publish(root=root, intermediate=intermediate, issuing=ending) as server:
+        registry = partner(tmp_path, pki, *addresses(server))
+        downloads = refresh(registry, clock)
+        asked_at: list[int] = []
+        for _ in range(41 * 60 // 20):
+            clock.seconds += 20
+            clock.at += timedelta(seconds=20)
+            before = len(server.asked)
+            if clock.at >= ends:
+                server.documents["/issuing"] = make_crl(pki.issuing, begins=ends)
+            asyncio.run(downloads.refresh())
+            asked_at += [int(clock.seconds)] * (len(server.asked) - before)
+        assert asked_at[:3] == [1200, 1800, 2100]
+        assert asked_at[-1] <= 2400 + 60
+        assert len(asked_at) < 15
+        assert server.asked.count("/root") == 1
+        assert reason(registry, pki, ends) == "accepted"
+
+
+def test_shorter_pause_counts_at_once(pki: Pki, clock: ManualClock, tmp_path: Path) -> None:
+    """A reload that wants CRLs more often is not told to wait for what the convention said before."""
+    with publish(root=make_crl(pki.root)) as server:
+        (tmp_path / "crl").mkdir()
+        write_pem(tmp_path / "root.pem", pki.root)
+        address = (f"{server.address}/root",)
+        sources = [make_registry(make_provider(tmp_path, crl_addresses=address)).crl_sources]
+        downloads = CrlDownloads(lambda: sources[-1], clock)
+        asyncio.run(downloads.refresh())
+        hasty = make_provider(tmp_path, crl_addresses=address, crl_refresh=120.0)
+        sources.append(make_registry(hasty).crl_sources)
+        clock.seconds += 119
+        asyncio.run(downloads.refresh())
+        assert len(server.asked) == 1
+        clock.seconds += 1
+        asyncio.run(downloads.refresh())
+        assert len(server.asked) == 2
+
+
 def test_download_has_bounds(
     pki: Pki, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
