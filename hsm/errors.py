@@ -67,6 +67,13 @@ NEVER_ASKED: Final = frozenset({
 })  # fmt: skip
 """The answers to C_Login that say that there was no session, no token or no room to compare a PIN in."""
 
+DEVICE_BLAMED: Final = frozenset({
+    "CKR_CANT_LOCK", "CKR_DEVICE_ERROR", "CKR_FIPS_SELF_TEST_FAILED", "CKR_FUNCTION_CANCELED", "CKR_FUNCTION_REJECTED",
+    "CKR_LIBRARY_LOAD_FAILED", "CKR_MUTEX_BAD", "CKR_MUTEX_NOT_LOCKED", "CKR_TOKEN_RESOURCE_EXCEEDED",
+})  # fmt: skip
+"""The answers to C_Login that blame the device, and put a PIN in no doubt that it has taken before. A device may yet give them for a
+wrong PIN it has never seen right; and `CKR_GENERAL_ERROR` or a vendor's own code may stand for anything, whatever was taken before."""
+
 PIN_CODES: Final = frozenset({
     "CKR_PIN_EXPIRED", "CKR_PIN_INCORRECT", "CKR_PIN_INVALID", "CKR_PIN_LEN_RANGE", "CKR_PIN_LOCKED",
     "CKR_USER_PIN_NOT_INITIALIZED",

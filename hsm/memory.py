@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from hsm.guard import PinGuard
 from hsm.heads import SignedHead, locked_heads
-from hsm.pin import PinGuard
 from hsm.state import RefusedPin, naming_failures
 
 _OF_USER: Final = "lanes-"

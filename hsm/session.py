@@ -14,9 +14,9 @@ import pkcs11
 
 from hsm.ckr import translate
 from hsm.errors import NEVER_ASKED, PIN_CODES, Finding, HsmError, NeverAsked, Target
+from hsm.guard import PinGuard
 from hsm.memory import Memory, read_memory
 from hsm.module import find_token
-from hsm.pin import PinGuard
 from hsm.settings import TokenSettings
 from hsm.user import NotThatUser, become, own_directory
 

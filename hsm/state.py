@@ -1,17 +1,22 @@
-"""The files of a state directory, whoever makes them: the record of a refused PIN, and how a file becomes durable and its owner's.
+"""The files of a state directory, whoever makes them: the record of a refused PIN, and how a file is locked, durable and its owner's.
 
 Promises that what goes wrong with them is named and is no traceback.
 """
 
+import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from hsm.errors import Finding, HsmError, Target
+
+_LOCK_POLL: Final = 0.02
 
 
 class Undecided(msgspec.Struct, frozen=True):
@@ -48,11 +53,15 @@ class RefusedPin(msgspec.Struct, frozen=True):
         return token == self.token or token in self.names
 
     @property
-    def file_name(self) -> str:
-        """Name the record's file after token and source, whatever the configuration calls them."""
+    def place(self) -> str:
+        """Name token and source, whatever the configuration calls them and whatever the source holds."""
         place = self.source.rsplit(":", 3)[0] if self.source.startswith("file:") else self.source
-        digest = hashlib.sha256(f"{self.serial}\0{place}".encode()).hexdigest()
-        return f"pin-refused-{digest[:16]}.json"
+        return hashlib.sha256(f"{self.serial}\0{place}".encode()).hexdigest()[:16]
+
+    @property
+    def file_name(self) -> str:
+        """Name the record's file."""
+        return f"pin-refused-{self.place}.json"
 
 
 @contextmanager
@@ -74,6 +83,32 @@ def naming_failures(directory: Path) -> Iterator[None]:
                 f"give {directory} and the files in it to the user of the lanes, and room to write; then start again as before",
             ),
         ) from exc
+
+
+def await_lock(descriptor: int, directory: Path, wait: float) -> None:
+    """Take the lock of an open file, for the sake of opening a token.
+
+    Raises:
+        HsmError: OPEN_BUSY: somebody else held it for `wait` seconds.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise HsmError(
+                    Target("", str(directory)),
+                    Finding(
+                        "OPEN_BUSY",
+                        "capacity",
+                        f"another process has been opening a token for {wait:.0f} s",
+                        "look for a lane that hangs in its driver",
+                    ),
+                ) from None
+            time.sleep(_LOCK_POLL)
+        else:
+            return
 
 
 def hand_over(descriptor: int, directory: Path) -> None:

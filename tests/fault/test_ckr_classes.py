@@ -12,9 +12,9 @@ import pytest
 
 from hsm.ckr import _NUMBERS, KINDS, UNSURE, translate
 from hsm.errors import NEVER_ASKED, PIN_CODES, HsmError, Target
+from hsm.guard import UNDECIDED_LOGINS, UNDECIDED_SECONDS
 from hsm.inventory import read_inventory
 from hsm.lane import SESSION_LOST
-from hsm.pin import UNDECIDED_LOGINS, UNDECIDED_SECONDS
 from hsm.process import HUNG
 from hsm.session import lock_opening
 from hsm.settings import TokenSettings
@@ -225,32 +225,55 @@ def test_opening_fails_by_name(
 
 @pytest.mark.parametrize("code", sorted(PIN_CODES))
 def test_refused_pin_is_tried_once(softhsm: SoftHsm, tmp_path: Path, code: str) -> None:
-    """Each code by which a token refuses a PIN waits for a person: the second opening does not ask the token."""
+    """Each code by which a token refuses a PIN waits for a person: whoever opens it next does not ask the token."""
     shim = Shim.before(softhsm.token.module, tmp_path / "shim")
     shim.fail("C_Login", code)
     settings = softhsm.behind(shim).settings(tmp_path)
     error = open_and_fail(softhsm, settings)
     assert (error.code, error.kind) == (code, "human")
     assert f"`appliance hsm resume --token {settings.name}`" in error.next_step
-    error = open_and_fail(softhsm, settings)
-    assert (error.code, error.kind) == ("PIN_REFUSED_BEFORE", "human")
-    assert code in error.cause
-    assert shim.count("C_Login", "entered") == 1
+    with pytest.raises(HsmError, match=code) as raised:
+        log_in_unasked(settings)
+    assert raised.value.finding.code == "PIN_REFUSED_BEFORE"
+    assert raised.value.finding.kind == "human"
 
 
-@pytest.mark.parametrize("code", ["0x80000005", *sorted(UNSURE), "CKR_ARGUMENTS_BAD"])
-def test_login_without_a_verdict_is_repeated_once(
+def log_in_unasked(settings: TokenSettings, *, is_count_low: bool = False) -> None:
+    """Begin a login that must end before the token is asked."""
+    with lock_opening(settings) as guard:
+        [record] = guard.refusals()
+        guard.log_in(
+            settings.target,
+            record.serial,
+            settings.pin,
+            is_count_low=is_count_low,
+            open_with=pytest.fail,
+        )
+
+
+@pytest.mark.parametrize("code", [*sorted(UNSURE), "CKR_ARGUMENTS_BAD"])
+def test_login_without_a_verdict_leaves_the_pin_in_doubt(
     softhsm: SoftHsm, tmp_path: Path, code: str
 ) -> None:
-    """A code that may stand for a wrong PIN is met twice, then the token is left alone until `resume`; a good login starts afresh."""
+    """A code that may stand for a wrong PIN is kept as an attempt that may have been counted (`test_pin_guard` has what follows)."""
     shim = Shim.before(softhsm.token.module, tmp_path / "shim")
     settings = softhsm.behind(shim).settings(tmp_path)
-    rule = shim.fail("C_Login", code)
+    shim.fail("C_Login", code)
+    assert open_and_fail(softhsm, settings).code == code
+    with lock_opening(settings) as guard:
+        [record] = guard.refusals()
+    assert [attempt.code for attempt in record.undecided] == [code]
+
+
+def test_login_without_a_verdict_is_repeated_once(softhsm: SoftHsm, tmp_path: Path) -> None:
+    """A vendor's code is met twice, then the token is left alone until `resume`; a good login starts afresh."""
+    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
+    settings = softhsm.behind(shim).settings(tmp_path)
+    rule = shim.fail("C_Login", "0x80000005")
     for _ in range(UNDECIDED_LOGINS):
         assert open_and_fail(softhsm, settings).code != "LOGIN_UNDECIDED"
-    for _ in range(3):
-        error = open_and_fail(softhsm, settings)
-        assert (error.code, error.kind) == ("LOGIN_UNDECIDED", "device")
+    error = open_and_fail(softhsm, settings)
+    assert (error.code, error.kind) == ("LOGIN_UNDECIDED", "device")
     assert shim.count("C_Login", "entered") == UNDECIDED_LOGINS == 2
     with lock_opening(settings) as guard:
         [_] = guard.resume(settings.name)
@@ -275,38 +298,25 @@ def test_login_without_a_verdict_counts_for_a_quarter_of_an_hour(
         guard.forget([record])
         aged = msgspec.structs.replace(record, undecided=(old,) * UNDECIDED_LOGINS)
         guard.adopt([aged])
-        with pytest.raises(HsmError, match="PIN_REFUSED_BEFORE"):
-            guard.log_in(
-                settings.target,
-                record.serial,
-                settings.pin,
-                is_count_low=True,
-                open_with=pytest.fail,
-            )
+    with pytest.raises(HsmError, match="PIN_REFUSED_BEFORE"):
+        log_in_unasked(settings, is_count_low=True)
     assert opens(softhsm, settings)
 
 
-@pytest.mark.parametrize("code", sorted(NEVER_ASKED))
-def test_login_that_never_was_one_is_repeated(softhsm: SoftHsm, tmp_path: Path, code: str) -> None:
-    """Without session, token or room no PIN was compared: nothing is counted, and the token is asked as soon as it is back."""
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [*(("C_Login", code) for code in sorted(NEVER_ASKED)), ("C_OpenSession", "CKR_GENERAL_ERROR")],
+)
+def test_login_that_never_was_one_leaves_no_doubt(
+    softhsm: SoftHsm, tmp_path: Path, call: str, code: str
+) -> None:
+    """Without session, token or room, however the token puts it, no PIN was compared: nothing is kept of the attempt."""
     shim = Shim.before(softhsm.token.module, tmp_path / "shim")
     settings = softhsm.behind(shim).settings(tmp_path)
-    rule = shim.fail("C_Login", code)
-    for _ in range(UNDECIDED_LOGINS + 1):
-        assert open_and_fail(softhsm, settings).code == code
-    shim.clear(rule)
-    assert opens(softhsm, settings)
-
-
-def test_session_that_does_not_open_is_no_login(softhsm: SoftHsm, tmp_path: Path) -> None:
-    """However a token that opens no session puts it, no PIN has been offered."""
-    shim = Shim.before(softhsm.token.module, tmp_path / "shim")
-    settings = softhsm.behind(shim).settings(tmp_path)
-    rule = shim.fail("C_OpenSession", "CKR_GENERAL_ERROR")
-    for _ in range(UNDECIDED_LOGINS + 1):
-        assert open_and_fail(softhsm, settings).code == "CKR_GENERAL_ERROR"
-    shim.clear(rule)
-    assert opens(softhsm, settings)
+    shim.fail(call, code)
+    assert open_and_fail(softhsm, settings).code == code
+    with lock_opening(settings) as guard:
+        assert guard.refusals() == []
 
 
 def opens(softhsm: SoftHsm, settings: TokenSettings) -> bool:

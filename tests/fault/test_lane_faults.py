@@ -17,7 +17,8 @@ import pytest
 
 from hsm.counters import LaneCounts
 from hsm.errors import HsmError
-from hsm.pin import PinGuard, PinVariable
+from hsm.guard import PinGuard
+from hsm.pin import PinVariable
 from hsm.process import FROZEN, LaneProcess, start_lane
 from hsm.settings import LaneSettings
 from hsm.wire import Hello
