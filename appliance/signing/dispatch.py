@@ -244,8 +244,18 @@ class Dispatcher:
                 lane.send(batch)
 
     def _choose_lane(self, line: Line) -> LaneClient | None:
-        """The lane with room that has the fewest seconds of signing before it; one that is being mended only for want of another."""
-        rooms = [lane for lane in self._lanes if lane.has_room() and line.is_served_by(lane.token)]
+        """The lane with room that has the fewest seconds of signing before it; one that is being mended only for want of another.
+
+        It is never the one that the first ticket shuns while another is up: that ticket waits until there is room elsewhere.
+        """
+        shunned = line.waiting[0].shuns
+        rooms = [
+            lane
+            for lane in self._lanes
+            if lane.has_room()
+            and line.is_served_by(lane.token)
+            and (lane.name != shunned or not self._has_other(line, lane))
+        ]
         if not rooms:
             return None
         now = self._clock.monotonic()
@@ -279,7 +289,8 @@ class Dispatcher:
         now = self._clock.monotonic()
         tickets: list[Ticket] = []
         seconds = 0.0
-        for ticket in line.take(most, longest, lane.seconds_of):
+        shunned = lane.name if self._has_other(line, lane) else None
+        for ticket in line.take(most, longest, lane.seconds_of, shunned):
             if now >= ticket.leave_by:
                 ticket.settle(self._too_late(line))
             else:
@@ -304,6 +315,7 @@ class Dispatcher:
             ticket.settle(QueueFull(Reason.HSM_BUSY, failure.detail, self.retry_after()))
         else:
             lane.rests_until = self._clock.monotonic() + _REST
+            ticket.shuns = lane.name
             self._retry(line, ticket, _FAILURE, failure.detail)
 
     def _has_other(self, line: Line, lane: LaneClient, token: str | None = None) -> bool:

@@ -55,9 +55,10 @@ class Ticket:
         accepted_at: when it was accepted (monotonic).
         leave_by: when it must have left the line; its deadline, or earlier.
         tries: how many of its tries lanes have used up.
+        shuns: name of the lane that could not sign it, which is not asked again while another one is up.
     """
 
-    __slots__ = ("accepted_at", "job", "leave_by", "order", "position", "tries")
+    __slots__ = ("accepted_at", "job", "leave_by", "order", "position", "shuns", "tries")
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Ticket:
         self.accepted_at: Final = accepted_at
         self.leave_by = leave_by
         self.tries = 0
+        self.shuns = ""
 
     def is_open(self) -> bool:
         """Whether somebody still waits for it."""

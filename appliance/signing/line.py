@@ -44,11 +44,13 @@ class Line:
             ticket.settle(result)
         self.waiting.clear()
 
-    def take(self, most: int, seconds: float, cost_of: Callable[[str], float]) -> Iterator[Ticket]:
-        """Take tickets from the head: at most `most`, and as many as fill `seconds` by their keys' cost."""
+    def take(
+        self, most: int, seconds: float, cost_of: Callable[[str], float], shunned: str | None
+    ) -> Iterator[Ticket]:
+        """Take tickets from the head: at most `most`, as many as fill `seconds` by their keys' cost, up to one that shuns the lane named."""
         waiting = self.waiting
         taken = 0
-        while waiting and taken < most and seconds > 0:
+        while waiting and taken < most and seconds > 0 and waiting[0].shuns != shunned:
             ticket = waiting.popleft()
             if ticket.is_open():
                 taken += 1

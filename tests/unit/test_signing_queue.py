@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from hsm.wire import Refused, SignedFrame, SignFailure, SignFrame, write_frame
 from tests.fake_lane import FakeLane, fake_lane
 from tests.pki import Holder, ec_key, make_pki
 from tests.softhsm import verifies
+from tests.virtual_time import run_virtually
 
 HOLDER = Holder(ec_key("lane"), make_pki("partner").leaf.certificate, None)
 HOLDERS = {"key": HOLDER}
@@ -366,6 +367,29 @@ def test_what_another_lane_may_do_better_is_tried_there(short_path: Path, kind: 
     run(short_path, scene, lanes=2)
 
 
+def test_what_a_lane_cannot_sign_waits_for_the_other_one(short_path: Path) -> None:
+    """A job goes back to the lane that could not sign it only when no other is up, however long that one is busy."""
+
+    async def scene() -> None:
+        async with open_bench(short_path, lanes=2, age=FOREVER) as bench:
+            full, busy = bench.lanes
+            full.failure = SignFailure("CKR_HOST_MEMORY", "capacity", "in words")
+            busy.gate.clear()
+            jobs = [make_job() for _ in range(40)]
+            call = asyncio.create_task(bench.queue.sign_many(jobs))
+            await asyncio.sleep(0.5)
+            bench.clock.ahead += 0.5  # the lane has rested
+            await asyncio.sleep(0.5)
+            assert len(busy.frames) == lanes.WINDOW
+            tried = [job.digest for job in full.jobs]
+            assert tried
+            assert len(tried) == len(set(tried))
+            busy.gate.set()
+            assert all(is_signed(*pair) for pair in zip(jobs, await call, strict=True))
+
+    run_virtually(scene())
+
+
 def test_a_job_that_fails_everywhere_is_given_up(short_path: Path) -> None:
     """After a few attempts the token is said to be unavailable, with what the lane said last."""
 
@@ -512,6 +536,33 @@ def test_circuit_that_opens_leaves_no_job_behind(short_path: Path) -> None:
     run(short_path, scene, age=FOREVER)
 
 
+def test_open_circuit_refuses_before_anything_happens(short_path: Path) -> None:
+    """Once it is known that a token is gone a job is refused in the very step in which it comes: no turn of the loop, no timer, no lane."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.lanes[0].die()
+        await bench.wait_for_lanes(0)
+        bench.queue.learn(TokenNews("main", Refused("CODE", "it is gone", "device")))
+        before = len(asyncio.all_tasks())
+        for _ in range(3):
+            with pytest.raises(HsmUnavailable, match="it is gone"):
+                bench.sign(make_job()).send(None)
+        results = finish_at_once(bench.queue.sign_many([make_job() for _ in range(100)]))
+        assert {type(each) for each in results} == {HsmUnavailable}
+        assert bench.queue.outstanding == 0
+        assert len(asyncio.all_tasks()) == before
+        assert bench.lanes[0].frames == []
+
+    run(short_path, scene, age=FOREVER)
+
+
+def finish_at_once(call: Coroutine[object, None, Sequence[SigningResult]]) -> object:
+    """Take the first step of a call, which must be its last."""
+    with pytest.raises(StopIteration) as ended:
+        call.send(None)
+    return ended.value.value
+
+
 @pytest.mark.parametrize("kind", ["session", "login", "object", "request"])
 def test_what_a_new_lane_may_mend_closes_nothing(short_path: Path, kind: str) -> None:
     """Told of a failure that another lane is likely not to have, jobs wait for it; of one while a lane is up, they go there."""
@@ -563,7 +614,7 @@ def test_a_lane_that_dies_owing_an_answer_has_hung(short_path: Path) -> None:
         await bench.check_signs()
         lane.gate.clear()
         travelling = bench.submit(make_job())
-        await lane.receive(1)
+        await lane.receive(2)
         await asyncio.sleep(lane.call_timeout)
         await lane.die()
         with pytest.raises(HsmUnavailable, match="CALL_TIMEOUT at token `main`"):
