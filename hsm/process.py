@@ -34,6 +34,9 @@ _PULSE_PAUSE: Final = 1.0
 _PULSE_GRACE: Final = 5.0
 """Seconds beyond the call timeout in which a lane answers its parent: as long as the jobs of one frame may keep it, and a busy machine."""
 
+_END_GRACE: Final = 2.0
+"""How long a lane that has said that it cannot sign, or what nobody understands, may take to end."""
+
 _KILL_GRACE: Final = 1.0
 """How long to wait for the end of a killed process; one that the kernel holds in a driver may not end at all."""
 
@@ -193,16 +196,27 @@ async def start_lane(settings: LaneSettings, spawned: SpawnedLane | None = None)
     try:
         told = msgspec.structs.replace(settings, counters=lane.descriptor)
         report = await _greet(lane.process, told)
+        if isinstance(report, LaneReady):
+            return LaneProcess(lane, report, settings.call_timeout)
+        status = await _see_off(lane)
     except BaseException:
         await discard_lane(lane)
         raise
-    if isinstance(report, LaneReady):
-        return LaneProcess(lane, report, settings.call_timeout)
-    status = await lane.wait()
     if isinstance(report, LaneFailed):
         raise HsmError(report.target, report.finding)
     code = "CALL_TIMEOUT" if status == HUNG else "LANE_DIED"
-    raise _silent(settings.token.target, code, f"the lane ended with status {status} while opening")
+    how = "did not end and was killed" if status is None else f"ended with status {status}"
+    raise _silent(settings.token.target, code, f"the lane {how} while opening")
+
+
+async def _see_off(lane: SpawnedLane) -> int | None:
+    """Wait for the end of a lane that cannot sign; None when it has to be killed."""
+    try:
+        async with asyncio.timeout(_END_GRACE):
+            return await lane.wait()
+    except TimeoutError:
+        await discard_lane(lane)
+        return None
 
 
 async def _greet(process: Process, settings: LaneSettings) -> LaneReport | None:
