@@ -11,6 +11,7 @@ _RECOVERED_SOON: Final = 2.0
 """Seconds within which an unavailable token should be refused, and a token that has returned be in use."""
 
 _NAMED: Final = 8
+_ALL: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,14 @@ class FaultsResult:
         refused: requests refused by name, by reason.
         wrong: vectors that do not verify.
         lost: requests neither answered nor refused by name within their deadline; `lost_how` says how.
-        pins: times a token was asked again after it had refused a PIN.
+        pins: times a token was asked again after it had refused a PIN, or had twice left open whether it does.
+        resumed: times the operator ran `hsm resume`; never but for those PINs.
+        load_average: of the machine at the end, over a minute.
         not_recovered: cycles after which no vector came within a minute.
         detect: injection to the first refusal, for the cycles that had one.
         refuse: how long a refusal for an unavailable token took.
         recover: end of the fault to the first vector asked for after it.
-        kinds: the same for each kind of fault.
+        kinds: the same for each kind of fault, and for all of them.
         slow: the cycles, by number and kind, that refused or recovered later than promised, and after how long; the slowest of each.
     """
 
@@ -64,6 +67,8 @@ class FaultsResult:
     lost: int
     lost_how: dict[str, int]
     pins: int
+    resumed: int
+    load_average: float
     not_recovered: int
     restarts: int
     detect: dict[str, float]
@@ -82,8 +87,8 @@ def sum_up(
     kinds: Sequence[str], recovered: Sequence[float], refused: Sequence[Refusal]
 ) -> list[KindResult]:
     results: list[KindResult] = []
-    for kind in sorted(set(kinds)):
-        cycles = {cycle for cycle, each in enumerate(kinds) if each == kind}
+    for kind in [*sorted(set(kinds)), _ALL]:
+        cycles = {cycle for cycle, each in enumerate(kinds) if kind in {each, _ALL}}
         refusals = [each for each in refused if each.cycle in cycles]
         recoveries = [recovered[cycle] for cycle in cycles]
         results.append(
@@ -133,13 +138,16 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def print_result(result: FaultsResult) -> None:
-    print(f"{result.cycles} cycles in {result.seconds:,.0f} s, seed {result.seed}")
+    print(
+        f"{result.cycles} cycles in {result.seconds:,.0f} s, seed {result.seed}, load average {result.load_average:.1f}"
+    )
     print("  " + ", ".join(f"{kind}: {count}" for kind, count in result.faults.items()))
     refused = ", ".join(f"{reason} {count:,}" for reason, count in sorted(result.refused.items()))
     print(f"vectors {result.vectors:,}, refused by name: {refused or 'none'}")
     print(
         f"wrong {result.wrong}, lost {result.lost} {result.lost_how or ''}, refused PINs asked again "
-        f"{result.pins}, not recovered {result.not_recovered}; lanes replaced {result.restarts:,}"
+        f"{result.pins}, not recovered {result.not_recovered}; resumed by the operator {result.resumed}, "
+        f"lanes replaced {result.restarts:,}"
     )
     for name, times in (
         ("detect", result.detect),

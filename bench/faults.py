@@ -2,7 +2,7 @@
 
 Each cycle injects one fault, lets it last, lifts it, and waits until a request sent afterwards is answered with a vector. Every vector is
 verified by libxmlsec. The service is never restarted. A request is lost when it is neither answered with a valid vector nor refused by
-name within its deadline; a PIN is in danger whenever the token is asked again after it has refused one.
+name within its deadline; a PIN is in danger whenever the token is asked again after it has refused one, or has twice left open whether.
 """
 
 import argparse
@@ -27,7 +27,8 @@ from bench.fault_report import FaultsResult, name_slow, percentiles, print_resul
 from bench.service import serve_home
 from bench.shim import Shim, put_behind_shim
 from hsm.ckr import KINDS
-from hsm.errors import PIN_CODES
+from hsm.errors import DEVICE_BLAMED, NEVER_ASKED, PIN_CODES
+from hsm.guard import UNDECIDED_LOGINS
 
 _QUEUE_AGE: Final = 30
 """Seconds a job may wait by the configuration: so many that a request is lost which waits for that instead of being refused."""
@@ -49,6 +50,10 @@ _OPENING_CODES: Final = (
     "CKR_HOST_MEMORY",
     "CKR_FUNCTION_FAILED",
 )
+_LOGIN_CODES: Final = sorted(DEVICE_BLAMED | NEVER_ASKED)
+_PIN_ANSWERS: Final = (("CKR_PIN_INCORRECT", 1), ("CKR_GENERAL_ERROR", UNDECIDED_LOGINS))
+"""What a token may answer to a PIN it does not like, and how often it may then be asked."""
+
 _CODES: Final = sorted(
     code
     for code, kind in KINDS.items()
@@ -111,6 +116,8 @@ def run_faults(home: Path, cycles: int, clients: int = 4, seed: int = 1) -> Faul
         lost=load.lost.total(),
         lost_how=dict(load.lost),
         pins=faults.pins,
+        resumed=faults.resumed,
+        load_average=os.getloadavg()[0],
         not_recovered=faults.not_recovered,
         restarts=log.count('"event":"child-restarted"'),
         detect=percentiles(faults.detected),
@@ -130,6 +137,7 @@ class _Faults:
         self.recovered: Final[list[float]] = []
         self.not_recovered = 0
         self.pins = 0
+        self.resumed = 0
         self._shim: Final = shim
         self._home: Final = home
         self._load: Final = load
@@ -142,10 +150,11 @@ class _Faults:
             "sessions dropped": (3, self._drop),
             "token gone": (3, self._remove),
             "opening fails": (3, self._opening),
+            "login fails": (2, self._login),
             "slow": (1, self._slow),
             "wrong signature": (2, self._spoil),
             "lane killed": (1, self._kill),
-            "PIN refused": (0.1, self._refuse_pin),
+            "PIN refused": (0.2, self._refuse_pin),
         }
 
     def cycle(self, number: int) -> None:
@@ -215,6 +224,12 @@ class _Faults:
         self._shim.tell("drop-sessions")
         self._last(0.05, 0.8)
 
+    def _login(self) -> None:
+        """Have logins fail for a reason that is not the PIN: nobody needs to see to it."""
+        self._shim.tell("fail", "C_Login", _spell(self._chance.choice(_LOGIN_CODES)))
+        self._shim.tell("drop-sessions")
+        self._last(0.05, 0.8)
+
     def _slow(self) -> None:
         self._shim.tell("delay", "C_Sign", "uniform", "1ms", "50ms")
         self._last()
@@ -230,18 +245,23 @@ class _Faults:
         self._last()
 
     def _refuse_pin(self) -> None:
-        """Have the token refuse the PIN, see that it is asked once however long the lanes try, and do what the operator does."""
-        self._shim.tell("fail", "C_Login", "CKR_PIN_INCORRECT")
-        asked = self._shim.count("C_Login", "injected")
+        """Have the token refuse the PIN, or leave it open, see how often it is asked however long the lanes try, and do what the operator does."""
+        code, often = self._chance.choice(_PIN_ANSWERS)
+        self._shim.tell("fail", "C_Login", code)
+        before = self._shim.count("C_Login", "injected")
         self._shim.tell("drop-sessions")
         deadline = time.monotonic() + _PATIENCE
-        while self._shim.count("C_Login", "injected") == asked and time.monotonic() < deadline:
+        while self._asked_since(before) < often and time.monotonic() < deadline:
             time.sleep(0.02)
         self._last(1.0, 3.0)
-        self.pins += self._shim.count("C_Login", "injected") - asked - 1
+        self.pins += max(0, self._asked_since(before) - often)
+        self.resumed += 1
         self._shim.tell("clear")
         resume = [sys.executable, "-m", "appliance", "hsm", "resume", "--home", str(self._home)]
         subprocess.run([*resume, "--token", "demo"], check=True, capture_output=True, timeout=60)
+
+    def _asked_since(self, before: int) -> int:
+        return self._shim.count("C_Login", "injected") - before
 
 
 def _spell(code: str) -> str:
