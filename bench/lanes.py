@@ -1,7 +1,7 @@
 """What queue and lanes make of the token: signatures per second through them, each released as the appliance does, beside the ceiling.
 
-The same token, key and number of lanes as `ceiling`, measured in turns in the same run, so that both see the same machine. The process
-that asks is one worker without HTTP: it hands digests to the queue, and verifies what comes back before it counts.
+The same token, key and number of lanes as `ceiling`, measured in turns in the same run, so that both see the same machine. Those who ask
+are workers without HTTP (`bench.lane_worker`), each a process with a queue of its own, as many as are wanted on the same lanes.
 """
 
 import argparse
@@ -9,35 +9,27 @@ import asyncio
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
 
-from appliance.clock import SystemClock
-from appliance.native import verify_digest
-from appliance.signing.job import SigningJob
-from appliance.signing.queue import SigningQueue
-from appliance.signing.settings import QueueSettings
 from bench.ceiling import Place, add_place_arguments, choose_places, measure_ceiling, read_lanes
+from bench.lane_worker import WorkerCount, WorkerOrder
 from hsm.process import start_lane
 from hsm.settings import LaneSettings
 from hsm.user import own_directory
 from hsm.wire import KeyFacts
 
-_ALGORITHMS: Final = {
-    "rsa": "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
-    "ec": "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256",
-}
-_SAMPLE: Final = 64
-"""One ECDSA signature in so many is verified, and the first of each lane by the lane itself; every RSA signature is."""
-
-_PATIENCE: Final = 10.0
+_PATIENCE: Final = 30.0
 _WARM_UP: Final = 0.3
 
 
@@ -46,13 +38,14 @@ class LanesResult:
     """One measurement; rates are signatures per second, the median of the rounds.
 
     Attributes:
+        workers: how many processes asked, each with a queue of its own.
         raw: the ceiling, nothing verified.
         checked: the ceiling less what verifying costs on the same cores: 1 / (1/raw + check/lanes).
         rate: through queue and lanes, verified.
         check_seconds: one verification, on average over all signatures.
         token_seconds: CPU of the measuring processes per signature at the ceiling.
         lane_seconds: CPU of the lanes per signature.
-        worker_seconds: CPU of the asking process per signature, verification included.
+        worker_seconds: CPU of the asking processes per signature, verification included.
         cpu_share: token_seconds + check_seconds over lane_seconds + worker_seconds: the ratio to the checked ceiling as the
             processors see it, which other load on the machine does not change.
     """
@@ -60,6 +53,7 @@ class LanesResult:
     key: str
     mechanism: str
     lanes: int
+    workers: int
     batch: int
     rounds: int
     raw: float
@@ -76,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench lanes`."""
     add_place_arguments(parser)
     parser.add_argument("--lanes", type=read_lanes, default=(2,), help="such as 1,2 (default 2)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="that many processes on the same lanes (default 1)"
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="per measurement (default 2)")
     parser.add_argument("--rounds", type=int, default=3, help="ceiling and lanes in turns (3)")
     parser.add_argument("--batch", type=int, default=64, help="digests per call (default 64)")
@@ -100,8 +97,7 @@ def _measure(place: Place, lanes: int, arguments: argparse.Namespace) -> LanesRe
     ceilings, outcomes = [], []
     for _ in range(arguments.rounds):
         ceilings.append(measure_ceiling(token, key, lanes, arguments.seconds))
-        load = _Load(place, lanes, arguments.batch, arguments.seconds)
-        outcomes.append(uvloop.run(load.run()))
+        outcomes.append(uvloop.run(_Load(place, lanes, arguments).run()))
     raw = _median(ceiling.rate for ceiling in ceilings)
     token_seconds = _median(ceiling.cpu_seconds for ceiling in ceilings)
     check = _median(outcome.check_seconds for outcome in outcomes)
@@ -111,6 +107,7 @@ def _measure(place: Place, lanes: int, arguments: argparse.Namespace) -> LanesRe
         key=key.name,
         mechanism=ceilings[0].mechanism,
         lanes=lanes,
+        workers=arguments.workers,
         batch=arguments.batch,
         rounds=arguments.rounds,
         raw=raw,
@@ -137,17 +134,16 @@ class _Outcome:
 
 
 class _Load:
-    """Callers that always have enough in the queue to keep every lane busy."""
+    """Lanes, and the workers that share them."""
 
-    def __init__(self, place: Place, lanes: int, batch: int, seconds: float) -> None:
+    def __init__(self, place: Place, lanes: int, arguments: argparse.Namespace) -> None:
         self._token, self._key = place
         self._lanes: Final = lanes
-        self._batch: Final = batch
-        self._seconds: Final = seconds
+        self._workers: Final[int] = arguments.workers
+        self._batch: Final[int] = arguments.batch
+        self._seconds: Final[float] = arguments.seconds
         self._facts = KeyFacts("", "", 0, b"", 0)
         self._pids: Final[list[int]] = []
-        self._signed = 0
-        self._checked_seconds = 0.0
 
     async def run(self) -> _Outcome:
         async with AsyncExitStack() as stack:
@@ -160,15 +156,17 @@ class _Load:
                 stack.push_async_callback(lane.stop)
                 self._pids.append(lane.pid)
                 self._facts = lane.ready.keys[0]
-            queue = SigningQueue(
-                {self._token.name: sockets},
-                {self._key.name: [self._token.name]},
-                QueueSettings(),
-                SystemClock(),
-            )
-            queue.start()
-            stack.push_async_callback(queue.aclose)
-            return await self._count(queue)
+            workers = [await self._start_worker(stack) for _ in range(self._workers)]
+            begin = time.monotonic() + _WARM_UP
+            order = WorkerOrder(
+                self._token.name, list(map(str, sockets)), self._facts, self._batch, begin, self._seconds
+            )  # fmt: skip
+            counting = [asyncio.create_task(_have_count(worker, order)) for worker in workers]
+            await asyncio.sleep(begin - time.monotonic())
+            cpu = self._lanes_cpu()
+            await asyncio.sleep(self._seconds)
+            cpu = self._lanes_cpu() - cpu
+            return _sum_up(await asyncio.gather(*counting), cpu)
 
     def _lane_settings(self, index: int, socket: Path) -> LaneSettings:
         return LaneSettings(
@@ -179,20 +177,14 @@ class _Load:
             index=index,
         )
 
-    async def _count(self, queue: SigningQueue) -> _Outcome:
-        loop = asyncio.get_running_loop()
-        stop = loop.time() + _WARM_UP + self._seconds
-        callers = max(1, 512 // self._batch)
-        tasks = [loop.create_task(self._call(queue, stop)) for _ in range(callers)]
-        await asyncio.sleep(_WARM_UP)
-        begun, cpu, lanes_cpu = loop.time(), time.process_time(), self._lanes_cpu()
-        self._signed, self._checked_seconds = 0, 0.0
-        await asyncio.sleep(self._seconds)
-        signed, checked = self._signed, self._checked_seconds
-        spent, cpu = loop.time() - begun, time.process_time() - cpu
-        lanes_cpu = self._lanes_cpu() - lanes_cpu
-        await asyncio.gather(*tasks)
-        return _Outcome(signed / spent, checked / signed, cpu / signed, lanes_cpu / signed)
+    async def _start_worker(self, stack: AsyncExitStack) -> asyncio.subprocess.Process:
+        """Start a worker and wait until it has its program loaded."""
+        worker = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bench.lane_worker"), stdin=PIPE, stdout=PIPE
+        )
+        stack.callback(_end, worker)
+        await _read_line(worker)
+        return worker
 
     def _lanes_cpu(self) -> float:
         """CPU seconds of the lanes so far (proc(5), utime and stime)."""
@@ -200,34 +192,52 @@ class _Load:
         ticks = sum(int(field) for stat in stats for field in stat.split()[11:13])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    async def _call(self, queue: SigningQueue, stop: float) -> None:
-        loop = asyncio.get_running_loop()
-        algorithm, digest = _ALGORITHMS[self._facts.kind], bytes(range(32))
-        public_key = self._facts.public_key
-        every = 1 if self._facts.kind == "rsa" else _SAMPLE
-        while loop.time() < stop:
-            deadline = loop.time() + _PATIENCE
-            jobs = [SigningJob(self._key.name, "sha256", digest, deadline)] * self._batch
-            signatures = await queue.sign_many(jobs)
-            begun = time.perf_counter()
-            for signature in signatures[::every]:
-                if not isinstance(signature, bytes):
-                    raise signature
-                verify_digest(public_key, algorithm, digest, signature)
-            self._checked_seconds += time.perf_counter() - begun
-            self._signed += len(signatures)
+
+async def _have_count(worker: asyncio.subprocess.Process, order: WorkerOrder) -> WorkerCount:
+    if worker.stdin is None:
+        raise RuntimeError("the worker was started without pipes")
+    worker.stdin.write(msgspec.json.encode(order) + b"\n")
+    return msgspec.json.decode(await _read_line(worker, order.seconds), type=WorkerCount)
+
+
+async def _read_line(worker: asyncio.subprocess.Process, seconds: float = 0.0) -> bytes:
+    if worker.stdout is None:
+        raise RuntimeError("the worker was started without pipes")
+    async with asyncio.timeout(seconds + _PATIENCE):
+        line = await worker.stdout.readline()
+    if not line:
+        raise RuntimeError("a worker ended unasked; read its messages above")
+    return line
+
+
+def _end(worker: asyncio.subprocess.Process) -> None:
+    if worker.returncode is None:
+        worker.kill()
+
+
+def _sum_up(counts: Sequence[WorkerCount], lanes_cpu: float) -> _Outcome:
+    signed = sum(count.signatures for count in counts)
+    return _Outcome(
+        rate=sum(count.signatures / count.seconds for count in counts),
+        check_seconds=sum(count.check_seconds for count in counts) / signed,
+        worker_seconds=sum(count.cpu_seconds for count in counts) / signed,
+        lane_seconds=lanes_cpu / signed,
+    )
 
 
 def _print_table(results: Sequence[LanesResult]) -> None:
     print("signatures per second, and microseconds of CPU for one")
     columns = "raw checked lanes of-raw of-checked check token lane worker cpu-share"
     print(
-        f"{'key':<14} {'mechanism':<9} lanes batch " + "".join(f"{c:>11}" for c in columns.split())
+        f"{'key':<14} {'mechanism':<9} lanes workers batch "
+        + "".join(f"{c:>11}" for c in columns.split())
     )
     for each in results:
         rates = f"{each.raw:>11,.0f}{each.checked:>11,.0f}{each.rate:>11,.0f}"
         shares = f"{each.rate / each.raw:>11.1%}{each.rate / each.checked:>11.1%}"
         times = (each.check_seconds, each.token_seconds, each.lane_seconds, each.worker_seconds)
         costs = "".join(f"{seconds * 1e6:>11.1f}" for seconds in times)
-        head = f"{each.key:<14} {each.mechanism:<9} {each.lanes:>5} {each.batch:>5} "
+        head = (
+            f"{each.key:<14} {each.mechanism:<9} {each.lanes:>5} {each.workers:>7} {each.batch:>5} "
+        )
         print(f"{head}{rates}{shares}{costs}{each.cpu_share:>11.1%}")

@@ -175,3 +175,24 @@ def _read_process(place: Path) -> bytes:
         return (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
     except OSError:
         return b""  # it has ended, or is not ours to look at
+
+
+def test_workers_share_the_lanes_they_are_measured_through(token: SoftHsm, shim: Shim) -> None:
+    """`python -m bench lanes --workers 2`: what two processes had signed by one lane, verified, beside the ceiling of the same run."""
+    settings = token.behind(shim).token
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "bench", "lanes", "--json", "--rounds", "1"),
+            *("--module", settings.module, "--token-label", "main", "--pin-file", token.pin_file),
+            *("--key-label", "p-256", "--seconds", "0.3", "--lanes", "1", "--workers", "2"),
+        ],
+        env=os.environ | settings.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    [result] = json.loads(done.stdout)
+    assert (result["lanes"], result["workers"]) == (1, 2)
+    assert 0 < result["rate"] * 0.3 <= shim.count("C_Sign")
+    assert 0 < result["raw"] * 0.3 <= shim.count("C_Sign")
