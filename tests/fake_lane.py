@@ -172,3 +172,17 @@ async def fake_lane(socket: Path, holders: Mapping[str, Holder]) -> AsyncIterato
     finally:
         lane.gate.set()
         await lane.die()
+
+
+class SpareProcess:
+    """A process that waits to be a lane; it has its program loaded."""
+
+    returncode: int | None = None
+
+    def kill(self) -> None:
+        """End."""
+        self.returncode = -9
+
+    async def wait(self) -> int | None:
+        """Return its status."""
+        return self.returncode

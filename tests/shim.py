@@ -1,6 +1,7 @@
 """The fault injector of `native/pkcs11-shim`, told from Python: one command a run, in effect on every process before it returns."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -130,6 +131,20 @@ class Shim:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def put_behind_shim(home: Path) -> Shim:
+    """Have a demo home reach its token through a shim."""
+    file = home / "appliance.toml"
+    text = file.read_text()
+    module = re.search(r'^module = "(.*)"$', text, re.MULTILINE)
+    shim = Shim.before(Path(module[1]), home / "shim")
+    [(name, state)] = shim.environment.items()
+    text = text.replace(module[0], f'module = "{MODULE}"')
+    file.write_text(
+        re.sub(r"^(SOFTHSM2_CONF.*)$", rf'\1\n{name} = "{state}"', text, flags=re.MULTILINE)
+    )
+    return shim
 
 
 def _names(calls: Calls) -> str:

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.test_token_outage import put_behind_shim
-from tests.homes import edit
-from tests.service import RunningService, make_demo_home, serve, wait_until
-from tests.shim import Shim
+from tests.homes import copy_home, edit
+from tests.service import RunningService, serve, wait_until
+from tests.shim import Shim, put_behind_shim
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(demo_home: Path, tmp_path: Path) -> Path:
     """A home whose calls into the token may take a minute, and whose checkpoints are overdue after a second."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     edit(home / "appliance.toml", '# call_timeout = "500ms"', 'call_timeout = "60s"')
     edit(home / "appliance.toml", '# checkpoint_overdue = "10s"', 'checkpoint_overdue = "1s"')
     return home

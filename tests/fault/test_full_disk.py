@@ -20,10 +20,10 @@ from appliance.metricfiles import RoomyDict
 from appliance.trace.checkpoint import read_audit_key
 from appliance.trace.verify import verify_log
 from tests.groups import leave_out, need_root
-from tests.homes import edit
+from tests.homes import copy_home, edit
 from tests.logs import entries_of_home
 from tests.pki import NOW
-from tests.service import Answer, RunningService, make_demo_home, serve, wait_until
+from tests.service import Answer, RunningService, serve, wait_until
 
 pytestmark = [
     pytest.mark.hsm,
@@ -61,9 +61,9 @@ def small_disk(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Pat
 
 
 @pytest.fixture
-def home(small_disk: Path) -> Path:
+def home(demo_home: Path, small_disk: Path) -> Path:
     """A demo home with two workers, whose vectors are reused and accepted once: every file that workers map is in use."""
-    home = make_demo_home(small_disk)
+    home = copy_home(demo_home, small_disk)
     edit(home / "appliance.toml", "# workers = 1", "workers = 2")
     edit(home / "appliance.toml", '# shared_memory = "64MiB"', 'shared_memory = "2MiB"')
     edit(home / "appliance.toml", "# capacity = 1000000", "capacity = 20000")

@@ -9,22 +9,25 @@ import signal
 import subprocess
 import sys
 import threading
+from asyncio.subprocess import PIPE
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from hsm.counters import LaneCounts
-from hsm.errors import HsmError
+from hsm import process
+from hsm.counters import LaneCounts, make_memory, map_memory
+from hsm.errors import Finding, HsmError, Target
 from hsm.guard import PinGuard
 from hsm.pin import PinVariable
-from hsm.process import FROZEN, LaneProcess, start_lane
+from hsm.process import FROZEN, LaneProcess, SpawnedLane, start_lane
+from hsm.report import LaneFailed
 from hsm.settings import LaneSettings
 from hsm.wire import Hello
-from tests.homes import CommandLine, edit
+from tests.homes import CommandLine, copy_home, edit
 from tests.lane_peer import Peer, make_job
-from tests.service import make_demo_home, serve, wait_until
+from tests.service import serve, wait_until
 from tests.shim import MODULE, Shim
 from tests.softhsm import PIN, SoftHsm, write_pin
 
@@ -136,9 +139,9 @@ def test_a_lane_killed_while_asking_is_no_wrong_pin(
 
 
 @pytest.fixture
-def shimmed_home(shim: Shim, tmp_path: Path) -> Path:
+def shimmed_home(demo_home: Path, shim: Shim, tmp_path: Path) -> Path:
     """A demo home whose token is reached through the shim."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     config = home / "appliance.toml"
     text = config.read_text()
     [module] = [line for line in text.splitlines() if line.startswith("module = ")]
@@ -212,19 +215,18 @@ def test_wrong_pin_after_the_start_is_tried_once(shimmed_home: Path, shim: Shim)
         assert pin not in running.errors.read_text()
 
 
-def test_lanes_killed_in_turn_cost_no_accepted_request(tmp_path: Path) -> None:
+def test_lanes_killed_in_turn_cost_no_accepted_request(demo_home: Path, tmp_path: Path) -> None:
     """Under load each lane is killed, the next when the first is back: every request is answered with a vector."""
-    check_lanes_are_replaced_under_load(tmp_path, signal.SIGKILL)
+    check_lanes_are_replaced_under_load(copy_home(demo_home, tmp_path), signal.SIGKILL)
 
 
-def test_lanes_frozen_in_turn_cost_no_accepted_request(tmp_path: Path) -> None:
+def test_lanes_frozen_in_turn_cost_no_accepted_request(demo_home: Path, tmp_path: Path) -> None:
     """Under load each lane is stopped, as by a driver that hangs: its jobs are signed elsewhere, and it is replaced."""
-    check_lanes_are_replaced_under_load(tmp_path, signal.SIGSTOP)
+    check_lanes_are_replaced_under_load(copy_home(demo_home, tmp_path), signal.SIGSTOP)
 
 
-def check_lanes_are_replaced_under_load(directory: Path, fault: signal.Signals) -> None:
+def check_lanes_are_replaced_under_load(home: Path, fault: signal.Signals) -> None:
     """Send the signal to each lane, to the second when the first has its successor, while six clients ask for vectors."""
-    home = make_demo_home(directory)
     edit(home / "appliance.toml", '# age = "2s"', 'age = "60s"')  # however slow the machine is
     with serve(home) as running, ThreadPoolExecutor(6) as pool:
         stop = threading.Event()
@@ -317,6 +319,38 @@ def test_a_lane_killed_while_opening_is_named(softhsm: SoftHsm, short_path: Path
             with pytest.raises(HsmError, match="status -9") as raised:
                 await starting
         assert raised.value.finding.code == "LANE_DIED"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (LaneFailed(Target("m", "t"), Finding("TOKEN_NOT_FOUND", "device", "c", "n")), "TOKEN_NOT_FOUND"),
+        (None, "LANE_DIED"),
+    ],
+)  # fmt: skip
+def test_a_lane_that_does_not_end_is_ended(
+    softhsm: SoftHsm,
+    short_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: LaneFailed | None,
+    code: str,
+) -> None:
+    """One that has said why it cannot sign, or what is no report, and goes on living is killed; what it said is the reason."""
+    monkeypatch.setattr(process, "_END_GRACE", 0.1)
+    line = "a driver's greeting" if said is None else msgspec.json.encode(said).decode()
+
+    async def run() -> None:
+        program = ["sh", "-c", 'read settings; echo "$0"; exec sleep 1000', line]
+        child = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE)
+        descriptor = make_memory()
+        with os.fdopen(descriptor):
+            spawned = SpawnedLane(child, map_memory(descriptor), descriptor)
+            with pytest.raises(HsmError) as raised:
+                await start_lane(softhsm.lane_settings(short_path), spawned)
+        assert raised.value.finding.code == code
+        assert child.returncode == -signal.SIGKILL
 
     asyncio.run(run())
 

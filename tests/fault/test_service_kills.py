@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.homes import edit
+from tests.homes import copy_home, edit
 from tests.logs import entries_of_home
-from tests.service import RunningService, make_demo_home, serve, wait_until
+from tests.service import RunningService, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def own_service(tmp_path_factory: pytest.TempPathFactory) -> RunningService:
+def own_service(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> RunningService:
     """A service of this module's own, whose processes may be killed."""
-    with serve(make_demo_home(tmp_path_factory.mktemp("kills"))) as running:
+    with serve(copy_home(demo_home, tmp_path_factory.mktemp("kills"))) as running:
         yield running
 
 

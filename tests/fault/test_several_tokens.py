@@ -21,7 +21,8 @@ from hsm.pin import PinFile
 from hsm.process import start_lane
 from hsm.provision.softhsm import create_softhsm_token
 from hsm.settings import KeySettings, LaneSettings, TokenSettings
-from tests.service import make_demo_home, serve, wait_until
+from tests.homes import copy_home
+from tests.service import serve, wait_until
 from tests.shim import MODULE, Shim
 from tests.softhsm import PIN, verifies, write_pin
 from tests.stored_key import store_key
@@ -163,9 +164,11 @@ def test_loss_of_a_token_costs_only_its_share(pair: Pair, short_path: Path) -> N
     run(pair, short_path, scene)
 
 
-def test_service_starts_without_one_of_its_tokens(pair: Pair, tmp_path: Path) -> None:
+def test_service_starts_without_one_of_its_tokens(
+    pair: Pair, demo_home: Path, tmp_path: Path
+) -> None:
     """A token that cannot be opened at start is said and probed; keys that another token holds are signed with."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     file = home / "appliance.toml"
     absent = msgspec.structs.replace(pair.tokens["first"], label="absent")
     environment = "".join(f'{name} = "{value}"\n' for name, value in absent.environment.items())

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from hsm.guard import UNDECIDED_LOGINS
 from hsm.lane import SESSION_LOST
 from hsm.provision.keygen import KeyPlan
 from hsm.wire import Hello, Refused
+from tests.homes import copy_home, edit
 from tests.lane_peer import Peer, make_job
-from tests.service import Answer, RunningService, make_demo_home, serve, wait_until
-from tests.shim import MODULE, Shim
+from tests.service import Answer, RunningService, serve, wait_until
+from tests.shim import Shim, put_behind_shim
 from tests.softhsm import SoftHsm, make_softhsm, run_lane
 
 PLAN = KeyPlan("p-256", "03", "p-256")
@@ -25,24 +27,12 @@ PLAN = KeyPlan("p-256", "03", "p-256")
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
 
-def put_behind_shim(home: Path) -> Shim:
-    """Have a demo home reach its token through a shim."""
-    file = home / "appliance.toml"
-    text = file.read_text()
-    module = re.search(r'^module = "(.*)"$', text, re.MULTILINE)
-    shim = Shim.before(Path(module[1]), home / "shim")
-    [(name, state)] = shim.environment.items()
-    text = text.replace(module[0], f'module = "{MODULE}"')
-    file.write_text(
-        re.sub(r"^(SOFTHSM2_CONF.*)$", rf'\1\n{name} = "{state}"', text, flags=re.MULTILINE)
-    )
-    return shim
-
-
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home of this module's own."""
-    return make_demo_home(tmp_path_factory.mktemp("outage"))
+def home(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of this module's own, whose lanes may take their time to open a session anew, however busy the machine is."""
+    home = copy_home(demo_home, tmp_path_factory.mktemp("outage"))
+    edit(home / "appliance.toml", '# call_timeout = "500ms"', 'call_timeout = "10s"')
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +128,6 @@ def test_lost_token_is_refused_at_once_and_comes_back(running: RunningService, s
     assert 'appliance_circuit_open{token="demo"} 0.0' in metrics
 
 
-def test_what_only_the_supervisor_has_seen_is_what_callers_are_told(
-    running: RunningService, shim: Shim
-) -> None:
-    """Lanes that are killed say nothing to workers, and those that cannot be opened never meet one: the refusal names the code all the same."""
-    shim.fail("C_OpenSession", "CKR_DEVICE_ERROR")
-    for lane in running.children("hsm.lane"):
-        os.kill(lane, signal.SIGKILL)
-    wait_until(
-        lambda: "CKR_DEVICE_ERROR" in running.issue().body.decode(), 20, "the code in a refusal"
-    )
-    shim.clear()
-    wait_until(lambda: running.issue().status == 200, 20, "the token")
-
-
 def test_one_lane_probes_a_lost_token(running: RunningService, shim: Shim) -> None:
     """However many lanes were lost, one of them probes at a time, and goes on doing so (`test_keeper` has the pauses between)."""
     before = running.children("hsm.lane")
@@ -196,25 +172,11 @@ def test_dropped_sessions_are_not_noticed(running: RunningService, shim: Shim) -
     assert {answer.status for answer in clients.stop()} == {200}
 
 
-def test_hung_call_costs_a_lane_and_no_request(running: RunningService, shim: Shim) -> None:
-    """A call that never returns has its lane killed and replaced; its jobs are signed by the other one."""
-    before = running.children("hsm.lane")
-    clients = Clients(running)
-    shim.hang("C_Sign", times=1)
-    wait_until(lambda: shim.count("C_Sign", "hung") == 1, 10, "the call to hang")
-    wait_until(lambda: set(running.children("hsm.lane")) - set(before), 20, "a new lane")
-    clients.await_more(20)
-    assert {answer.status for answer in clients.stop()} == {200}
-    metrics = running.request("GET", "/metrics").body.decode()
-    assert re.search(r'appliance_lanes_stuck_total\{lane="demo/[01]"\} [1-9]', metrics)
-
-
 @pytest.fixture(scope="module")
-def patient_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def patient_home(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose jobs may wait for a minute, so that one which waits for its deadline is told from one that is refused."""
-    home = make_demo_home(tmp_path_factory.mktemp("patient"))
-    file = home / "appliance.toml"
-    file.write_text(file.read_text().replace('# age = "2s"', 'age = "60s"'))
+    home = copy_home(demo_home, tmp_path_factory.mktemp("patient"))
+    edit(home / "appliance.toml", '# age = "2s"', 'age = "60s"')
     return home
 
 
@@ -230,6 +192,21 @@ def patient(patient_home: Path, patient_shim: Shim) -> Iterator[RunningService]:
     with serve(patient_home) as running:
         yield running
         patient_shim.clear()
+
+
+def test_hung_call_costs_a_lane_and_no_request(patient: RunningService, patient_shim: Shim) -> None:
+    """A call that never returns has its lane killed and replaced; its jobs are signed by the other one."""
+    wait_until(lambda: lanes_up(patient) == 2, 20, "both lanes")
+    before = patient.children("hsm.lane")
+    clients = Clients(patient)
+    patient_shim.zero()
+    patient_shim.hang("C_Sign", times=1)
+    wait_until(lambda: patient_shim.count("C_Sign", "hung") == 1, 10, "the call to hang")
+    wait_until(lambda: set(patient.children("hsm.lane")) - set(before), 20, "a new lane")
+    clients.await_more(20)
+    assert {answer.status for answer in clients.stop()} == {200}
+    metrics = patient.request("GET", "/metrics").body.decode()
+    assert re.search(r'appliance_lanes_stuck_total\{lane="demo/[01]"\} [1-9]', metrics)
 
 
 def check_refused_until(
@@ -342,6 +319,21 @@ def test_refused_pin_keeps_the_circuit_open_until_resumed(
     shim.clear()
     assert "may be tried again" in resume(home)
     wait_until(lambda: running.issue().status == 200, 20, "the token")
+
+
+def test_device_that_fails_at_login_needs_nobody(running: RunningService, shim: Shim) -> None:
+    """Its PIN was good: a token whose login fails by a code that blames the device is asked until it is well, and then signs by itself."""
+    shim.zero()
+    shim.fail("C_Login", "CKR_DEVICE_ERROR")
+    shim.drop_sessions()
+    running.issue()
+    wait_until(
+        lambda: shim.count("C_Login", "injected") > 2 * UNDECIDED_LOGINS, 30, "further attempts"
+    )
+    assert "CKR_DEVICE_ERROR" in running.issue().json["error"]["detail"]
+    shim.clear()
+    wait_until(lambda: running.issue().status == 200, 20, "the token")
+    assert "LOGIN_UNDECIDED" not in running.errors.read_text()
 
 
 def resume(home: Path) -> str:

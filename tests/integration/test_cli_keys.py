@@ -14,7 +14,7 @@ from hsm.errors import Target
 from hsm.provision.softhsm import TokenRequest, find_softhsm
 from tests.homes import CommandLine, copy_home, edit
 from tests.pki import Pki, make_pki, write_pem
-from tests.service import RunningService, make_demo_home, serve
+from tests.service import RunningService, serve
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -191,10 +191,10 @@ def test_rotation_reaches_the_roll_over_list(
 
 
 def test_rotation_under_load_fails_no_request(
-    appliance: CommandLine, tmp_path: Path, pki: Pki
+    appliance: CommandLine, demo_home: Path, tmp_path: Path, pki: Pki
 ) -> None:
     """While clients ask, a successor is made, certified, taken and put to work: every answer is a vector, the last of the new key."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     with serve(home) as running, ThreadPoolExecutor(4) as pool:
         stop = threading.Event()
         clients = [pool.submit(issue_until, running, stop) for _ in range(4)]

@@ -206,6 +206,18 @@ def test_unsigned_vector_is_not_traced_as_created(pki: Pki, tmp_path: Path) -> N
     in_room(tmp_path, pki, scene)
 
 
+def test_refusal_for_an_unavailable_token_waits_for_nothing(pki: Pki, tmp_path: Path) -> None:
+    """Where the queue refuses at once so does the whole route, in its first step: no trace, no cache and no timer is waited for."""
+
+    async def scene(room: Room) -> None:
+        room.signer.failure = HsmUnavailable(Reason.HSM_UNAVAILABLE, "no lane")
+        for convention in ("client", "ec"):
+            with pytest.raises(HsmUnavailable, match="no lane"):
+                room.issue.issue(request(convention=convention), CONTEXT).send(None)
+
+    in_room(tmp_path, pki, scene)
+
+
 def test_wrong_signature_never_leaves(pki: Pki, tmp_path: Path) -> None:
     """A signature that does not verify is an unavailable HSM; nothing of it is answered or traced, and its key is doubted."""
 

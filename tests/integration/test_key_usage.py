@@ -11,9 +11,9 @@ import pytest
 from appliance.usage import KeyUsage, read_usage
 from bench.shim import put_behind_shim
 from hsm.wire import NONCE_OCTETS, READINESS_PROBE, Hello, SignedFrame
-from tests.homes import CommandLine
+from tests.homes import CommandLine, copy_home
 from tests.lane_peer import Peer, make_job
-from tests.service import RunningService, make_demo_home, serve, wait_until
+from tests.service import RunningService, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -27,9 +27,9 @@ Accounts = Callable[[], dict[str, dict]]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(demo_home: Path, tmp_path: Path) -> Path:
     """A demo home that nobody has served yet."""
-    return make_demo_home(tmp_path)
+    return copy_home(demo_home, tmp_path)
 
 
 @pytest.fixture

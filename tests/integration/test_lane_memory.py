@@ -13,12 +13,11 @@ from hsm.heads import SignedHead, read_heads
 from hsm.memory import directory_of, read_memory
 from hsm.user import User, own_directory
 from hsm.wire import CheckpointFrame, Hello, write_frame
-from tests.fault.test_token_outage import put_behind_shim
 from tests.groups import leave_out, need_root
 from tests.homes import CommandLine
 from tests.lane_peer import Peer
 from tests.service import make_demo_home, serve
-from tests.shim import Shim
+from tests.shim import Shim, put_behind_shim
 from tests.softhsm import write_pin
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]

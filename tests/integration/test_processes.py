@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.homes import copy_home
 from tests.service import RunningService, make_demo_home, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
@@ -45,9 +44,11 @@ def test_only_lanes_load_the_module(service: RunningService) -> None:
     assert {pid for pid, held in holds.items() if held} == set(lanes)
 
 
-def test_pin_stays_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pin_stays_out_of_sight(
+    demo_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A PIN from the environment reaches lanes only: no worker's environment, no command line, no log has it."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     pin = (home / "secrets" / "pin").read_text().strip()
     replace_in(home / "appliance.toml", 'pin_file = "secrets/pin"', 'pin_env = "DEMO_PIN"')
     monkeypatch.setenv("DEMO_PIN", pin)
@@ -61,9 +62,9 @@ def test_pin_stays_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert pin not in running.errors.read_text()
 
 
-def test_full_queue_pushes_back(tmp_path: Path) -> None:
+def test_full_queue_pushes_back(demo_home: Path, tmp_path: Path) -> None:
     """A queue with room for two answers the rest with 503, `queue-full` and Retry-After, and keeps serving."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     replace_in(home / "appliance.toml", "# jobs = 4096", "jobs = 2")
     with serve(home) as running:
         with ThreadPoolExecutor(24) as pool:
@@ -80,9 +81,9 @@ def test_full_queue_pushes_back(tmp_path: Path) -> None:
         assert running.issue().status == 200
 
 
-def test_drain_finishes_what_was_accepted(tmp_path: Path) -> None:
+def test_drain_finishes_what_was_accepted(demo_home: Path, tmp_path: Path) -> None:
     """A batch that is being signed when SIGTERM comes is answered whole; then everything ends with exit code 0."""
-    with serve(make_demo_home(tmp_path)) as running, ThreadPoolExecutor(1) as pool:
+    with serve(copy_home(demo_home, tmp_path)) as running, ThreadPoolExecutor(1) as pool:
         batch = {"requests": BATCH["requests"][:300]}
         answer = pool.submit(running.request, "POST", "/v1/vectors/batch", batch)
         wait_until(lambda: signing(running), 20, "the batch to be in the queue")
@@ -100,9 +101,9 @@ def signing(running: RunningService) -> bool:
     return float(depth.rpartition(" ")[2]) > 0
 
 
-def test_the_first_line_says_what_is_missing(tmp_path: Path) -> None:
+def test_the_first_line_says_what_is_missing(demo_home: Path, tmp_path: Path) -> None:
     """A home without conventions listens, and neither its first line nor `/readyz` calls that ready; both say what is missing."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     for file in (home / "conventions").glob("*.toml"):
         file.unlink()
     with pytest.raises(AssertionError, match="listening, not ready") as raised, serve(home):
@@ -111,9 +112,9 @@ def test_the_first_line_says_what_is_missing(tmp_path: Path) -> None:
     assert "http://127.0.0.1:" in str(raised.value)
 
 
-def test_ctrl_c_drains(tmp_path: Path) -> None:
+def test_ctrl_c_drains(demo_home: Path, tmp_path: Path) -> None:
     """SIGINT to the whole foreground group, as a terminal sends it, ends the service in order, with exit code 0."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     process = subprocess.Popen(
         ["appliance", "serve", "--home", str(home), "--api", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
@@ -130,9 +131,9 @@ def test_ctrl_c_drains(tmp_path: Path) -> None:
     assert b"Traceback" not in errors
 
 
-def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
+def test_children_end_with_a_killed_supervisor(demo_home: Path, tmp_path: Path) -> None:
     """When the supervisor is killed outright, workers and lanes notice and end; the home can be served again."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     with serve(home) as running:
         children = [*running.children("worker"), *running.children("hsm.lane")]
         assert len(children) == 3
@@ -142,30 +143,11 @@ def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
         assert running.issue().status == 200
 
 
-def test_several_workers_share_the_lanes(tmp_path: Path) -> None:
-    """Two workers answer, each with its own log; one scrape of either covers both."""
-    home = make_demo_home(tmp_path)
-    replace_in(home / "appliance.toml", "# workers = 1", "workers = 2")
-    with serve(home) as running:
-        logs = set[str]()
-        deadline = time.monotonic() + 30
-        issued = 0
-        while len(logs) < 2:
-            assert time.monotonic() < deadline
-            with ThreadPoolExecutor(8) as pool:
-                answers = list(pool.map(lambda _: running.issue(), range(16)))
-            issued += 16
-            logs |= {answer.json["trace"]["log"] for answer in answers}
-        assert logs == {f"worker-{at}.6y.{datetime.now(UTC).year}" for at in (0, 1)}
-        metrics = running.request("GET", "/metrics").body.decode()
-    created = 'appliance_vectors_total{convention="demo-client",outcome="created"} '
-    [count] = [line for line in metrics.splitlines() if line.startswith(created)]
-    assert float(count.removeprefix(created)) == issued
-
-
-def test_lane_that_cannot_prove_its_key_keeps_the_service_from_starting(tmp_path: Path) -> None:
+def test_lane_that_cannot_prove_its_key_keeps_the_service_from_starting(
+    demo_home: Path, tmp_path: Path
+) -> None:
     """A certificate of another key is noticed before the first request: exit 3 with a sentence that names the key."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     (tmp_path / "other").mkdir()
     others = make_demo_home(tmp_path / "other")
     (home / "pki" / "demo-rsa.pem").write_bytes((others / "pki" / "demo-rsa.pem").read_bytes())
@@ -173,9 +155,11 @@ def test_lane_that_cannot_prove_its_key_keeps_the_service_from_starting(tmp_path
         pass
 
 
-def test_reload_is_taken_under_load_without_a_failed_request(tmp_path: Path) -> None:
+def test_reload_is_taken_under_load_without_a_failed_request(
+    demo_home: Path, tmp_path: Path
+) -> None:
     """Requests go on while SIGHUP arrives again and again; none fails."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     with serve(home) as running:
         stop = threading.Event()
 

@@ -14,23 +14,10 @@ from appliance.usage import UsageLedger
 from hsm.counters import LaneCounts
 from hsm.errors import Finding, HsmError, Kind, Target
 from hsm.process import LaneProcess, SpawnedLane
+from tests.fake_lane import SpareProcess
 
 ATTEMPTS = 40
 KINDS = get_args(Kind)
-
-
-class SpareProcess:
-    """A process that waits to be a lane."""
-
-    returncode: int | None = None
-
-    def kill(self) -> None:
-        """End."""
-        self.returncode = -9
-
-    async def wait(self) -> int | None:
-        """Return its status."""
-        return self.returncode
 
 
 class OpenLane:
