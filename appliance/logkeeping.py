@@ -132,7 +132,7 @@ def build_trace(
     )
 
 
-def open_worker_trace(
+async def open_worker_trace(
     stack: contextlib.AsyncExitStack, config: Config, index: int, cell: RegistryCell
 ) -> TraceLogs:
     """Open the logs of worker `index` until the stack ends, those of the conventions in force at once.
@@ -145,7 +145,8 @@ def open_worker_trace(
     stack.callback(signer.close)
     trace = build_trace(config, worker_name(index), cell, signer, SystemClock())
     stack.push_async_callback(trace.aclose)
-    trace.open({STANDARD, *map(retention_class, cell.current.all())})
+    await trace.open({STANDARD, *map(retention_class, cell.current.all())})
+    trace.watch()
     return trace
 
 
@@ -161,7 +162,8 @@ async def open_system_log(
     """
     signer = checkpoint_client(config)
     logs = build_trace(config, SYSTEM, RegistryCell(registry), signer, clock)
-    logs.open([STANDARD])
+    await logs.open([STANDARD])
+    logs.watch()
     system = SystemLog(logs, clock)
     try:
         lanes = sum(token.lanes for token in config.tokens)

@@ -27,6 +27,7 @@ from appliance.config import (
 from appliance.conventions.builder import RegistryBuilder
 from appliance.conventions.inforce import load_in_force
 from appliance.conventions.registry import Registry, RegistryCell
+from appliance.conventions.retention import retention_class
 from appliance.errors import (
     ApplianceError,
     Reason,
@@ -114,8 +115,9 @@ async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator
     clock = SystemClock()
     keyring = Keyring.load(config.keys)
     cell = RegistryCell(build_registry(config, keyring))
-    used = {each.key for each in cell.current.clients() if each.id == convention_id}
-    tokens = {token for key in config.keys if key.name in used for token in key.tokens}
+    used = [each for each in cell.current.clients() if each.id == convention_id]
+    keys = {each.key for each in used}
+    tokens = {token for key in config.keys if key.name in keys for token in key.tokens}
     async with contextlib.AsyncExitStack() as stack:
         await _enter_lock(stack, config.home.run / "cli.lock")
         audit = audit_table(config).token
@@ -126,6 +128,8 @@ async def open_local_issuer(config: Config, convention_id: str) -> AsyncIterator
         stack.callback(signer.close)
         trace = build_trace(config, COMMAND_LINE, cell, signer, clock)
         stack.push_async_callback(trace.aclose)
+        # A large log takes seconds: it is open before the vector's deadlines begin.
+        await trace.open(map(retention_class, used))
         queue = build_queue(config, sockets, clock)
         queue.start()
         stack.push_async_callback(queue.aclose)
@@ -165,7 +169,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
     cell = RegistryCell(builder.resume(in_force, home_parts(config, keyring)))
     metrics.state_build()
     async with contextlib.AsyncExitStack() as stack:
-        trace = open_worker_trace(stack, config, index, cell)
+        trace = await open_worker_trace(stack, config, index, cell)
         lanes = {
             token.name: [lane_socket(config, token, lane) for lane in range(token.lanes)]
             for token in config.tokens

@@ -185,7 +185,7 @@ def _measure(
         settings = ShardSettings(
             home / "spool", home / "log", home / "certificates", "bench/trace", (signer.key,)
         )
-        shard = Shard.open(_NAME, settings, signer, SystemClock(), disk)
+        shard = await Shard.open(_NAME, settings, signer, SystemClock(), disk)
         await shard.append(_ENTRY)
         disk.commits = 0
         sample = _Sample()

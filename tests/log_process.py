@@ -59,7 +59,7 @@ async def append_for_ever(shard: Shard, numbers: Iterator[int]) -> None:
 
 async def run(home: Path, appenders: int) -> None:
     """Open the log and let the appenders loose."""
-    shard = open_shard(home, RememberingSigner(home / "signed.json"), every=0.02, entries=300)
+    shard = await open_shard(home, RememberingSigner(home / "signed.json"), every=0.02, entries=300)
     numbers = itertools.count()
     await asyncio.gather(*(append_for_ever(shard, numbers) for _ in range(appenders)))
 

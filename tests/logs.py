@@ -100,7 +100,7 @@ def write_shard(
 
     async def write() -> None:
         settings = make_settings(home, signer, **overrides)
-        shard = Shard.open(name, settings, signer, SystemClock())
+        shard = await Shard.open(name, settings, signer, SystemClock())
         for commit in commits:
             await shard.append_many(commit)
         await shard.aclose()
@@ -114,16 +114,16 @@ def numbered(count: int, **overrides: object) -> list[TraceEntry]:
     return [make_entry(assertion_id=f"_{number}", **overrides) for number in range(count)]
 
 
-def open_shard(
+async def open_shard(
     home: Path,
     signer: SoftwareSigner,
     disk: Disk | None = None,
     clock: Clock | None = None,
     **overrides: object,
 ) -> Shard:
-    """Open the log `NAME` of a home from a running loop."""
+    """Open the log `NAME` of a home."""
     settings = make_settings(home, signer, **overrides)
-    return Shard.open(NAME, settings, signer, clock or SystemClock(), disk)
+    return await Shard.open(NAME, settings, signer, clock or SystemClock(), disk)
 
 
 def entries_of_home(home: Path) -> list[StoredEntry]:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -11,15 +12,21 @@ import msgspec
 
 from appliance.cli.output import NO_SUCH_CONVENTION, Exit, Output, printable
 from appliance.cli.service import Answer, ask_service
+from appliance.clock import SystemClock
 from appliance.config import Config, load_config
 from appliance.errors import Reason, ServiceUnreachable
 from appliance.server.representations import write_vector
+from appliance.trace.names import COMMAND_LINE, read_log_name
+from appliance.trace.reader import LogDamaged
+from appliance.trace.view import LogPlace
 from appliance.vectors.model import Caller, RequestContext, VectorRequest
 
 _ISSUED: Final = 200
 _MALFORMED: Final = 400
 _TOO_MANY: Final = 429
 _FAILED: Final = 500
+_LARGE: Final = 200_000
+"""Entries from which on a log takes noticeable time to be held against its checkpoint."""
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -77,6 +84,7 @@ def run_issue(arguments: argparse.Namespace) -> int:
     )
     if answer is None:
         output.say("no service is running on this home: signing with a lane of our own")
+        _announce_large_logs(output, config)
         body = asyncio.run(_issue_locally(config, request))
     elif answer.status == _ISSUED:
         body = answer.body
@@ -100,6 +108,21 @@ class _Error(msgspec.Struct):
 
 class _Refused(msgspec.Struct):
     error: _Error
+
+
+def _announce_large_logs(output: Output, config: Config) -> None:
+    """Say which log has to be read whole before a vector can be traced in it."""
+    place, year = LogPlace(config.home.logs, config.home.spool), SystemClock().now().year
+    for log in place.names():
+        name = read_log_name(log)
+        if name is None or (name.writer, name.year) != (COMMAND_LINE, year):
+            continue
+        with contextlib.suppress(LogDamaged):  # which opening it says
+            held = place.view(log).covered()
+            if held > _LARGE:
+                output.say(
+                    f"log {log}: its {held:,} entries are held against its checkpoint first, which takes a moment"
+                )
 
 
 async def _issue_locally(config: Config, request: VectorRequest) -> bytes:

@@ -1,12 +1,13 @@
 """The logs one process writes: by retention class and calendar year, opened when first needed, closed when their year is over.
 
 Promises that an entry goes to the log of its class and of the year in which it is accepted, as its convention says; that entries given
-together for one log are durable together; and that a log whose year is over ends with an entry that says so and a last checkpoint.
+together for one log are durable together; that no log keeps the event loop waiting while it is opened, at a change of year neither; and
+that a log whose year is over ends with an entry that says so and a last checkpoint.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Final
 
 from appliance.clock import Clock, format_instant
@@ -15,6 +16,7 @@ from appliance.log import Log
 from appliance.trace.certificates import CertificateShelf
 from appliance.trace.integrator import CheckpointSigner
 from appliance.trace.names import LogName, read_log_name
+from appliance.trace.opening import OpeningLog
 from appliance.trace.policy import TracePolicy
 from appliance.trace.privacy import Pseudonyms, protect
 from appliance.trace.record import Receipt, TraceEntry, write_entry
@@ -26,6 +28,9 @@ from appliance.trace.spool import disk_refused
 _LOG: Final = Log("trace")
 _LATE_ENTRIES: Final = 10.0
 """Seconds a log stays open into the new year, for what was accepted in the old."""
+
+_OPEN_WITHIN: Final = 10.0
+"""Seconds that a log which is being opened may still take when the service stops."""
 
 _LOOK_EVERY: Final = 30.0
 """Seconds between two looks at the room on the disk."""
@@ -59,6 +64,8 @@ class TraceLogs:
         self._pseudonyms: Final = pseudonyms
         self._clock: Final = clock
         self._shards: Final[dict[str, Shard]] = {}
+        self._opening: Final[dict[str, OpeningLog]] = {}
+        self._attempts: Final[set[asyncio.Task[None]]] = set()
         self._limiter: Final = RefusalLimiter(refusals, clock)
         self._closing: Final[set[asyncio.Task[None]]] = set()
         self._summary: asyncio.TimerHandle | None = None
@@ -81,14 +88,20 @@ class TraceLogs:
         """Logs for which a checkpoint has been missing for too long."""
         return [str(shard.name) for shard in self._shards.values() if shard.is_overdue]
 
-    def open(self, retentions: Iterable[str]) -> None:
+    async def open(self, retentions: Iterable[str]) -> None:
         """Open the logs of these classes now, so that what is wrong with them shows.
 
         Raises:
             SpoolUnavailable: one of them cannot be opened.
         """
+        year = self._clock.now().year
         for retention in retentions:
-            self._shard(retention)
+            name = LogName(self._writer, retention, year)
+            shard = await Shard.open(name, self._settings, self._signer, self._clock)
+            self._shards[retention] = shard
+
+    def watch(self) -> None:
+        """Look after the room on the disk and the age of checkpoints, until closed."""
         self._watch_space()
         self._state_ages()
 
@@ -123,7 +136,7 @@ class TraceLogs:
         return False
 
     def append(self, entry: TraceEntry) -> asyncio.Future[Receipt]:
-        """Accept one prepared entry; raises and resolves like `Shard.append`."""
+        """Accept one prepared entry; raises and resolves like `Shard.append`, once the log is open."""
         return self._shard(self._policy(entry).retention).append(entry)
 
     def append_many(self, entries: Sequence[TraceEntry]) -> asyncio.Future[list[Receipt]]:
@@ -142,6 +155,8 @@ class TraceLogs:
             summaries = self._limiter.summaries()
             await asyncio.gather(*map(self.append, summaries))
         self._is_closed = True
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=_OPEN_WITHIN)
         await asyncio.gather(*self._closing)
         await asyncio.gather(*(shard.aclose() for shard in self._shards.values()))
 
@@ -157,7 +172,8 @@ class TraceLogs:
     def _policy(self, entry: TraceEntry) -> TracePolicy:
         return self._policy_of(entry.convention, entry.issuer)
 
-    def _shard(self, retention: str) -> Shard:
+    def _shard(self, retention: str) -> Shard | OpeningLog:
+        """Return where an entry of this class goes now."""
         if self._is_closed:
             raise SpoolUnavailable(
                 Reason.SPOOL_UNAVAILABLE,
@@ -165,23 +181,34 @@ class TraceLogs:
             )
         year = self._clock.now().year
         shard = self._shards.get(retention)
-        if shard is None or shard.name.year < year:
+        if shard is not None and shard.name.year >= year:
+            return shard
+        opening = self._opening.get(retention)
+        if opening is None:
             name = LogName(self._writer, retention, year)
-            following = Shard.open(name, self._settings, self._signer, self._clock)
-            self._shards[retention] = following
-            if shard is not None:
-                self._close_later(shard)
-            return following
-        return shard
+            opening = OpeningLog(str(name), self._settings.spool.pending_entries)
+            self._opening[retention] = opening
+            _begin(self._open_late(name, opening), self._attempts)
+        return opening
 
-    def _close_later(self, shard: Shard) -> None:
-        async def close() -> None:
-            await asyncio.sleep(_LATE_ENTRIES)
-            await close_log(shard, self._clock)
+    async def _open_late(self, name: LogName, opening: OpeningLog) -> None:
+        """Open a log for the entries that wait for it, and close that of the year before."""
+        try:
+            following = await Shard.open(name, self._settings, self._signer, self._clock)
+        except ApplianceError as exc:
+            opening.fail(exc)
+            return
+        finally:
+            del self._opening[name.retention]
+        before = self._shards.get(name.retention)
+        self._shards[name.retention] = following
+        opening.hand_over(following)
+        if before is not None:
+            _begin(self._close_late(before), self._closing)
 
-        task = asyncio.get_running_loop().create_task(close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+    async def _close_late(self, shard: Shard) -> None:
+        await asyncio.sleep(_LATE_ENTRIES)
+        await close_log(shard, self._clock)
 
     async def _append_spread(
         self, entries: Sequence[TraceEntry], retentions: Sequence[str]
@@ -211,6 +238,12 @@ class TraceLogs:
                 _LOG.error(
                     "summary-not-traced", peer=entry.peer, count=entry.count, detail=exc.detail
                 )
+
+
+def _begin(work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 def _note_lost_summary(written: asyncio.Future[Receipt]) -> None:
@@ -254,7 +287,7 @@ async def close_orphans(
         if name is None or is_alive(name):
             continue
         try:
-            shard = Shard.open(name, settings, signer, clock)
+            shard = await Shard.open(name, settings, signer, clock)
         except ApplianceError as exc:
             _LOG.error("log-not-closed", log=str(name), detail=exc.detail)
         else:

@@ -83,7 +83,7 @@ async def purge_log(
     disk = disk or Disk()
     place = LogPlace(settings.logs, settings.spools)
     was_closed = not (settings.spools / str(name)).is_dir()
-    shard = Shard.open(name, settings, signer, clock, disk)
+    shard = await Shard.open(name, settings, signer, clock, disk)
     try:
         await shard.rebuilt()
         await shard.append(

@@ -60,7 +60,7 @@ class ShardSettings:
 
 
 class Shard:
-    """One open log; `open` it from the event loop that will append."""
+    """One open log; `open` it in the event loop that will append."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Shard:
         self._disk: Final = disk
 
     @classmethod
-    def open(
+    async def open(
         cls,
         name: LogName,
         settings: ShardSettings,
@@ -88,13 +88,13 @@ class Shard:
         clock: Clock,
         disk: Disk | None = None,
     ) -> Self:
-        """Open, recover or create a log, and begin to write it.
+        """Open, recover or create a log, in a thread, and begin to write it. Whoever gives up meanwhile holds it until the process ends.
 
         Raises:
             SpoolUnavailable: another process holds it, its disk refuses, or spool, tree and checkpoint disagree.
         """
         disk = disk or Disk()
-        opened = OpenLog(name, settings, clock, disk)
+        opened = await asyncio.to_thread(OpenLog, name, settings, clock, disk)
         integrator = opened.integrator(signer)
         spool = Spool(opened.writer, str(name), settings.spool, clock, integrator)
         integrator.start()

@@ -299,7 +299,7 @@ def reopen_with(home: Path, new: SoftwareSigner, old: SoftwareSigner) -> None:
 
     async def run() -> None:
         settings = make_settings(home, new, old.key)
-        shard = Shard.open(NAME, settings, new, SystemClock())
+        shard = await Shard.open(NAME, settings, new, SystemClock())
         await shard.append_many(numbered(2))
         await shard.aclose()
 

@@ -76,8 +76,8 @@ class Run:
 
     async def _open(self, disk: Disk) -> Shard:
         with contextlib.suppress(SpoolUnavailable):  # the planned fault may strike here
-            return open_shard(self.home, self.signer, disk, StoppedClock(), every=0.001)
-        return open_shard(self.home, self.signer, disk, StoppedClock(), every=0.001)
+            return await open_shard(self.home, self.signer, disk, StoppedClock(), every=0.001)
+        return await open_shard(self.home, self.signer, disk, StoppedClock(), every=0.001)
 
     def _see(self, image: Image) -> None:
         self.ends.add(image, dict(self.told), dict(self.signer.heads), self.plan)
@@ -118,7 +118,7 @@ class Ends:
 
 async def start_and_close(home: Path, signer: SoftwareSigner) -> bool:
     """Open the log on a well disk and close it."""
-    return await open_shard(home, signer).aclose()
+    return await (await open_shard(home, signer)).aclose()
 
 
 @pytest.fixture(autouse=True)

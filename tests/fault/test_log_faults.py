@@ -56,8 +56,8 @@ async def open_persistently(home: Path, signer: SoftwareSigner, disk: Disk) -> S
     """Open the log; a planned fault may strike the first attempts."""
     for _ in range(2):
         with contextlib.suppress(SpoolUnavailable):
-            return open_shard(home, signer, disk, every=0.001)
-    return open_shard(home, signer, disk, every=0.001)
+            return await open_shard(home, signer, disk, every=0.001)
+    return await open_shard(home, signer, disk, every=0.001)
 
 
 async def append_all(home: Path, signer: SoftwareSigner, disk: Disk) -> dict[int, str]:
@@ -111,7 +111,7 @@ def test_each_call_may_fail_once(tmp_path: Path, *, whole: bool) -> None:
 
 async def close_again(home: Path, signer: SoftwareSigner) -> None:
     """Open the log on a well disk and close it."""
-    assert await open_shard(home, signer).aclose()
+    assert await (await open_shard(home, signer)).aclose()
 
 
 def test_full_log_disk_delays_checkpoints_and_recovers_alone(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_full_log_disk_delays_checkpoints_and_recovers_alone(tmp_path: Path) -> 
 
     async def run() -> None:
         disk, signer = FullLog(), SoftwareSigner()
-        shard = open_shard(tmp_path, signer, disk, every=0.001, overdue=0.05)
+        shard = await open_shard(tmp_path, signer, disk, every=0.001, overdue=0.05)
         await until_covered(shard, 1)
         disk.is_full = True
         await shard.append(make_entry(assertion_id="_0"))
@@ -187,7 +187,7 @@ def test_each_call_of_a_purge_may_fail_once(
 
 async def close_for_good(home: Path, signer: SoftwareSigner) -> None:
     """Open the log and close it as one whose year is over."""
-    assert await close_log(open_shard(home, signer), SystemClock())
+    assert await close_log(await open_shard(home, signer), SystemClock())
 
 
 def record_is_covered(home: Path) -> bool:

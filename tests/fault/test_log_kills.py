@@ -40,7 +40,7 @@ def check(home: Path, told: dict[int, str]) -> None:
     signer = RememberingSigner(home / "signed.json")
 
     async def close() -> bool:
-        return await open_shard(home, signer).aclose()
+        return await (await open_shard(home, signer)).aclose()
 
     assert asyncio.run(close())
     directory = home / "log" / str(NAME)

@@ -1,5 +1,6 @@
 """`appliance issue`, with a running service and without one: the same vector, the same refusals, the same exit codes."""
 
+import re
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from appliance.cli import issue
 from tests.homes import CommandLine, copy_home, edit
 from tests.logs import entries_of_home
 from tests.service import RunningService
@@ -45,6 +47,17 @@ def test_octets(appliance: CommandLine, home: Path) -> None:
     assert ended.stdout.startswith(b"<saml2:Assertion ")
     assert ended.stdout.endswith(b"</saml2:Assertion>\n")
     assert etree.fromstring(ended.stdout).findtext(NAME_ID) == "agent-0042"
+
+
+def test_large_log_is_announced(
+    appliance: CommandLine, idle_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits because the log `cli` is read whole first is told so, and told of no smaller one."""
+    assert "its checkpoint first" not in appliance("issue", "--home", idle_home, *GOOD).stderr
+    monkeypatch.setattr(issue, "_LARGE", 1)
+    ended = appliance("issue", "--home", idle_home, *GOOD)
+    assert ended.code == 0
+    assert re.search(r"log cli.6y.[0-9]{4}: its [0-9]+ entries are held against", ended.stderr)
 
 
 def test_json_and_trace(appliance: CommandLine, home: Path) -> None:

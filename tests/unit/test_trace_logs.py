@@ -12,13 +12,14 @@ import pytest
 
 from appliance import metrics
 from appliance.clock import SystemClock
-from appliance.errors import SpoolUnavailable
-from appliance.trace import logs as logs_module
+from appliance.errors import SpoolFull, SpoolUnavailable
+from appliance.trace import logs as logs_module, shard as shard_module
 from appliance.trace.logs import TraceLogs, close_orphans
 from appliance.trace.names import LogName, read_log_name
 from appliance.trace.policy import TracePolicy
 from appliance.trace.privacy import Pseudonyms
 from appliance.trace.refusals import RefusalSettings
+from appliance.trace.shard import OpenLog
 from appliance.trace.system import SystemLog
 from appliance.trace.verify import verify_log
 from tests.independent_log import read_independently
@@ -116,6 +117,124 @@ def test_new_year_begins_a_new_log_and_ends_the_old(
     assert verify_log(tmp_path / "log" / "worker-0.6y.2026", [signer.key]).is_closed
 
 
+class SlowOpening(OpenLog):
+    """A log on a disk that takes its time."""
+
+    gate: threading.Event
+
+    def __init__(self, *parts: Any) -> None:
+        assert self.gate.wait(10)
+        super().__init__(*parts)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """No log is opened before it is set."""
+    gate = threading.Event()
+    monkeypatch.setattr(SlowOpening, "gate", gate, raising=False)
+    monkeypatch.setattr(shard_module, "OpenLog", SlowOpening)
+    return gate
+
+
+def test_year_changes_while_entries_keep_arriving(
+    tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the new log takes to open, nothing else waits for it; what was given meanwhile is in it, in order, each once."""
+    monkeypatch.setattr(logs_module, "_LATE_ENTRIES", 0.01)
+    signer, told = SoftwareSigner(), dict[str, list[int]]()
+
+    async def run() -> None:
+        clock = MovableClock(datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
+        logs = make_logs(tmp_path, clock, signer)
+        gate.set()
+        await logs.open(["6y"])
+        gate.clear()
+
+        async def append_on() -> None:
+            while len(told.get("worker-0.6y.2027", ())) < 50:
+                receipt = await logs.append(make_entry())
+                told.setdefault(receipt.log, []).append(receipt.index)
+
+        arriving = [asyncio.create_task(append_on()) for _ in range(8)]
+        await until(lambda: len(told.get("worker-0.6y.2026", ())) > 50)
+        clock.move(timedelta(minutes=2))
+        waiting = [logs.append(make_entry()) for _ in range(8)]
+        for _ in range(
+            100
+        ):  # the loop turns; had it been kept waiting, the opening would have failed
+            await asyncio.sleep(0)
+        assert not any(each.done() for each in waiting)
+        gate.set()
+        indices = [(await each).index for each in waiting]
+        assert indices == sorted(indices)
+        told.setdefault("worker-0.6y.2027", []).extend(indices)
+        await asyncio.gather(*arriving)
+        await until(lambda: not (tmp_path / "spool" / "worker-0.6y.2026").exists())
+        await logs.aclose()
+
+    asyncio.run(run())
+    for log, kinds in events(tmp_path, signer).items():
+        created = [at for at, event in enumerate(kinds) if event == "created"]
+        assert sorted(told[log]) == created == [*range(1, len(created) + 1)]
+        assert verify_log(tmp_path / "log" / log, [signer.key]).is_closed == log.endswith("2026")
+
+
+def test_entries_that_wait_for_a_log_are_bounded(tmp_path: Path, gate: threading.Event) -> None:
+    """As many as wait for a disk, one by one or together; then they are refused by name."""
+
+    async def run() -> None:
+        settings = make_settings(tmp_path, SoftwareSigner())
+        most = settings.spool.pending_entries
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), SoftwareSigner())
+        many = logs.append_many([make_entry()] * (most - 1))
+        one = logs.append(make_entry())
+        with pytest.raises(SpoolFull, match=f"{most} may"):
+            logs.append(make_entry())
+        gate.set()
+        assert [receipt.index for receipt in await many] == [*range(1, most)]
+        assert (await one).index == most
+        await logs.aclose()
+
+    asyncio.run(run())
+
+
+def test_log_that_cannot_be_opened_refuses_and_is_tried_again(tmp_path: Path) -> None:
+    """Whoever waits for it is told why; with what stood in its way gone, the next entry opens it."""
+    signer = SoftwareSigner()
+
+    async def run() -> None:
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
+        obstacle = tmp_path / "spool" / "worker-0.6y.2026"
+        obstacle.parent.mkdir()
+        obstacle.touch()
+        refused = [logs.append(make_entry()) for _ in range(2)]
+        for each in refused:
+            with pytest.raises(SpoolUnavailable, match="File exists"):
+                await each
+        obstacle.unlink()
+        assert (await logs.append(make_entry())).index == 1
+        await logs.aclose()
+
+    asyncio.run(run())
+
+
+def test_logs_are_closed_while_one_is_being_opened(tmp_path: Path, gate: threading.Event) -> None:
+    """What waits for it is durable and covered like everything else."""
+    signer = SoftwareSigner()
+
+    async def run() -> None:
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
+        waiting = logs.append(make_entry())
+        closing = asyncio.create_task(logs.aclose())
+        await asyncio.sleep(0)
+        gate.set()
+        assert (await waiting).index == 1
+        await closing
+
+    asyncio.run(run())
+    assert events(tmp_path, signer) == {"worker-0.6y.2026": ["log-opened", "created"]}
+
+
 def test_orphans_are_closed(tmp_path: Path) -> None:
     """Logs whose writer is gone are recovered, covered and closed; those of the living are left alone."""
     signer = SoftwareSigner()
@@ -148,7 +267,8 @@ def test_age_of_a_checkpoint_grows_while_a_lane_does_not_answer(
     async def run() -> None:
         signer = SlowSigner()
         logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
-        logs.open(["6y"])
+        await logs.open(["6y"])
+        logs.watch()
 
         def age() -> float:
             [[sample]] = [
@@ -173,7 +293,7 @@ def test_excess_refusals_become_one_entry(tmp_path: Path) -> None:
 
     async def run() -> None:
         logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
-        logs.open(["6y"])
+        await logs.open(["6y"])
         assert [logs.admits_refusal("peer") for _ in range(5)] == [True, True, False, False, False]
         await asyncio.sleep(0.2)
         assert not logs.admits_refusal("peer")

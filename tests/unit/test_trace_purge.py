@@ -45,7 +45,7 @@ def go_on(home: Path, count: int, signer: SoftwareSigner, *earlier: AuditKey) ->
     """Open the log again and write some entries."""
 
     async def run() -> None:
-        shard = Shard.open(NAME, make_settings(home, signer, *earlier), signer, SystemClock())
+        shard = await Shard.open(NAME, make_settings(home, signer, *earlier), signer, SystemClock())
         await shard.append_many(numbered(count))
         await shard.aclose()
 
@@ -130,7 +130,7 @@ def test_closed_log_stays_closed(tmp_path: Path) -> None:
     write_shard(tmp_path, [numbered(300)], signer)
 
     async def close() -> None:
-        assert await close_log(open_shard(tmp_path, signer), SystemClock())
+        assert await close_log(await open_shard(tmp_path, signer), SystemClock())
 
     asyncio.run(close())
     purge(tmp_path, 256, signer)
@@ -139,7 +139,7 @@ def test_closed_log_stays_closed(tmp_path: Path) -> None:
     assert not (tmp_path / "spool" / str(NAME)).exists()
 
     async def refuse() -> None:
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         with pytest.raises(SpoolUnavailable, match="another process writes it"):
             await purge_log(NAME, 256, make_settings(tmp_path, signer), signer, SystemClock())
         await shard.aclose()

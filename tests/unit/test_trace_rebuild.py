@@ -62,7 +62,7 @@ def test_damaged_log_is_not_opened(
 
     async def run() -> None:
         with pytest.raises(SpoolUnavailable, match=said):
-            open_shard(tmp_path, signer)
+            await open_shard(tmp_path, signer)
 
     asyncio.run(run())
     assert segments_of(tmp_path / "spool" / str(NAME)) == segments
@@ -82,7 +82,7 @@ def test_large_damaged_log_stands_still_once_it_is_found_out(
     segments = segments_of(tmp_path / "spool" / str(NAME))
 
     async def run() -> None:
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         await shard.rebuilt()
         with pytest.raises(SpoolUnavailable, match=said):
             shard.append(make_entry())
@@ -105,12 +105,12 @@ def test_large_log_drops_nothing_before_it_is_rebuilt(
     async def run() -> None:
         with monkeypatch.context() as slow:
             slow.setattr(rebuild_module.Rebuild, "run", lambda _: None)
-            shard = open_shard(tmp_path, signer)
+            shard = await open_shard(tmp_path, signer)
             await shard.append_many(numbered(300))
             await until(lambda: shard.covered == 902)
             await shard.aclose()
         assert first in segments_of(spool)
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         await shard.rebuilt()
         await shard.append_many(numbered(1))
         await until(lambda: first not in segments_of(spool))
@@ -131,7 +131,7 @@ def test_purged_log_is_rebuilt_from_what_is_kept(tmp_path: Path, signer: Softwar
 
     async def run() -> None:
         with pytest.raises(SpoolUnavailable, match="entries before 512 are missing"):
-            open_shard(tmp_path, signer)
+            await open_shard(tmp_path, signer)
 
     asyncio.run(run())
 
@@ -144,7 +144,7 @@ def test_damaged_log_is_not_closed(
     monkeypatch.setattr(rebuild_module, "_AT_ONCE", 600)
 
     async def run() -> bool:
-        return await close_log(open_shard(tmp_path, signer), SystemClock())
+        return await close_log(await open_shard(tmp_path, signer), SystemClock())
 
     assert not asyncio.run(run())
     assert segments_of(tmp_path / "spool" / str(NAME))

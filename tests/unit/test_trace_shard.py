@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from appliance.clock import SystemClock
 from appliance.errors import HsmUnavailable, Reason, SpoolFull, SpoolUnavailable
+from appliance.trace.rebuild import Rebuild
 from appliance.trace.shard import Shard
 from tests.independent_log import covered_by, read_independently
 from tests.logs import (
@@ -62,6 +64,27 @@ def test_log_directory_holds_tiles_files_only(tmp_path: Path, signer: SoftwareSi
     assert not (directory / "tile/0/000.p").exists()
 
 
+def test_opening_keeps_nobody_waiting(
+    tmp_path: Path, signer: SoftwareSigner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the rebuild of a log takes, the event loop of whoever opens it turns."""
+    write_shard(tmp_path, [numbered(3)], signer)
+    turned = threading.Event()
+
+    def rebuild(_: Rebuild) -> None:
+        assert turned.wait(10)
+
+    monkeypatch.setattr(Rebuild, "run", rebuild)
+
+    async def run() -> None:
+        opening = asyncio.create_task(open_shard(tmp_path, signer))
+        await asyncio.sleep(0)
+        turned.set()
+        await (await opening).aclose()
+
+    asyncio.run(run())
+
+
 def test_log_goes_on_where_it_ended(tmp_path: Path, signer: SoftwareSigner) -> None:
     """Each opening names the checkpoint that stood; the tree only grows."""
     first = write_shard(tmp_path, [numbered(300)], signer)
@@ -77,7 +100,7 @@ def test_checkpoint_comes_while_the_log_is_open(tmp_path: Path, signer: Software
     """A second (here: less) after an entry is durable a checkpoint covers it, and the spool lets go of it."""
 
     async def run() -> None:
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         for number in range(12):
             receipt = await shard.append(make_entry(assertion_id=f"_{number}", subject="x" * 4000))
             await until_covered(shard, receipt.index + 1)
@@ -94,7 +117,7 @@ def test_missing_signature_delays_and_never_skips(tmp_path: Path, signer: Softwa
     """While no lane signs, entries stay accepted and overdue is said; afterwards one checkpoint covers all."""
 
     async def run() -> None:
-        shard = open_shard(tmp_path, signer, overdue=0.05, unsigned=20)
+        shard = await open_shard(tmp_path, signer, overdue=0.05, unsigned=20)
         await until(lambda: shard.covered == 1)
         signer.fault = HsmUnavailable(Reason.HSM_UNAVAILABLE, "no lane")
         for number in range(19):
@@ -119,7 +142,7 @@ def test_close_without_signature_leaves_the_rest_to_the_next_start(
     """What no checkpoint covers stays in the spool and is covered when the log is opened again."""
 
     async def run() -> None:
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         signer.fault = HsmUnavailable(Reason.HSM_UNAVAILABLE, "no lane")
         await shard.append(make_entry(assertion_id="_0"))
         await shard.aclose()
@@ -155,7 +178,7 @@ def test_signer_that_remembers_more_is_caught_up_with(
     """A checkpoint that was signed and never published is proven from, or waited for, by the next growth."""
 
     async def run() -> None:
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         await shard.append_many(numbered(5))
         await shard.aclose()
 
@@ -192,7 +215,7 @@ def refused_opening(home: Path, signer: SoftwareSigner) -> str:
 
     async def run() -> str:
         with pytest.raises(SpoolUnavailable) as refused:
-            open_shard(home, signer)
+            await open_shard(home, signer)
         assert refused.value.reason is Reason.LOG_DISAGREES
         return refused.value.detail
 
@@ -232,7 +255,7 @@ def test_log_taken_back_stands_still(tmp_path: Path, signer: SoftwareSigner) -> 
     )
 
     async def run() -> None:
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         await until(lambda: not shard.is_writable)
         with pytest.raises(SpoolUnavailable, match="a checkpoint of 500 entries was signed"):
             shard.append(make_entry())
@@ -249,7 +272,7 @@ def test_new_key_begins_with_an_entry(tmp_path: Path, signer: SoftwareSigner) ->
 
     async def run() -> None:
         settings = make_settings(tmp_path, following, signer.key)
-        shard = Shard.open(NAME, settings, following, SystemClock())
+        shard = await Shard.open(NAME, settings, following, SystemClock())
         await shard.append(make_entry(assertion_id="_new"))
         await shard.aclose()
 
