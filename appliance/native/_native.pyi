@@ -715,6 +715,13 @@ class LogEdge:
 class LogGrowth:
     """What a log becomes with some more entries."""
 
+    def grow(self, entries: Sequence[bytes]) -> LogGrowth:
+        """Compute what the log becomes with still more entries, counted from where this growth began.
+
+        Raises:
+            TreeRefused: an entry of more than 65,535 octets.
+        """
+
     @property
     def edge(self) -> LogEdge:
         """The edge once every file is written."""
@@ -725,7 +732,7 @@ class LogGrowth:
 
     @property
     def files(self) -> list[tuple[str, bytes]]:
-        """Path below the log's prefix and octets of each file to write."""
+        """Path below the log's prefix and octets of each file to write: those that became full with the last entries, and the partial ones."""
 
     def prove_from(self, first: int) -> list[bytes]:
         """Prove consistency from a size between the old one and the new to the new.

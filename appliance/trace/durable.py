@@ -18,15 +18,25 @@ def make_directories(disk: Disk, directory: Path) -> None:
     Raises:
         OSError: one of them is not.
     """
+    for above in begin_directories(disk, directory):
+        disk.fsync_directory(above)
+
+
+def begin_directories(disk: Disk, directory: Path) -> list[Path]:
+    """Make a directory, and those above it that are missing; return those whose new names are not on the medium yet, from above.
+
+    Raises:
+        OSError: one of them is not there.
+    """
     if directory.is_dir():
-        return
-    make_directories(disk, directory.parent)
+        return []
+    unsynced = begin_directories(disk, directory.parent)
     try:
         disk.make_directory(directory)
     except FileExistsError:
         if not directory.is_dir():  # otherwise another process was first
             raise
-    disk.fsync_directory(directory.parent)
+    return [*unsynced, directory.parent]
 
 
 def write_files(disk: Disk, files: Sequence[tuple[Path, bytes]]) -> None:

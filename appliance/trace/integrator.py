@@ -2,7 +2,8 @@
 
 Owns a thread. Promises that a checkpoint is published only when everything it covers is on the medium, that one which is late is said
 (log, metric, readiness) and tried again until it is there, and that a tree which does not fit what was signed before stands still and
-says so. Refuses new entries, through its spool, when too many wait for a checkpoint.
+says so. Has bundles written as they fill: a checkpoint that wrote a whole second at once would make commits wait for the disk. Refuses
+new entries, through its spool, when too many wait for a checkpoint.
 """
 
 import threading
@@ -21,10 +22,11 @@ from appliance.errors import (
     Unavailable,
 )
 from appliance.log import Log
-from appliance.native import LogEdge, LogGrowth, TreeRefused, prove_consistency
+from appliance.native import LogEdge, TreeRefused, prove_consistency
 from appliance.trace.checkpoint import AuditKey, Checkpoint, write_note
 from appliance.trace.feed import SpoolFeed
-from appliance.trace.store import LogStore, Published
+from appliance.trace.growth import Growth
+from appliance.trace.store import TILE_WIDTH, LogStore, Published
 
 _LOG: Final = Log("trace")
 _RETRY_EVERY: Final = 0.5
@@ -60,15 +62,6 @@ class IntegrationSettings:
     overdue: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A growth of `count` entries whose files are durable, and the checkpoint over it, which may have been seen already."""
-
-    growth: LogGrowth
-    count: int
-    note: bytes
-
-
 class Integrator:
     """The integrator of one log."""
 
@@ -93,14 +86,18 @@ class Integrator:
         self._settings: Final = settings
         self._clock: Final = clock
         self._drop_before: Final = drop_before
-        self._edge = published.edge
-        self._written: _Written | None = None
+        self._growth = Growth(published.edge)
+        self._note: bytes | None = (
+            None  # over the growth, whose files are durable; it may have been seen already
+        )
+        self._may_stage = True
         self._is_late = False
         self._age: Final = metrics.CHECKPOINT_AGE.labels(log)
         # Shared with the spool's thread and the event loop, under the condition's lock.
         self._condition: Final = threading.Condition()
         self._durable = published.size
         self._covered = published.size
+        self._full_at = _bundle_end(published.size)
         self._waiting_since: float | None = None
         self._fault: ApplianceError | None = None
         self._is_closing = False
@@ -143,7 +140,9 @@ class Integrator:
             if self._waiting_since is None and next_index > self._covered:
                 self._waiting_since = self._clock.monotonic()
                 self._condition.notify_all()
-            elif next_index - self._covered >= self._settings.entries:
+            elif (
+                next_index >= self._full_at or next_index - self._covered >= self._settings.entries
+            ):
                 self._condition.notify_all()
 
     def check_admission(self) -> None:
@@ -192,32 +191,45 @@ class Integrator:
     # What follows runs in the thread.
 
     def _run(self) -> None:
-        while self._await_work():
+        while (step := self._await_step()) is not None:
             is_last = self._is_closing
-            if not self._integrate():
+            if not step():
                 if is_last:
                     return
                 self._pause()
 
-    def _await_work(self) -> bool:
-        """Wait until a checkpoint is due; False when there is nothing more to do."""
+    def _await_step(self) -> Callable[[], bool] | None:
+        """Wait until a checkpoint is due, or a bundle is full; None when there is nothing more to do."""
         with self._condition:
             while self._fault is None:
                 waiting = self._durable - self._covered
                 if waiting and (self._is_closing or waiting >= self._settings.entries):
-                    return True
+                    return self._integrate
                 if self._is_closing:
-                    return False
+                    return None
                 left = None if self._waiting_since is None else self._settings.every - self.age()
                 if left is not None and left <= 0:
-                    return True
+                    return self._integrate
+                if self._may_stage and self._durable >= self._full_at:
+                    return self._stage
                 self._condition.wait(left)
-            return False
+            return None
 
     def _pause(self) -> None:
         """Wait after a failure; closing has its own attempt at once, for what failed may have been mended meanwhile."""
         with self._condition:
             self._condition.wait_for(lambda: self._is_closing, _RETRY_EVERY)
+
+    def _stage(self) -> bool:
+        """Take the bundles that are full into the tree, and have their files written before the checkpoint is due."""
+        try:
+            self._take(self._durable // TILE_WIDTH * TILE_WIDTH)
+            self._store.stage(self._growth.full)
+        except (SpoolUnavailable, TreeRefused) as exc:
+            self._disagree(exc)
+        except OSError:  # the checkpoint, which does without, says what is wrong if it still is
+            self._may_stage = False
+        return True
 
     def _integrate(self) -> bool:
         """Make one checkpoint; tell whether it was made.
@@ -226,46 +238,49 @@ class Integrator:
         tried again is the publication alone, never the files that the checkpoint states.
         """
         try:
-            written = self._written = self._written or self._write()
-            self._store.publish(written.note)
+            note = self._note = self._note or self._write()
+            self._store.publish(note)
+        except (SpoolUnavailable, CheckpointRefused, TreeRefused) as exc:
+            self._disagree(exc)
+            return False
         except (OSError, Unavailable) as exc:
-            if isinstance(exc, SpoolUnavailable):
-                self.stand_still(exc)
-            else:
-                self._be_late(exc)
+            self._be_late(exc)
             return False
-        except (CheckpointRefused, TreeRefused) as exc:
-            self.stand_still(self._store.disagreement(str(exc)))
-            return False
-        self._written = None
-        self._note_covered(written.growth, written.count)
-        self._tidy(written.growth)
+        covered, self._note, self._may_stage = self._growth, None, True
+        self._growth = Growth(covered.edge)
+        self._note_covered(covered.size)
+        self._tidy(covered)
         return True
 
-    def _write(self) -> _Written:
-        """Grow the tree by what is durable, have that signed, and make its files durable; no checkpoint states them yet."""
-        growth, count = self._grow(self._settings.entries)
-        growth, count, signature = self._sign(growth, count)
-        self._store.write(growth, self._edge.size)
-        checkpoint = Checkpoint(self._store.origin, growth.edge.size, growth.edge.root)
-        return _Written(growth, count, write_note(checkpoint, self._key, signature))
+    def _disagree(self, exc: SpoolUnavailable | CheckpointRefused | TreeRefused) -> None:
+        if not isinstance(exc, SpoolUnavailable):
+            exc = self._store.disagreement(str(exc))
+        self.stand_still(exc)
 
-    def _grow(self, most: int) -> tuple[LogGrowth, int]:
-        entries, leaves = self._feed.take(self._durable, most)
-        growth = self._edge.grow(entries)
-        if growth.leaves != b"".join(leaves):
-            raise self._store.disagreement(
-                f"an entry from {self._edge.size} on is not the one its leaf hash in the spool is of"
-            )
-        return growth, len(entries)
+    def _write(self) -> bytes:
+        """Have all that is durable signed, and make its files durable; no checkpoint states them yet."""
+        self._take(min(self._durable, self._growth.stated.size + self._settings.entries))
+        self._store.stage(self._growth.full)
+        signature = self._sign()
+        self._store.write(self._growth.files, self._growth.stated.size)
+        edge = self._growth.edge
+        return write_note(
+            Checkpoint(self._store.origin, edge.size, edge.root), self._key, signature
+        )
 
-    def _sign(self, growth: LogGrowth, count: int) -> tuple[LogGrowth, int, bytes]:
-        """Have a growth signed; a crash, or another home's `run/`, may make the lane's last checkpoint another than ours."""
-        first = self._edge.size
+    def _take(self, until: int) -> None:
+        """Take the entries below `until` into the tree."""
+        entries, leaves = self._feed.take(until, until - self._growth.size)
+        self._growth.add(entries, leaves)
+        self._feed.advance(len(entries))
+        self._full_at = _bundle_end(self._growth.size)
+
+    def _sign(self) -> bytes:
+        """Have the growth signed; a crash, or another home's `run/`, may make the lane's last checkpoint another than ours."""
+        stated = first = self._growth.stated.size
         for _ in range(_ATTEMPTS_TO_AGREE):
-            edge = growth.edge
             try:
-                return growth, count, self._ask(edge, first, growth.prove_from(first))
+                return self._ask(self._growth.edge, first, self._growth.prove_from(first))
             except CheckpointRefused as refusal:
                 if refusal.reason is not Reason.CHECKPOINT_NOT_LAST:
                     raise
@@ -274,26 +289,24 @@ class Integrator:
                 raise self._store.disagreement(
                     f"a checkpoint of {first} entries was signed, {self._durable} are here"
                 )
-            if first > edge.size:
-                growth, count = self._grow(first - self._edge.size)
-            elif first < self._edge.size:
+            if first > self._growth.size:
+                self._take(first)
+            elif first < stated:
                 self._sign_again(first)
-                first = self._edge.size
+                first = stated
         raise self._store.disagreement("the lanes do not agree on the checkpoint they signed last")
 
     def _sign_again(self, first: int) -> None:
         """Bring the lanes' memory up to the checkpoint that stands."""
-        proof = prove_consistency(first, self._edge.size, self._store.read_tile)
-        self._ask(self._edge, first, proof)
+        stated = self._growth.stated
+        self._ask(stated, first, prove_consistency(first, stated.size, self._store.read_tile))
 
     def _ask(self, edge: LogEdge, first: int, proof: list[bytes]) -> bytes:
         return self._signer.sign(self._store.origin, edge.size, edge.root, first, proof)
 
-    def _note_covered(self, growth: LogGrowth, count: int) -> None:
-        self._edge = growth.edge
-        self._feed.advance(count)
+    def _note_covered(self, size: int) -> None:
         with self._condition:
-            self._covered = growth.edge.size
+            self._covered = size
             is_behind = self._covered < self._durable
             # What came meanwhile has waited since some moment of this round: its beginning is not known, its end is late enough.
             self._waiting_since = self._clock.monotonic() if is_behind else None
@@ -304,10 +317,10 @@ class Integrator:
             self._is_late = False
             _LOG.info("checkpoint-published", log=self.log, covered=self._covered)
 
-    def _tidy(self, growth: LogGrowth) -> None:
+    def _tidy(self, growth: Growth) -> None:
         """Remove what the checkpoint has made superfluous; what cannot be removed now does no harm."""
         try:
-            self._store.drop_partials(growth)
+            self._store.drop_partials(growth.full)
             self._drop_before(self._covered)
         except OSError as exc:
             _LOG.warning("superfluous-files-stay", log=self.log, cause=str(exc))
@@ -318,3 +331,8 @@ class Integrator:
         if not self._is_late:
             self._is_late = True
             _LOG.error("checkpoint-delayed", log=self.log, covered=self._covered, cause=str(exc))
+
+
+def _bundle_end(size: int) -> int:
+    """Return how many entries a log of `size` has when its next bundle is full."""
+    return (size // TILE_WIDTH + 1) * TILE_WIDTH

@@ -2,6 +2,7 @@
 
 Promises that `checkpoint` always states a tree whose tiles and bundles are on the medium, and that nothing it states is ever written again.
 A growth that was interrupted leaves files no checkpoint speaks of: the next writes them again, or removes them once it is published.
+Full files may be written beforehand, beside the spool: into the log, where readers look, they come by a rename shortly before their checkpoint.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.errors import Reason, SpoolUnavailable
-from appliance.native import LogEdge, LogGrowth, TreeRefused, bundle_path, tile_path
+from appliance.native import LogEdge, TreeRefused, bundle_path, tile_path
 from appliance.trace.checkpoint import (
     AuditKey,
     Checkpoint,
@@ -20,12 +21,21 @@ from appliance.trace.checkpoint import (
     read_checkpoint,
 )
 from appliance.trace.disk import Disk
-from appliance.trace.durable import make_directories, replace_file, write_files
+from appliance.trace.durable import (
+    begin_directories,
+    make_directories,
+    replace_file,
+    write_files,
+)
 
 CHECKPOINT_FILE: Final = "checkpoint"
 TILE_WIDTH: Final = 256
 _LEVEL_BITS: Final = 8
 _PARTIAL: Final = ".p"
+_STAGED: Final = ".staged"
+
+File = tuple[str, bytes]
+"""A file of a log: its path below the log's directory, and its octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +58,10 @@ class LogStore:
     def __init__(self, directory: Path, spool: Path, origin: str, disk: Disk) -> None:
         self.origin: Final = origin
         self._directory: Final = directory
-        self._beside: Final = spool / "checkpoint.new"
+        self._spool: Final = spool
         self._disk: Final = disk
         self._may_be_torn = True  # whoever wrote before may have been killed
+        self._staged: set[str] = set()
 
     def __repr__(self) -> str:
         return f"LogStore({self._directory})"
@@ -94,27 +105,47 @@ class LogStore:
         """
         return read_resource(self._directory, path)
 
-    def write(self, growth: LogGrowth, stated: int) -> None:
+    def stage(self, full: Sequence[File]) -> None:
+        """Make full files of the next growth durable where no reader looks, so that `write` has only to give them their names.
+
+        Spreads what a checkpoint has to write over the time before it. Nothing is done as long as files of an interrupted attempt may
+        lie about: then `write` writes all.
+
+        Raises:
+            OSError: some of them are not.
+        """
+        if self._may_be_torn:
+            return
+        new = [(path, octets) for path, octets in full if path not in self._staged]
+        self._may_be_torn = True
+        write_files(self._disk, [(self._beside(path), octets) for path, octets in new])
+        self._may_be_torn = False
+        self._staged.update(path for path, _ in new)
+
+    def write(self, files: Sequence[File], stated: int) -> None:
         """Make the files of a growth durable; none of them may be one that a checkpoint has stated.
 
         Args:
-            growth: of the log as the checkpoint that stands has it.
+            files: of a growth of the log as the checkpoint that stands has it.
             stated: how many entries that has.
 
         Raises:
             OSError: some of them are not.
         """
         may_be_torn, self._may_be_torn = self._may_be_torn, True
-        files = [(self._directory / path, octets) for path, octets in growth.files]
-        directories = {file.parent for file, _ in files}
-        for directory in sorted(directories):
-            make_directories(self._disk, directory)
-        write_files(self._disk, files)
+        staged, self._staged = set() if may_be_torn else self._staged, set()
+        holders = {(self._directory / path).parent for path, _ in files}
+        directories = {*holders}
+        for directory in sorted(holders):
+            directories.update(begin_directories(self._disk, directory))
+        unwritten = [(path, octets) for path, octets in files if path not in staged]
+        write_files(self._disk, [(self._directory / path, octets) for path, octets in unwritten])
+        for path in sorted(staged):
+            self._disk.rename(self._beside(path), self._directory / path)
         if may_be_torn:
-            for path, octets in growth.files:
-                directories |= self._drop_torn(path, octets, stated)
+            directories |= self._drop_interrupted(files, stated)
             # One that is there may have a name that is not on the medium.
-            directories |= {above for each in directories for above in self._above(each)}
+            directories |= {above for each in holders for above in self._above(each)}
         for directory in sorted(directories):
             self._disk.fsync_directory(directory)
         self._may_be_torn = False
@@ -126,17 +157,21 @@ class LogStore:
             OSError: the last one may still stand.
         """
         make_directories(self._disk, self._directory)
-        replace_file(self._disk, self._directory / CHECKPOINT_FILE, note, self._beside)
+        beside = self._spool / f"{CHECKPOINT_FILE}.new"
+        replace_file(self._disk, self._directory / CHECKPOINT_FILE, note, beside)
 
-    def drop_partials(self, growth: LogGrowth) -> None:
+    def drop_partials(self, full: Sequence[File]) -> None:
         """Remove, once a growth is published, the partial files whose place its full ones have taken.
 
         Raises:
             OSError: some are still there, and do no harm.
         """
-        for path, _ in growth.files:
-            if _PARTIAL not in path:
-                self._drop_partials(path)
+        for path, _ in full:
+            self._drop_partials(path)
+
+    def _beside(self, path: str) -> Path:
+        """Return where a file lies until it is given its name."""
+        return self._spool / f"{path.replace('/', '-')}{_STAGED}"
 
     def _above(self, directory: Path) -> Iterator[Path]:
         """Yield the directories above one of this log, up to the one that holds the log."""
@@ -144,8 +179,14 @@ class LogStore:
             directory = directory.parent
             yield directory
 
+    def _drop_interrupted(self, files: Sequence[File], stated: int) -> set[Path]:
+        """Remove what an interrupted attempt has left, staged or beside these files; return the directories of the latter."""
+        for file in sorted(self._spool.glob(f"*{_STAGED}")):
+            self._disk.unlink(file)
+        return {each for path, octets in files for each in self._drop_torn(path, octets, stated)}
+
     def _drop_torn(self, path: str, octets: bytes, stated: int) -> set[Path]:
-        """Remove the partial files beside one but what the checkpoint that stands may state; return their directory.
+        """Remove the partial files beside one but what checkpoints up to the one that stands may state; return their directory.
 
         One that an interrupted attempt left may look whole, and not be on the medium.
         """
@@ -153,13 +194,10 @@ class LogStore:
         directory = self._directory / f"{full}{_PARTIAL}"
         if not directory.is_dir():
             return set()
-        level = full.split("/")[1]
-        count = stated >> (_LEVEL_BITS * int(level) if level.isdecimal() else 0)
+        widest = _stated_width(full, stated)
         for other in sorted(directory.iterdir()):
             held = int(other.name) if other.name.isdecimal() else 0  # a foreign one is for `verify`
-            is_stated = held == count % TILE_WIDTH and other.read_bytes() == cut_resource(
-                octets, path, held
-            )
+            is_stated = held <= widest and other.read_bytes() == cut_resource(octets, path, held)
             if held and other.name != width and not is_stated:
                 self._disk.unlink(other)
         return {directory}
@@ -210,6 +248,22 @@ class LogStore:
         return LogEdge(
             size, tiles, (self._directory / bundle_path(size // TILE_WIDTH, size)).read_bytes()
         )
+
+
+def _stated_width(full: str, stated: int) -> int:
+    """Return how wide the partial tile or bundle at the place of a full one is in a log of `stated` entries; 0 where it has none."""
+    level = full.split("/")[1]
+    count = stated >> (_LEVEL_BITS * int(level) if level.isdecimal() else 0)
+    index, width = divmod(count, TILE_WIDTH)
+    if not width:
+        return 0
+    path = tile_path(int(level), index, stated) if level.isdecimal() else bundle_path(index, stated)
+    return width if path.partition(f"{_PARTIAL}/")[0] == full else 0
+
+
+def is_partial(path: str) -> bool:
+    """Tell whether a path is that of a partial tile or bundle."""
+    return _PARTIAL in path
 
 
 def read_resource(directory: Path, path: str) -> bytes:

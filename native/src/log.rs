@@ -47,6 +47,11 @@ pub(crate) struct LogGrowth(tlog::Growth);
 
 #[pymethods]
 impl LogGrowth {
+    fn grow(&self, py: Python<'_>, entries: Vec<PyBackedBytes>) -> Result<Self, Failure> {
+        let entries = entries.iter().map(|entry| &**entry).collect::<Vec<_>>();
+        Ok(Self(py.detach(|| self.0.grow(&entries))?))
+    }
+
     #[getter]
     fn edge(&self) -> LogEdge {
         LogEdge(self.0.edge().clone())

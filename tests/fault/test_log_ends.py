@@ -113,6 +113,7 @@ class Ends:
             held = {at: entry.get("assertion_id") for at, entry in enumerate(entries)}
             assert told.items() <= held.items(), plan
             verify_log(home / LOG, [signer.key])
+            assert not [*home.glob("spool/*/*.staged")], plan
             shutil.rmtree(home)
 
 

@@ -97,10 +97,12 @@ def check_published(home: Path, signer: SoftwareSigner) -> dict[int, str]:
 @EXTENTS
 def test_each_call_may_fail_once(tmp_path: Path, *, whole: bool) -> None:
     """Whichever call fails, at whichever occurrence: acknowledged is there, refused is not, and the next opening covers all."""
-    counting = FaultDisk()
-    told = asyncio.run(append_all(tmp_path / "sound", SoftwareSigner(), counting))
+    counting, signer = FaultDisk(), SoftwareSigner()
+    told = asyncio.run(append_all(tmp_path / "sound", signer, counting))
     assert len(told) == 258
     assert all(counting.met[call] for call in CALLS if call != "ftruncate")
+    # Each checkpoint comes by a rename, and so do the tile and the bundle that were written before theirs.
+    assert counting.met["rename"] == signer.asked + 2
     for at, fault in enumerate(every_fault(counting.met, whole=whole)):
         home, signer = tmp_path / str(at), SoftwareSigner()
         told = asyncio.run(append_all(home, signer, FaultDisk(fault)))

@@ -11,6 +11,7 @@ from appliance.clock import SystemClock
 from appliance.errors import HsmUnavailable, Reason, SpoolFull, SpoolUnavailable
 from appliance.trace.rebuild import Rebuild
 from appliance.trace.shard import Shard
+from appliance.trace.verify import verify_log
 from tests.independent_log import covered_by, read_independently
 from tests.logs import (
     NAME,
@@ -62,6 +63,29 @@ def test_log_directory_holds_tiles_files_only(tmp_path: Path, signer: SoftwareSi
     full = [file for file in files if ".p/" not in file]
     assert full == ["checkpoint", "tile/0/000", "tile/entries/000"]
     assert not (directory / "tile/0/000.p").exists()
+
+
+def test_bundles_are_written_as_they_fill(tmp_path: Path, signer: SoftwareSigner) -> None:
+    """Before their checkpoint is due, out of readers' sight; it gives them their names, and nothing is left beside the spool."""
+    spool, log = tmp_path / "spool" / str(NAME), tmp_path / "log" / str(NAME)
+
+    def staged() -> list[str]:
+        return sorted(file.name for file in spool.glob("*.staged"))
+
+    async def run() -> None:
+        shard = await open_shard(tmp_path, signer, every=60.0, entries=400)
+        await shard.append_many(numbered(400))
+        await until(lambda: shard.covered == 400)
+        await shard.append_many(numbered(380))
+        await until(lambda: len(staged()) == 4)
+        assert staged()[2:] == ["tile-entries-001.staged", "tile-entries-002.staged"]
+        assert not (log / "tile/entries/001").exists()
+        assert verify_log(log, [signer.key]).checkpoint.size == 400
+        await shard.aclose()
+
+    asyncio.run(run())
+    assert not staged()
+    assert read_independently(log, signer.pem).size == 781
 
 
 def test_opening_keeps_nobody_waiting(

@@ -100,6 +100,16 @@ impl Edge {
     ///
     /// [`Error::EntryTooLarge`]
     pub fn grow(&self, entries: &[&[u8]]) -> Result<Growth, Error> {
+        let (edge, leaves, files) = self.extend(entries, self.size)?;
+        Ok(Growth { edge, first: self.size, peaks: self.peaks(), leaves, files })
+    }
+
+    /// The edge behind these entries, their leaf hashes, and the files that became full or that a log of `before` entries has not.
+    fn extend(
+        &self,
+        entries: &[&[u8]],
+        before: u64,
+    ) -> Result<(Self, Vec<Hash>, Vec<File>), Error> {
         let mut edge = self.clone();
         let mut leaves = Vec::with_capacity(entries.len());
         let mut files = Vec::new();
@@ -110,8 +120,8 @@ impl Edge {
             edge.size += 1;
             edge.push(leaf, &mut files)?;
         }
-        edge.write_partials(self.size, &mut files)?;
-        Ok(Growth { edge, first: self.size, peaks: self.peaks(), leaves, files })
+        edge.write_partials(before, &mut files)?;
+        Ok((edge, leaves, files))
     }
 
     /// Adds a leaf hash, whose entry is counted already, and hands over every file that became full with it.
@@ -175,13 +185,25 @@ impl Edge {
 }
 
 impl Growth {
+    /// Computes what the log becomes with still more entries: what it would be if it had grown by all of them at once, but that of
+    /// the full files those alone are handed over which this growth does not have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EntryTooLarge`]
+    pub fn grow(&self, entries: &[&[u8]]) -> Result<Self, Error> {
+        let (edge, more, files) = self.edge.extend(entries, self.first)?;
+        let leaves = [self.leaves.as_slice(), &more].concat();
+        Ok(Self { edge, first: self.first, peaks: self.peaks.clone(), leaves, files })
+    }
+
     /// The edge once every file is written.
     #[must_use]
     pub fn edge(&self) -> &Edge {
         &self.edge
     }
 
-    /// What has to be written: full tiles and bundles as they filled, then the partial ones.
+    /// What has to be written: full tiles and bundles as they filled since the last step, then the partial ones.
     #[must_use]
     pub fn files(&self) -> &[File] {
         &self.files

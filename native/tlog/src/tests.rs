@@ -329,6 +329,47 @@ fn growth_by_any_steps_gives_the_same_files_and_proofs_from_anywhere_between() {
 }
 
 #[test]
+fn growth_in_portions_is_growth_at_once() {
+    let entries = numbered(66_100);
+    for (before, cuts) in [
+        (0, vec![0, 256, 300, 512]),
+        (255, vec![255, 256, 257, 1024]),
+        (700, vec![1024, 1024, 65_536, 66_100]),
+        (65_300, vec![65_400, 65_700, 66_048, 66_049]),
+    ] {
+        let (edge, _) = grown(&entries[..before], [before]);
+        let after = *cuts.last().unwrap();
+        let whole = edge.grow(&borrowed(&entries[before..after])).unwrap();
+        let mut growth = edge.grow(&[]).unwrap();
+        let (mut full, mut at) = (Vec::new(), before);
+        for cut in cuts {
+            growth = growth.grow(&borrowed(&entries[at..cut])).unwrap();
+            full.retain(|file: &crate::File| !file.resource.to_string().contains(".p/"));
+            full.extend_from_slice(growth.files());
+            at = cut;
+        }
+        let sorted = |files: &[crate::File]| {
+            let mut files = files
+                .iter()
+                .map(|f| (f.resource.to_string(), f.octets.clone()))
+                .collect::<Vec<_>>();
+            files.sort();
+            files
+        };
+        assert_eq!(sorted(&full), sorted(whole.files()), "{before} to {after}");
+        assert_eq!(growth.leaves(), whole.leaves());
+        assert_eq!(growth.edge().root(), whole.edge().root());
+        for first in [before, usize::midpoint(before, after), after] {
+            let (size, second) = (u64::try_from(first).unwrap(), u64::try_from(after).unwrap());
+            assert_eq!(
+                consistency_proof(size, second, &mut &growth),
+                consistency_proof(size, second, &mut &whole)
+            );
+        }
+    }
+}
+
+#[test]
 fn an_edge_is_restored_from_its_partial_files_only() {
     let entries = numbered(66_000);
     for size in [0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 65_800] {
