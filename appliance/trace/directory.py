@@ -4,11 +4,11 @@ Promises that whatever does not belong to a log of its size is named (`LogDamage
 pipe in a file's place, a link, a partial file that is not the beginning of what stands there now. Never writes, never follows a link.
 """
 
+import os
 import re
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from appliance.native import TreeRefused, bundle_path, tile_path
 from appliance.trace.reader import LogDamaged
@@ -24,6 +24,9 @@ _PATH: Final = re.compile(
 )
 _FIRST_BELOW: Final = ("000", "x000/000", "x000/x000/000", "0/000")
 """Where the first file below a directory of groups, or below `tile`, would lie."""
+
+Contents: TypeAlias = Sequence[tuple[str, bool]]
+"""Paths below a log's directory, each with whether it is a directory, which then is empty."""
 
 
 class LogDirectory:
@@ -72,37 +75,47 @@ class LogDirectory:
         octets = self.read(tile_path(int(kind or 0), index, size), 0)
         return octets if width is None else cut_resource(octets, path, width)
 
-    def check_kinds(self) -> None:
-        """Look at everything before any of it is read: a log has regular files and directories.
+    def list_contents(self) -> Contents:
+        """List every file, and every directory that holds none, before any of it is read.
+
+        The checkpoint that is read afterwards covers all of it, however fast the log grows.
 
         Raises:
-            LogDamaged: there is something else.
+            LogDamaged: there is something else, or a directory cannot be read.
         """
-        for path in sorted(self.path.rglob("*")):
-            kind = path.lstat().st_mode
-            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        return [*self._list(self.path)]
+
+    def _list(self, directory: Path) -> Iterator[tuple[str, bool]]:
+        try:
+            held = sorted(os.scandir(directory), key=lambda each: each.name)
+        except (FileNotFoundError, NotADirectoryError):  # a writer may have removed it meanwhile
+            return
+        except OSError as exc:
+            raise self.fault(0, f"{self._name(directory)} cannot be read ({exc.strerror})") from exc
+        if not held:
+            yield self._name(directory), True
+        for each in held:
+            path = Path(each.path)
+            if each.is_dir(follow_symlinks=False):
+                yield from self._list(path)
+            elif each.is_file(follow_symlinks=False):
+                yield self._name(path), False
+            else:
                 raise self.fault(0, f"{self._name(path)} is neither a file nor a directory")
 
-    def check_contents(self, size: int, first: int) -> None:
-        """Hold every file, and every directory that holds none, against those of a log of this size, kept from entry `first` on.
+    def check_contents(self, contents: Contents, size: int, first: int) -> None:
+        """Hold what was listed against the files of a log of this size, kept from entry `first` on.
 
         Raises:
             LogDamaged: something belongs to no such log.
         """
-        for path in self._leaves():
-            name = self._name(path)
-            is_expected = self._may_hold if path.is_dir() else self._is_expected
+        for name, is_directory in contents:
+            is_expected = self._may_hold if is_directory else self._is_expected
             if name != CHECKPOINT_FILE and not is_expected(name, size, first):
                 raise self.fault(
                     size,
                     f"{name} belongs to no log of {size} entries: the checkpoint is older, or it is foreign",
                 )
-
-    def _leaves(self) -> Iterator[Path]:
-        """Yield files and empty directories."""
-        for path in sorted(self.path.rglob("*")):
-            if not path.is_dir() or not any(path.iterdir()):
-                yield path
 
     def _is_expected(self, path: str, size: int, first: int) -> bool:
         now = _path_now(path, size)
@@ -118,7 +131,11 @@ class LogDirectory:
 
     def _is_beginning(self, path: str, now: str, start: int, width: int) -> bool:
         """Hold a partial file of an earlier checkpoint against what stands there now."""
-        if (self.path / path).read_bytes() != cut_resource(self.read(now, 0), path, width):
+        try:
+            octets = (self.path / path).read_bytes()
+        except FileNotFoundError:  # since it was listed, the full one has taken its place
+            return True
+        if octets != cut_resource(self.read(now, 0), path, width):
             raise self.fault(start, f"{path}: it is not the beginning of {now}")
         return True
 

@@ -97,7 +97,7 @@ class _Verification:
     def run(
         self, witnesses: Sequence[SignedCheckpoint], known: Sequence[Checkpoint]
     ) -> VerifiedLog:
-        self._log.check_kinds()
+        contents = self._log.list_contents()
         signed = self._read_checkpoint()
         checkpoint, key = self._open(signed, "checkpoint")
         if checkpoint.origin.rpartition("/")[2] != self._log.path.name:
@@ -107,7 +107,7 @@ class _Verification:
         check_upper_tiles(self._log, checkpoint.size, self._check_entries(checkpoint, first))
         check_root(self._log, checkpoint, checkpoint.size, "the checkpoint")
         self._check_events(checkpoint, key, first)
-        self._log.check_contents(checkpoint.size, first)
+        self._log.check_contents(contents, checkpoint.size, first)
         for witness in witnesses:
             if witness.checkpoint.origin == checkpoint.origin:
                 self._check_witness(witness, checkpoint.size)

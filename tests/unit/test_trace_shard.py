@@ -109,6 +109,16 @@ def test_opening_keeps_nobody_waiting(
     asyncio.run(run())
 
 
+def test_log_that_grows_meanwhile_verifies(tmp_path: Path, signer: SoftwareSigner) -> None:
+    """What later checkpoints have added by the time its files are looked through is not taken for foreign."""
+    log = write_shard(tmp_path, [numbered(300)], signer)
+    verified = verify_log(
+        log, [signer.key], advance=lambda _: write_shard(tmp_path, [numbered(300)], signer)
+    )
+    assert verified.checkpoint.size == 301
+    assert verify_log(log, [signer.key]).checkpoint.size > 800
+
+
 def test_log_goes_on_where_it_ended(tmp_path: Path, signer: SoftwareSigner) -> None:
     """Each opening names the checkpoint that stood; the tree only grows."""
     first = write_shard(tmp_path, [numbered(300)], signer)
