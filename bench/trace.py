@@ -23,52 +23,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import uvloop
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.clock import SystemClock
-from appliance.native import LogEdge
-from appliance.trace.checkpoint import Checkpoint, read_audit_key, write_note
 from appliance.trace.disk import Disk
 from appliance.trace.layout import SEGMENT_SUFFIX
-from appliance.trace.names import LogName
-from appliance.trace.record import Receipt, TraceEntry, write_entry
+from appliance.trace.record import Receipt, write_entry
 from appliance.trace.segments import write_frame
 from appliance.trace.shard import Shard, ShardSettings
-from appliance.trace.verify import verify_log
+from bench.whole_log import ENTRY, NAME, AuditSigner, measure_whole
 
 _STAMP: Final = struct.Struct("d")
 """When an arrival was announced: seconds of the machine's monotonic clock."""
 _PATIENCE: Final = 30.0
-_NAME: Final = LogName("worker-0", "standard", 2026)
-_PORTION: Final = 16_384
-_ENTRY: Final = TraceEntry(
-    event="created",
-    time="2026-03-01T10:00:00.000Z",
-    request_id="0123456789abcdef01234567",
-    caller="loopback",
-    peer="127.0.0.1",
-    convention="demo-client",
-    assertion_id="_00000000-0000-4000-8000-000000000000",
-    assertion_sha256="0" * 64,
-    issuer="urn:interops:73282932000074:idp:demo:1",
-    audience="http://service.demo.example/droits",
-    recipient="urn:interops:sp:73282932000074:demo",
-    subject="agent-0042",
-    name_id="agent-0042",
-    pagms=("PAGM_CONSULTATION",),
-    level="urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
-    issue_instant="2026-03-01T10:00:00.000Z",
-    authn_instant="2026-03-01T10:00:00.000Z",
-    not_before="2026-03-01T09:59:50.000Z",
-    not_on_or_after="2026-03-01T11:00:00.000Z",
-    key="demo-rsa",
-    certificate_sha256="0" * 64,
-    algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
-)
-"""The size of a vector's entry in the demo home, 1.0 KB; the octets do not matter to a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rates", type=_read_rates, default=(1000, 5000), help="arrivals/s (default 1000,5000)"
     )
     parser.add_argument(
-        "--verify", type=int, default=0, metavar="N", help="also verify a log of N entries"
+        "--verify", type=int, default=0, metavar="N", help="also verify and open a log of N entries"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
@@ -123,25 +90,19 @@ def run(arguments: argparse.Namespace) -> int:
             ),
             *(measure_open(directory, rate, arguments.seconds) for rate in arguments.rates),
         ]
-        verified = measure_verify(directory, arguments.verify) if arguments.verify else None
+        whole = measure_whole(directory, arguments.verify) if arguments.verify else None
     if arguments.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:
         _print_table(results)
-    if verified is not None:
-        seconds, processor, octets = verified
-        print(
-            f"verified {arguments.verify:,} entries ({octets / 1e6:,.0f} MB) in {seconds:.1f} s, "
-            f"{processor:.1f} s of processor: "
-            f"{arguments.verify / seconds:,.0f} entries/s",
-            file=sys.stderr if arguments.json else sys.stdout,
-        )
+    if whole is not None:
+        print(whole, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 
 def measure_disk(directory: Path, seconds: float) -> TraceResult:
     """Write one entry and synchronise, again and again."""
-    disk, frame, sample = Disk(), memoryview(write_frame(write_entry(_ENTRY))), _Sample()
+    disk, frame, sample = Disk(), memoryview(write_frame(write_entry(ENTRY))), _Sample()
     with (directory / "disk").open("wb") as file:
         while sample.is_running(seconds):
             began = time.monotonic()
@@ -157,7 +118,7 @@ def measure_closed(directory: Path, waiting: int, seconds: float) -> TraceResult
     async def append(shard: Shard, sample: _Sample) -> None:
         while sample.is_running(seconds):
             began = time.monotonic()
-            await shard.append(_ENTRY)
+            await shard.append(ENTRY)
             sample.latencies.append(time.monotonic() - began)
 
     async def drive(shard: Shard, sample: _Sample) -> None:
@@ -180,13 +141,13 @@ def _measure(
     scenario: str, directory: Path, drive: Callable[[Shard, "_Sample"], Awaitable[None]]
 ) -> TraceResult:
     async def measure() -> TraceResult:
-        disk, signer = _CountingDisk(), _Signer()
+        disk, signer = _CountingDisk(), AuditSigner()
         home = directory / f"home-{time.monotonic_ns()}"
         settings = ShardSettings(
             home / "spool", home / "log", home / "certificates", "bench/trace", (signer.key,)
         )
-        shard = await Shard.open(_NAME, settings, signer, SystemClock(), disk)
-        await shard.append(_ENTRY)
+        shard = await Shard.open(NAME, settings, signer, SystemClock(), disk)
+        await shard.append(ENTRY)
         disk.commits = 0
         sample = _Sample()
         await drive(shard, sample)
@@ -196,53 +157,6 @@ def _measure(
         return result
 
     return uvloop.run(measure())
-
-
-def measure_verify(directory: Path, entries: int) -> tuple[float, float, int]:
-    """Make a log of so many entries, and verify it from its files and the public key; return seconds, processor seconds and octets."""
-    signer = _Signer()
-    log = directory / str(_NAME)
-    origin = f"bench/trace/{_NAME}"
-    edge = LogEdge(0, [], b"")
-    opening = TraceEntry(
-        event="log-opened", time=_ENTRY.time, origin=origin, audit_key=signer.key.vkey(origin)
-    )
-    octets = [write_entry(opening)]
-    size = 0
-    while edge.size < entries:
-        wanted = min(_PORTION, entries - edge.size) - len(octets)
-        # Every entry is another one, as in life: a verifier that remembers hashes gains nothing.
-        octets += [
-            write_entry(msgspec.structs.replace(_ENTRY, request_id=f"{edge.size + at:024}"))
-            for at in range(wanted)
-        ]
-        growth = edge.grow(octets)
-        for path, content in growth.files:
-            (log / path).parent.mkdir(parents=True, exist_ok=True)
-            (log / path).write_bytes(content)
-            size += len(content)
-        edge, octets = growth.edge, []
-    checkpoint = Checkpoint(origin, edge.size, edge.root)
-    signature = signer.sign(origin, edge.size, edge.root, 0, [])
-    (log / "checkpoint").write_bytes(write_note(checkpoint, signer.key, signature))
-    began, processor = time.monotonic(), time.process_time()
-    verify_log(log, [signer.key])
-    return time.monotonic() - began, time.process_time() - processor, size
-
-
-class _Signer:
-    """An audit key in software."""
-
-    def __init__(self) -> None:
-        self._private: Final = Ed25519PrivateKey.generate()
-        public = self._private.public_key()
-        self.key: Final = read_audit_key(
-            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        )
-
-    def sign(self, origin: str, size: int, root: bytes, first: int, proof: list[bytes]) -> bytes:
-        del first, proof
-        return self._private.sign(Checkpoint(origin, size, root).text.encode())
 
 
 class _CountingDisk(Disk):
@@ -324,7 +238,7 @@ class _Arrivals:
             if len(self._sample.latencies) == self._expected:
                 self._all.set_result(None)
 
-        self._shard.append(_ENTRY).add_done_callback(note)
+        self._shard.append(ENTRY).add_done_callback(note)
 
 
 @contextlib.contextmanager
