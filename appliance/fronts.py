@@ -18,6 +18,7 @@ from appliance.clock import Clock
 from appliance.config import Config
 from appliance.errors import ConfigurationError
 from appliance.gateway.checks import UNIX, read_address
+from appliance.gateway.identity import identity_names
 from appliance.gateway.inbound import Inbound, InboundMeans, InboundRoute
 from appliance.gateway.messages import MessageLimits
 from appliance.gateway.outbound import Means, Outbound, OutboundRoute
@@ -190,17 +191,20 @@ class Gateway:
         self, table: InboundTable, config: Config, peers: Mapping[str, TlsPeers]
     ) -> tuple[Front, list[PartnerPool]]:
         ground = self._ground
+        # An application may be behind several listeners: none lets in what any other writes.
+        names = identity_names(route for other in config.gateway.inbound for route in other.route)
         means = InboundMeans(
             verify=self._core.verify,
             answered=AnsweredOperation(ground.trace, ground.clock),
             room=self._room,
             limits=MessageLimits(table.body_limit, table.signed_limit),
+            names=names,
             now=ground.clock.now,
             new_uuid=uuid.uuid4,
         )
         pools = [_make_local_pool(route, ground.clock) for route in table.route]
         routes = [
-            InboundRoute(route, pool, urlsplit(route.forward).path or "/")
+            InboundRoute(route, pool, urlsplit(route.forward).path or "/", names)
             for route, pool in zip(table.route, pools, strict=True)
         ]
         partners = [each for each in config.gateway.partners if each.name in table.partners]

@@ -6,7 +6,7 @@ are not plain ASCII; and that a JWS is for one audience, one message and a minut
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -69,7 +69,6 @@ class IdentityWriter:
     """What one route tells its application.
 
     Attributes:
-        names: of all fields it may write, as they are compared.
         states_digest: whether it must know all of a message before any of it goes on.
     """
 
@@ -82,11 +81,6 @@ class IdentityWriter:
         self._table: Final = table
         self.states_digest: Final = table.identity == "jwt"
         self._signer: Final = None if table.jwt_key is None else JwsSigner(table.jwt_key)
-        written = (
-            *(table.subject_header, table.pagm_header, table.issuer_header),
-            *(table.assertion_header, table.jwt_header),
-        )
-        self.names: Final = frozenset(plain_name(name.encode("ascii")) for name in written)
 
     def write(
         self, accepted: AcceptedVector, sha256: bytes, *, now: datetime, jti: UUID
@@ -112,6 +106,19 @@ class IdentityWriter:
             "jti": str(jti),
         }
         return [(table.jwt_header.encode("ascii"), self._signer.sign(claims))]
+
+
+def identity_names(tables: Iterable[InboundRouteTable]) -> frozenset[bytes]:
+    """Return the names of all fields that routes may write, whichever they do write, as they are compared."""
+    written = (
+        name
+        for table in tables
+        for name in (
+            *(table.subject_header, table.pagm_header, table.issuer_header),
+            *(table.assertion_header, table.jwt_header),
+        )
+    )
+    return frozenset(plain_name(name.encode("ascii")) for name in written)
 
 
 def _plain(table: InboundRouteTable, accepted: AcceptedVector) -> HeaderFields:

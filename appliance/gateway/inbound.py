@@ -66,12 +66,17 @@ class Verifying(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InboundMeans:
-    """What every route of a listener works with."""
+    """What every route of a listener works with.
+
+    Attributes:
+        names: plain names of the fields that speak for an identity, on whichever route: none comes from outside.
+    """
 
     verify: Verifying
     answered: Noting
     room: SpoolRoom
     limits: MessageLimits
+    names: frozenset[bytes]
     now: Callable[[], datetime]
     new_uuid: Callable[[], UUID]
 
@@ -88,8 +93,10 @@ class InboundRoute:
         described: what GET asks for.
     """
 
-    def __init__(self, table: InboundRouteTable, pool: PartnerPool, target: str) -> None:
-        """Take the route's table.
+    def __init__(
+        self, table: InboundRouteTable, pool: PartnerPool, target: str, names: frozenset[bytes]
+    ) -> None:
+        """Take the route's table; `names` are those of `InboundMeans`.
 
         Raises:
             ConfigurationError: the key of its JWS cannot be used.
@@ -100,7 +107,7 @@ class InboundRoute:
         self.queries: Final = read_queries(table.queries)
         self.identity: Final = IdentityWriter(table)
         self.open: Final = OpenOperations(table)
-        self.described: Final = Described(table.path, self.target, pool, self.identity.names)
+        self.described: Final = Described(table.path, self.target, pool, names)
 
     def __repr__(self) -> str:
         return f"InboundRoute({self.table.path} → {self.table.forward})"
@@ -160,7 +167,7 @@ class _Passage:
     async def go(self, route: InboundRoute) -> None:
         request, means, table = self._request, self._means, route.table
         self._label = table.path
-        check_head(request.fields, route.identity.names)
+        check_head(request.fields, means.names)
         coding = first(request.fields, b"content-encoding")
         intake = Intake(request.inflow, coding, means.limits.body)
         message = await read_message(intake, self._content_type, means.limits)
@@ -189,7 +196,7 @@ class _Passage:
             if route.identity.states_digest:
                 sent, digest = await sent.digested(spool, means.limits.signed)
             identity = route.identity.write(accepted, digest, now=means.now(), jti=means.new_uuid())
-        fields = request_fields(request.fields, route.identity.names, request.context.request_id)
+        fields = request_fields(request.fields, means.names, request.context.request_id)
         outgoing = Outgoing(
             b"POST",
             with_query(route.target, request.query),
