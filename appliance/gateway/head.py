@@ -12,6 +12,9 @@ from appliance.gateway.fields import every, plain_name
 
 _ACTION: Final = re.compile(rb";\s*action\s*([*=])\s*(\"[^\"\\\\]*\"|[^\s;\"]*)", re.IGNORECASE)
 _CHARSET: Final = re.compile(rb";\s*charset\s*([*=])\s*(\"[^\"\\\\]*\"|[^\s;\"]*)", re.IGNORECASE)
+_DECLARED: Final = re.compile(
+    rb"(?:\xEF\xBB\xBF)?<\?xml\s[^>]*?\sencoding\s*=\s*[\"']([^\"'>]*)[\"']", re.DOTALL
+)
 _UTF_8: Final = frozenset({b"utf-8", b"utf8"})
 _DECISIVE: Final = frozenset(
     {
@@ -62,6 +65,28 @@ def check_charset(content_type: bytes) -> None:
             Reason.ENCODING_UNSUPPORTED,
             "the charset of Content-Type is utf-8 or absent: the message is read as UTF-8",
         )
+
+
+def check_declared(octets: bytes, content_type: bytes, start: int = 0) -> None:
+    """Check that a document does not declare another encoding than the charset of its type, which is UTF-8 where there is one.
+
+    A declaration that the octets contradict, a byte order mark among them, is refused by the reader.
+
+    Args:
+        octets: that the document stands in.
+        content_type: of the document.
+        start: of the document.
+
+    Raises:
+        MalformedRequest: it does.
+    """
+    declared = _DECLARED.match(octets, start)
+    if declared is None or declared[1].lower() in _UTF_8 or _CHARSET.search(content_type) is None:
+        return
+    raise MalformedRequest(
+        Reason.ENCODING_UNSUPPORTED,
+        "the XML declaration states another encoding than the charset of Content-Type; send UTF-8, and say so",
+    )
 
 
 def read_action(fields: Fields, version: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from appliance.errors import MalformedRequest, Reason, RequestTooLarge
 from appliance.gateway.bodies import Intake
+from appliance.gateway.head import check_declared
 from appliance.gateway.multipart import Multipart, PartsCheck, find_root, read_content_type
 from appliance.gateway.spool import MessageSpool, SpoolRoom
 from appliance.native import (
@@ -251,8 +252,11 @@ async def read_message(intake: Intake, content_type: bytes, limits: MessageLimit
     held = await intake.read_up_to(HEAD)
     bounds = Limits(octets=limits.body)
     if intake.ended:
-        return await _read_whole(held, multipart, bounds)
-    return _read_head(intake, held, multipart, bounds)
+        message = await _read_whole(held, multipart, bounds)
+    else:
+        message = _read_head(intake, held, multipart, bounds)
+    check_declared(message.document, content_type)
+    return message
 
 
 async def _read_whole(octets: bytes, multipart: Multipart | None, bounds: Limits) -> InlineMessage:

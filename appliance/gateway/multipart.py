@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from appliance.errors import MalformedRequest, Reason
-from appliance.gateway.head import check_charset
+from appliance.gateway.head import check_charset, check_declared
 
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _NAMED: Final = re.compile(rb";\s*(boundary|start)\s*([*=])", re.IGNORECASE)
@@ -157,7 +157,9 @@ def find_root(octets: bytes, multipart: Multipart, *, ended: bool) -> RootPart:
         head = _read_part_head(octets[line_end + 2 : head_end])
         if multipart.start is None or head.get("content-id", "").strip() == multipart.start:
             _check_coding(head)
-            check_charset(head.get("content-type", "").encode("latin-1"))
+            stated = head.get("content-type", "").encode("latin-1")
+            check_charset(stated)
+            check_declared(octets, stated, head_end + 4)
             if following is None and ended:
                 raise _invalid("the root part has no end")
             end = None if following is None else following - 2
