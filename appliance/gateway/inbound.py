@@ -35,7 +35,7 @@ from appliance.gateway.head import check_head, read_action
 from appliance.gateway.identity import HeaderFields, IdentityWriter
 from appliance.gateway.messages import InlineMessage, MessageLimits, Sent, read_message
 from appliance.gateway.openness import OpenOperations
-from appliance.gateway.passage import Noting, count, refuse
+from appliance.gateway.passage import Noting, count, is_message_refused, refuse
 from appliance.gateway.pool import PartnerPool
 from appliance.gateway.refusals import guess_version
 from appliance.gateway.spool import MessageSpool, SpoolRoom
@@ -238,11 +238,14 @@ class _Passage:
 
     async def refuse(self, error: ApplianceError) -> None:
         """Tell the partner, log and trace; cut off an answer that has begun."""
+        request, answered = self._request, self._means.answered
         if self._exchange is not None:
-            self._means.answered.note(self._exchange, self._request.context, error.reason)
+            answered.note(self._exchange, request.context, error.reason)
+        elif is_message_refused(error, request):
+            answered.note_refusal(request.context, error.reason, self._label)
         await refuse(
             error,
-            self._request,
+            request,
             self._reply,
             version=self._version,
             direction="inbound",

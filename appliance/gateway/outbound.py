@@ -32,14 +32,14 @@ from appliance.gateway.fields import every, first, plain_name, request_fields, w
 from appliance.gateway.forward import Outgoing, exchange
 from appliance.gateway.head import check_head, read_action
 from appliance.gateway.messages import InlineMessage, MessageLimits, read_message
-from appliance.gateway.passage import Noting, count, refuse
+from appliance.gateway.passage import Noting, count, is_message_refused, refuse
 from appliance.gateway.pool import PartnerPool
 from appliance.gateway.refusals import guess_version
 from appliance.gateway.spool import SpoolRoom
 from appliance.gateway.tables import OutboundRouteTable
 from appliance.native import SoapMessage
 from appliance.operations.entries import VectorExchange
-from appliance.operations.secure import Existing, SecuredSoap
+from appliance.operations.secure import UNASKED, Existing, SecuredSoap
 from appliance.soap.fault import Version
 from appliance.vectors.model import IssuedVector, RequestContext, VectorRequest
 
@@ -203,7 +203,8 @@ class _Passage:
         self._means: Final = means
         self._content_type: Final = first(request.fields, b"content-type") or b""
         self._version: Version = guess_version(self._content_type)
-        self._label = ""
+        self._route: OutboundRoute | None = None
+        self._is_asked = False
         self._sent: VectorExchange | None = None
 
     async def go(self, routes: Sequence[OutboundRoute]) -> None:
@@ -213,11 +214,12 @@ class _Passage:
         intake = Intake(request.inflow, coding, self._limits.body)
         message = await read_message(intake, self._content_type, self._limits)
         self._version = "1.2" if message.version == "1.2" else "1.1"
-        route = self._choose(routes, message, read_action(request.fields, message.version))
-        self._label = route.label
+        action = read_action(request.fields, message.version)
+        route = self._route = self._choose(routes, message, action)
         if means.secure.signs_body(route.table.convention):
             message = await message.held(means.room, self._limits)
         asked = route.read_request(request.fields, message.soap)
+        self._is_asked = True
         secured = await means.secure.secure(
             message.soap,
             asked,
@@ -234,7 +236,7 @@ class _Passage:
             is_gzip=is_gzip(coding),
         )
         status = await exchange(means.pools[route.table.partner], outgoing, self._reply)
-        count("outbound", self._label, "answered")
+        count("outbound", route.label, "answered")
         if status not in _SUCCESS and self._sent is not None:
             means.answered.note(self._sent, request.context, status)
 
@@ -260,16 +262,24 @@ class _Passage:
 
     async def refuse(self, error: ApplianceError) -> None:
         """Tell the application, log and trace; cut off an answer that has begun."""
+        request, route, answered = self._request, self._route, self._means.answered
         if self._sent is not None:
-            self._means.answered.note(self._sent, self._request.context, error.reason)
+            answered.note(self._sent, request.context, error.reason)
+        elif is_message_refused(error, request) and not self._is_traced(error):
+            path, convention = (route.table.path, route.table.convention) if route else ("", None)
+            answered.note_refusal(request.context, error.reason, path, convention)
         await refuse(
             error,
-            self._request,
+            request,
             self._reply,
             version=self._version,
             direction="outbound",
-            route=self._label,
+            route=route.label if route else "",
         )
+
+    def _is_traced(self, error: ApplianceError) -> bool:
+        """Tell whether the refusal is that of a vector, which stands in the trace already."""
+        return self._is_asked and error.reason not in UNASKED
 
 
 def _exchange_of(issued: IssuedVector, partner: str) -> VectorExchange:

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final, Literal, Protocol
 
-from appliance.errors import ApplianceError, InternalError, Reason
+from appliance.errors import ApplianceError, CallerGone, InternalError, Reason, RequestError
 from appliance.gateway.exchange import InlineRequest, Reply
 from appliance.gateway.refusals import write_refusal
 from appliance.log import Log
@@ -25,6 +25,17 @@ class Noting(Protocol):
         self, exchange: VectorExchange, context: RequestContext, outcome: int | Reason
     ) -> None:
         """Trace what came back on a vector's message."""
+
+    def note_refusal(
+        self, context: RequestContext, reason: Reason, path: str, convention: str | None = None
+    ) -> None:
+        """Trace that a message is refused of which no vector was made or judged."""
+
+
+def is_message_refused(error: ApplianceError, request: InlineRequest) -> bool:
+    """Tell whether an error is the refusal of a message: the caller's fault, and the caller is there to read it."""
+    is_callers = isinstance(error, RequestError) and not isinstance(error, CallerGone)
+    return is_callers and request.method == "POST"
 
 
 def count(direction: Direction, route: str, outcome: str) -> None:

@@ -1,4 +1,4 @@
-"""The trace of what came back on a message with a vector: the join of a vector with its use (DOMAIN 8.4).
+"""The trace of what became of a message in line: what came back on a vector (DOMAIN 8.4), or why there was none.
 
 The vector's own entry was durable before the message left; this one follows it, and an answer does not wait for the disk.
 """
@@ -9,9 +9,13 @@ from typing import Final
 from appliance.clock import Clock, format_instant
 from appliance.errors import ApplianceError, Reason
 from appliance.log import Log
-from appliance.operations.entries import VectorExchange, answered_entry
+from appliance.operations.entries import (
+    VectorExchange,
+    answered_entry,
+    message_refused_entry,
+)
 from appliance.operations.tracing import TraceWriter
-from appliance.trace.record import Receipt
+from appliance.trace.record import Receipt, TraceEntry
 from appliance.vectors.model import RequestContext
 
 _LOG: Final = Log("answered")
@@ -28,15 +32,33 @@ class AnsweredOperation:
         self, exchange: VectorExchange, context: RequestContext, outcome: int | Reason
     ) -> None:
         """Record a status, or why there is none; a trace that refuses is logged."""
-        entry = answered_entry(exchange, context, outcome, format_instant(self._clock.now()))
+        self._append(answered_entry(exchange, context, outcome, self._now()))
+
+    def note_refusal(
+        self, context: RequestContext, reason: Reason, path: str, convention: str | None = None
+    ) -> None:
+        """Record that a message is refused of which no vector was made or judged; beyond what its peer may make us write, a count."""
+        if self._trace.admits_refusal(context.peer):
+            self._append(message_refused_entry(context, reason, path, convention, self._now()))
+
+    def _now(self) -> str:
+        return format_instant(self._clock.now())
+
+    def _append(self, entry: TraceEntry) -> None:
         try:
             written = self._trace.append(self._trace.prepare(entry))
         except ApplianceError as exc:
-            _LOG.error("answer-not-traced", exc, assertion_id=exchange.assertion_id)
+            _say_not_traced(entry, exc)
             return
-        written.add_done_callback(_say_failure)
+        written.add_done_callback(lambda written: _say_failure(entry, written))
 
 
-def _say_failure(written: asyncio.Future[Receipt]) -> None:
+def _say_failure(entry: TraceEntry, written: asyncio.Future[Receipt]) -> None:
     if not written.cancelled() and (exc := written.exception()) is not None:
-        _LOG.error("answer-not-traced", exc)
+        _say_not_traced(entry, exc)
+
+
+def _say_not_traced(entry: TraceEntry, exc: BaseException) -> None:
+    _LOG.error(
+        "answer-not-traced", exc, request_id=entry.request_id, assertion_id=entry.assertion_id
+    )

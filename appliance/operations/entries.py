@@ -142,6 +142,21 @@ def request_refused_entry(
     )
 
 
+def message_refused_entry(
+    context: RequestContext, reason: Reason, path: str, convention: str | None, time: str
+) -> TraceEntry:
+    """State that a message in line was refused before a vector was made for it, or judged in it."""
+    return TraceEntry(
+        event="request-refused",
+        time=time,
+        **_whence(context),
+        convention=convention,
+        component=path or None,
+        verdict="refused",
+        reason=reason.value,
+    )
+
+
 def answered_entry(
     exchange: VectorExchange, context: RequestContext, outcome: int | Reason, time: str
 ) -> TraceEntry:

@@ -35,6 +35,9 @@ from appliance.vectors.model import IssuedVector, RequestContext, VectorRequest
 Existing = Literal["refuse", "keep", "replace"]
 """What happens to security headers that a message brings."""
 
+UNASKED: Final = frozenset({Reason.SECURITY_HEADER_PRESENT, Reason.INCLUDE_IN_SIGNED_BODY})
+"""Why a message is refused before a vector is asked for, of which the trace would know otherwise."""
+
 _LOG: Final = Log("secure")
 
 

@@ -151,6 +151,13 @@ existing = "replace"
 pagms = ["PAGM_GESTION"]
 
 [[outbound.route]]
+path = "/keep"
+convention = "demo-client"
+partner = "fournisseur"
+existing = "keep"
+pagms = ["PAGM_GESTION"]
+
+[[outbound.route]]
 path = "/failover"
 convention = "demo-client"
 partner = "deux"
@@ -348,6 +355,21 @@ def test_the_user_of_a_username_token(exchange: Exchange) -> None:
     assert b"username-missing" in refused.body
 
 
+def test_a_security_header_that_a_message_brings_is_kept_where_the_route_says_so(
+    exchange: Exchange,
+) -> None:
+    """The vector joins what is there, of which no octet changes; one that holds an assertion already cannot take another."""
+    brought = f"<w:UsernameToken xmlns:w='{WSSE}'><w:Username>a</w:Username></w:UsernameToken>"
+    header = f"<s:Header><w:Security xmlns:w='{WSSE}'>{brought}</w:Security></s:Header>".encode()
+    assert exchange.application.post(envelope(header=header), "/keep").status == 200
+    body = exchange.last().body
+    assert brought.encode() in body
+    assert body.count(b"<w:Security") + body.count(b"<wsse:Security ") == 1
+    assert exchange.vector()["pagms"] == ["PAGM_GESTION"]
+    again = exchange.application.post(body, "/keep")
+    assert b"security-header-conflict" in again.body
+
+
 def test_the_operation_decides_before_the_action(exchange: Exchange) -> None:
     """Of several routes on a path the one that says most takes the message."""
     exchange.application.post(envelope(), "/choice", SOAPAction="urn:read")
@@ -433,6 +455,7 @@ TRACED = [
     ({"path": "/absent"}, "partner-unreachable"),
     ({"Authorization": "Bearer wrong"}, "unknown-caller"),
     ({"body": gzip.compress(b" " * 50_000_000), "Content_Encoding": "gzip"}, "body-too-large"),
+    ({"Content_Type": 'text/xml; action="a"'}, "malformed-http"),
     ({"body": CONFLICTING, "path": "/token"}, "security-header-conflict"),
     ({"answer": None}, "partner-failed"),
     ({"answer": b""}, "partner-timeout"),
