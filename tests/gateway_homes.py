@@ -60,6 +60,13 @@ def eventually(home: Path, event: str, request_id: str) -> TraceEntry:
     return found()[0]
 
 
+def memory(service: RunningService, which: str) -> int:
+    """What `/proc` says of a worker's memory, in MiB: `VmRSS` now, `VmHWM` at most."""
+    [worker] = service.children("worker")
+    lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(which)).split()[1]) // 1024
+
+
 def der(file: Path) -> bytes:
     """The certificate of a file, DER."""
     return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)

@@ -50,8 +50,10 @@ class Organisation:
         self._revoked: list[int] = []
         self.publish()
 
-    def certify(self, common_name: str) -> tuple[Path, Path]:
-        """Issue a certificate for this machine; its file and that of its key."""
+    def certify(
+        self, common_name: str, file: str | None = None, ends: timedelta = timedelta(days=1)
+    ) -> tuple[Path, Path]:
+        """Issue a certificate for this machine, for the same key each time; its file and that of its key."""
         key = ec_key(f"{self.name} {common_name}")
         now = datetime.now(UTC)
         names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
@@ -60,12 +62,13 @@ class Organisation:
                 self._subject, _name(common_name), key.public_key(), x509.random_serial_number()
             )
             .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_after(now + ends)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
-        files = self.directory / f"{common_name}.pem", self.directory / f"{common_name}.key"
+        stem = file or common_name
+        files = self.directory / f"{stem}.pem", self.directory / f"{stem}.key"
         files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
         files[1].touch(mode=0o600)
         files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -136,12 +139,14 @@ class Partner:
     """An HTTP server that remembers what came; `answer` gives octets as they are, None closes the connection.
 
     Attributes:
+        hangs_up: whether it closes the connection behind each answer.
         versions: TLS version of each connection; None in clear.
         resumed: whether each was resumed.
     """
 
     port: int
     answer: Answering
+    hangs_up: bool = False
     received: list[Received] = field(default_factory=list)
     versions: list[str | None] = field(default_factory=list)
     resumed: list[bool] = field(default_factory=list)
@@ -196,6 +201,8 @@ def _serve(connection: socket.socket, context: ssl.SSLContext | None, partner: P
                 if answer is None:
                     return
                 connection.sendall(answer)
+                if partner.hangs_up:
+                    return
     except OSError:
         return
 

@@ -29,9 +29,20 @@ avoid = "0s"
 name = "relayed"
 roots = ["{theirs.root}"]
 crl_directory = "{theirs.crls}"
-endpoints = ["https://localhost:{wire}"]
+endpoints = ["https://127.0.0.1:{wire}"]
+server_name = "localhost"
 client_certificates = "{client[0]}"
 client_key = "{client[1]}"
+
+[[partner]]
+name = "pinned"
+roots = ["{theirs.root}"]
+crl_directory = "{theirs.crls}"
+certificates = ["{pins}/front.pem"]
+endpoints = ["https://localhost:{inbound}"]
+client_certificates = "{client[0]}"
+client_key = "{client[1]}"
+idle = "10ms"
 
 [[outbound]]
 name = "applications"
@@ -50,6 +61,20 @@ path = "/wire"
 target = "/droits"
 convention = "demo-client"
 partner = "relayed"
+subject = "header"
+pagms = ["PAGM_CONSULTATION"]
+
+[[outbound.route]]
+path = "/pinned"
+target = "/droits"
+convention = "demo-client"
+partner = "pinned"
+pagms = ["PAGM_CONSULTATION"]
+
+[[outbound.route]]
+path = "/slow"
+convention = "demo-client"
+partner = "fournisseur"
 subject = "header"
 pagms = ["PAGM_CONSULTATION"]
 
@@ -73,6 +98,26 @@ roots = ["{ours.root}"]
 crl_directory = "{ours.crls}"
 names = ["CN=client,C=FR"]
 
+[[partner]]
+name = "pinned"
+roots = ["{ours.root}"]
+crl_directory = "{ours.crls}"
+certificates = ["{pins}/client.pem"]
+
+[[inbound]]
+name = "pinned"
+listen = "127.0.0.1:{pinned}"
+certificates = "{front[0]}"
+private_key = "{front[1]}"
+partners = ["pinned"]
+
+[[inbound.route]]
+path = "/droits"
+service = "http://service.demo.example/droits"
+forward = "http://127.0.0.1:{backend}/app/droits"
+subject_header = "X-Remote-User"
+jwt_header = "X-Jeton"
+
 [[inbound]]
 name = "partners"
 listen = "127.0.0.1:{inbound}"
@@ -87,6 +132,12 @@ forward = "http://127.0.0.1:{backend}/app/droits"
 queries = ["service=Droits"]
 answer = "5s"
 open_operations = {{ "{{urn:o}}Ping" = "urn:ping" }}
+
+[[inbound.route]]
+path = "/slow"
+service = "http://service.demo.example/droits"
+forward = "http://127.0.0.1:{backend}/app/droits"
+answer = "300ms"
 
 [[inbound.route]]
 path = "/jws"
@@ -129,6 +180,8 @@ class Organisations:
     Attributes:
         encrypted: an application that is called over TLS.
         wire: where a test may put a relay between the two appliances.
+        pinned: where the provider's appliance listens for one certificate of the client's.
+        pins: the certificates that are pinned, `front.pem` by the client and `client.pem` by the provider.
     """
 
     application: Application
@@ -141,6 +194,8 @@ class Organisations:
     jws: Path
     encrypted: Partner
     wire: int
+    pinned: int
+    pins: Path
 
     def partner(
         self,
@@ -196,7 +251,9 @@ def two_organisations(
 ) -> Iterator[Organisations]:
     """Run everything until the block ends; the conventions of both sides get more lines."""
     ours, theirs = Organisation(directory / "ours", "ours"), Organisation(directory / "b", "theirs")
-    ports = {name: free_port() for name in ("outbound", "inbound", "wire")}
+    ports = {name: free_port() for name in ("outbound", "inbound", "wire", "pinned")}
+    pins = directory / "pins"
+    pins.mkdir()
     with (
         running_partner(lambda _: write_answer(ANSWER)) as backend,
         running_partner(lambda _: write_answer(ANSWER), theirs.certify("application")) as encrypted,
@@ -209,7 +266,10 @@ def two_organisations(
             "jws": theirs.certify("jws"),
             "backend": backend.port,
             "encrypted": encrypted.port,
+            "pins": pins,
         } | ports
+        for side in ("client", "front"):
+            (pins / f"{side}.pem").write_bytes(facts[side][0].read_bytes())
         homes = []
         for side, tables in (("a", OUTBOUND), ("b2", INBOUND)):
             (directory / side).mkdir()
@@ -232,6 +292,8 @@ def two_organisations(
                 facts["jws"][0],
                 encrypted,
                 ports["wire"],
+                ports["pinned"],
+                pins,
             )
 
 

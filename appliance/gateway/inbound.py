@@ -165,26 +165,32 @@ class _Passage:
         self._exchange: VectorExchange | None = None
 
     async def go(self, route: InboundRoute) -> None:
+        self._label = route.table.path
+        with self._means.room.open() as spool:
+            sent, accepted = await self._judge(route, spool)
+            spool.let_go()
+            await self._forward(route, sent, accepted, spool)
+
+    async def _judge(
+        self, route: InboundRoute, spool: MessageSpool
+    ) -> tuple[Sent, AcceptedVector | None]:
+        """Read a message, and have its vector judged where it needs one."""
         request, means, table = self._request, self._means, route.table
-        self._label = table.path
         check_head(request.fields, means.names)
         coding = first(request.fields, b"content-encoding")
         intake = Intake(request.inflow, coding, means.limits.body)
         message = await read_message(intake, self._content_type, means.limits)
         self._version = "1.2" if message.version == "1.2" else "1.1"
         action = read_action(request.fields, message.version)
-        accepted: AcceptedVector | None = None
-        edited: bytes | None = None
-        if not route.open.take(message, action):
-            if means.verify.needs_whole(table.convention, table.service):
-                message = await message.held(means.room, means.limits)
-                check_includes(message.soap)
-            accepted = await self._verify(route, message)
-            edited = message.soap.without_vector().octets if table.vector == "strip" else None
-            self._exchange = _exchange_of(accepted, table)
-        sent = Sent(message.begin(edited), None if message.is_whole else message.rest())
-        with means.room.open() as spool:
-            await self._forward(route, sent, accepted, spool)
+        if route.open.take(message, action):
+            return message.sent(), None
+        if means.verify.needs_whole(table.convention, table.service):
+            message = await message.held(spool, means.limits)
+            check_includes(message.soap)
+        accepted = await self._verify(route, message)
+        edited = message.soap.without_vector() if table.vector == "strip" else None
+        self._exchange = _exchange_of(accepted, table)
+        return message.sent(edited), accepted
 
     async def _forward(
         self, route: InboundRoute, sent: Sent, accepted: AcceptedVector | None, spool: MessageSpool
@@ -202,7 +208,7 @@ class _Passage:
             with_query(route.target, request.query),
             [*fields, *identity],
             sent.first,
-            sent.rest,
+            sent.rest and sent.rest(),
             is_gzip=is_gzip(first(request.fields, b"content-encoding")),
         )
         status = await exchange(route.pool, outgoing, self._reply)

@@ -6,19 +6,21 @@ that a rest which is not well-formed raises before the message is complete at th
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from appliance.errors import MalformedRequest, Reason, RequestTooLarge
 from appliance.gateway.bodies import Intake
 from appliance.gateway.head import check_declared
 from appliance.gateway.multipart import Multipart, PartsCheck, find_root, read_content_type
-from appliance.gateway.spool import MessageSpool, SpoolRoom
+from appliance.gateway.spool import MessageSpool
 from appliance.native import (
     Limits,
     MessageRefused,
     PassingMessage,
+    SecuredMessage,
     SoapMessage,
     XmlRefused,
 )
@@ -58,11 +60,13 @@ class InlineMessage:
         document: bytes,
         around: tuple[bytes, bytes],
         passing: "Passing | None" = None,
+        stored: MessageSpool | None = None,
     ) -> None:
         self.soap: Final = soap
         self._document: Final = document
         self._around: Final = around
         self._passing: Final = passing
+        self._stored: Final = stored
 
     def __repr__(self) -> str:
         return f"InlineMessage({self.version}, {'passing' if self._passing else 'whole'})"
@@ -83,72 +87,66 @@ class InlineMessage:
         return self.soap.version
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all of it is here."""
-        return self._passing is None
-
-    @property
     def is_alone(self) -> bool:
         """Whether all of it is here, and nothing around the document: no multipart."""
         return self._passing is None and not any(self._around)
 
-    def begin(self, edited: bytes | None = None) -> bytes:
-        """Return what is to be sent first: all of a message that is whole, else everything that has come of it.
+    def sent(self, edited: SecuredMessage | None = None) -> "Sent":
+        """Return what is to be sent; what lies on the disk is sent from there, and needs neither this message nor the edited one any more.
 
         Args:
             edited: what `soap` has become; None sends it as it came.
         """
-        document = self._document if edited is None else edited
         before, after = self._around
+        if self._stored is not None:
+            start = len(before)
+            edits = [] if edited is None else edited.edits
+            moved = [(start + begin, start + end, octets) for begin, end, octets in edits]
+            return Sent(b"", partial(self._stored.pieces, moved), is_held=True)
+        document = self._document if edited is None else edited.octets
         if self._passing is not None:
             document = document[: len(document) - len(self._passing.checked.closing)]
-        return b"".join((before, document, after)) if before or after else document
+        first = b"".join((before, document, after)) if before or after else document
+        return Sent(first, None if self._passing is None else self._passing.rest)
 
-    async def rest(self) -> AsyncIterator[bytes]:
-        """Go on with what comes, checked before it is given out.
-
-        Raises:
-            MalformedRequest: it is not well-formed; what was given out must not become a whole message.
-        """
-        if self._passing is not None:
-            async for piece in self._passing.rest():
-                yield piece
-
-    async def held(self, room: SpoolRoom, limits: MessageLimits) -> "InlineMessage":
+    async def held(self, spool: MessageSpool, limits: MessageLimits) -> "InlineMessage":
         """Wait for all of it, in memory or on disk, and read it whole.
 
         Raises:
             MalformedRequest: it is not well-formed.
             RequestTooLarge: it is longer than a message may be whose Body is signed.
-            Pushback: as many as may be are held on disk already.
+            Pushback: as many as may be are held already.
         """
         passing = self._passing
         if passing is None:
             return self
-        with room.open() as spool:
-            await spool.write(b"".join((self._around[0], passing.head, self._around[1])))
-            async for piece in passing.rest():
-                if spool.octets + len(piece) > limits.signed:
-                    raise RequestTooLarge(
-                        Reason.BODY_TOO_LARGE,
-                        f"a message whose Body is signed has at most {limits.signed} octets",
-                    )
-                await spool.write(piece)
-            octets = await spool.read()
-        return await _read_whole(octets, passing.multipart, Limits(octets=limits.signed))
+        await spool.write(b"".join((self._around[0], passing.head, self._around[1])))
+        async for piece in passing.rest():
+            if spool.octets + len(piece) > limits.signed:
+                raise RequestTooLarge(
+                    Reason.BODY_TOO_LARGE,
+                    f"a message whose Body is signed has at most {limits.signed} octets",
+                )
+            await spool.write(piece)
+        octets = await spool.read()
+        stored = spool if spool.is_on_disk else None
+        return await _read_whole(octets, passing.multipart, Limits(octets=limits.signed), stored)
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What an application is sent.
+    """What goes on of a message.
 
     Attributes:
         first: what is there already.
-        rest: what is still to come; None where that was all.
+        rest: gives out what is still to come, checked before it is given out: MalformedRequest where it is not well-formed, and what was
+            given out must not become a whole message. None where that was all.
+        is_held: whether the rest is on the disk, and may be given out again.
     """
 
     first: bytes
-    rest: AsyncIterator[bytes] | None
+    rest: Callable[[], AsyncIterator[bytes]] | None
+    is_held: bool = False
 
     async def digested(self, spool: MessageSpool, limit: int) -> tuple["Sent", bytes]:
         """Wait for all of it, in memory or on disk; the same again, with the SHA-256 of the whole.
@@ -156,20 +154,23 @@ class Sent:
         Raises:
             MalformedRequest: the rest is not well-formed.
             RequestTooLarge: it has more octets than the limit.
-            Pushback: as many as may be are held on disk already.
+            Pushback: as many as may be are held already.
         """
         digest = hashlib.sha256(self.first)
         if self.rest is None:
             return self, digest.digest()
-        async for piece in self.rest:
+        async for piece in self.rest():
             digest.update(piece)
+            if self.is_held:
+                continue
             await spool.write(piece)
             if len(self.first) + spool.octets > limit:
                 raise RequestTooLarge(
                     Reason.BODY_TOO_LARGE,
                     f"a message whose digest the application is told has at most {limit} octets",
                 )
-        return Sent(self.first, spool.pieces()), digest.digest()
+        held = self if self.is_held else Sent(self.first, spool.pieces, is_held=True)
+        return held, digest.digest()
 
 
 class Passing:
@@ -259,7 +260,9 @@ async def read_message(intake: Intake, content_type: bytes, limits: MessageLimit
     return message
 
 
-async def _read_whole(octets: bytes, multipart: Multipart | None, bounds: Limits) -> InlineMessage:
+async def _read_whole(
+    octets: bytes, multipart: Multipart | None, bounds: Limits, stored: MessageSpool | None = None
+) -> InlineMessage:
     start, end = 0, len(octets)
     if multipart is not None:
         parts = PartsCheck(multipart)
@@ -272,7 +275,7 @@ async def _read_whole(octets: bytes, multipart: Multipart | None, bounds: Limits
         soap = read_soap(document, bounds)
     else:
         soap = await asyncio.to_thread(read_soap, document, bounds)
-    return InlineMessage(soap, document, (octets[:start], octets[end:]))
+    return InlineMessage(soap, document, (octets[:start], octets[end:]), stored=stored)
 
 
 def _read_head(

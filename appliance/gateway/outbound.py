@@ -35,7 +35,7 @@ from appliance.gateway.messages import InlineMessage, MessageLimits, read_messag
 from appliance.gateway.passage import Noting, count, is_message_refused, refuse
 from appliance.gateway.pool import PartnerPool
 from appliance.gateway.refusals import guess_version
-from appliance.gateway.spool import SpoolRoom
+from appliance.gateway.spool import MessageSpool, SpoolRoom
 from appliance.gateway.tables import OutboundRouteTable
 from appliance.native import SoapMessage
 from appliance.operations.entries import VectorExchange
@@ -208,6 +208,19 @@ class _Passage:
         self._sent: VectorExchange | None = None
 
     async def go(self, routes: Sequence[OutboundRoute]) -> None:
+        means = self._means
+        with means.room.open() as spool:
+            route, outgoing = await self._secure(routes, spool)
+            spool.let_go()
+            status = await exchange(means.pools[route.table.partner], outgoing, self._reply)
+        count("outbound", route.label, "answered")
+        if status not in _SUCCESS and self._sent is not None:
+            means.answered.note(self._sent, self._request.context, status)
+
+    async def _secure(
+        self, routes: Sequence[OutboundRoute], spool: MessageSpool
+    ) -> tuple[OutboundRoute, Outgoing]:
+        """Read a message, and give it its vector."""
         request, means = self._request, self._means
         check_head(request.fields, self._ours)
         coding = first(request.fields, b"content-encoding")
@@ -217,7 +230,7 @@ class _Passage:
         action = read_action(request.fields, message.version)
         route = self._route = self._choose(routes, message, action)
         if means.secure.signs_body(route.table.convention):
-            message = await message.held(means.room, self._limits)
+            message = await message.held(spool, self._limits)
         asked = route.read_request(request.fields, message.soap)
         self._is_asked = True
         secured = await means.secure.secure(
@@ -227,18 +240,15 @@ class _Passage:
             route.table.existing,
             lambda issued: self._note(issued, route),
         )
-        outgoing = Outgoing(
+        sent = message.sent(secured.message)
+        return route, Outgoing(
             b"POST",
             with_query(route.target, request.query),
             request_fields(request.fields, self._ours, request.context.request_id),
-            message.begin(secured.message.octets),
-            None if message.is_whole else message.rest(),
+            sent.first,
+            sent.rest and sent.rest(),
             is_gzip=is_gzip(coding),
         )
-        status = await exchange(means.pools[route.table.partner], outgoing, self._reply)
-        count("outbound", route.label, "answered")
-        if status not in _SUCCESS and self._sent is not None:
-            means.answered.note(self._sent, request.context, status)
 
     def _note(self, issued: IssuedVector, route: OutboundRoute) -> None:
         """From now on whatever becomes of the message is traced with its vector."""

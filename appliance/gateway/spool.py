@@ -1,20 +1,26 @@
 """Messages that must be held whole: in memory as long as they are short, then in a file that nobody else can open and that has no name.
 
-Promises that what a crash leaves behind is nothing, and that only so many messages lie on the disk at once.
+Promises that what a crash leaves behind is nothing; that only so much is held at once, each message counting until it is sent or
+dropped; and that of those on the disk one at a time is read into memory, for as long as it is signed or judged: it is sent from the disk.
 """
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 from appliance.errors import Pushback, Reason
 
+Edit = tuple[int, int, bytes]
+"""Start and end of a stretch of a message, and the octets in its place."""
+
 IN_MEMORY: Final = 8 * 1024**2
+"""Octets of one message that are held in memory."""
+_IN_MEMORY_IN_ALL: Final = 64 * 1024**2
 _ON_DISK: Final = 4
 _PIECE: Final = 256 * 1024
+_TURN_WITHIN: Final = 60.0
 
 
 class SpoolRoom:
@@ -22,19 +28,27 @@ class SpoolRoom:
 
     def __init__(self, directory: Path) -> None:
         self._directory: Final = directory
+        self._in_memory = 0
         self._on_disk = 0
+        self._turn: Final = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"SpoolRoom({self._on_disk} on disk)"
+        return f"SpoolRoom({self._in_memory} octets in memory, {self._on_disk} on disk)"
 
-    @contextmanager
-    def open(self) -> Iterator["MessageSpool"]:
-        """Hold one message; what it takes is given back at the end of the block."""
-        spool = MessageSpool(self)
-        try:
-            yield spool
-        finally:
-            spool.close()
+    def open(self) -> "MessageSpool":
+        """Hold one message; what it takes is given back at the end of the block that this is used in."""
+        return MessageSpool(self)
+
+    def take_memory(self, octets: int) -> bool:
+        """Take memory; False where there is no more, which leaves the disk."""
+        if self._in_memory + octets > _IN_MEMORY_IN_ALL:
+            return False
+        self._in_memory += octets
+        return True
+
+    def give_memory_back(self, octets: int) -> None:
+        """Give back what was taken."""
+        self._in_memory -= octets
 
     def make_file(self) -> IO[bytes]:
         """Make a file without a name, mode 0600.
@@ -56,9 +70,28 @@ class SpoolRoom:
         file.close()
         self._on_disk -= 1
 
+    async def await_turn(self) -> None:
+        """Wait until no other message of the disk is in memory.
+
+        Raises:
+            Pushback: that took too long.
+        """
+        try:
+            async with asyncio.timeout(_TURN_WITHIN):
+                await self._turn.acquire()
+        except TimeoutError as exc:
+            raise Pushback(
+                Reason.SPOOL_OF_MESSAGES_FULL,
+                f"other long messages were signed or judged for {_TURN_WITHIN:g} s; send it again",
+            ) from exc
+
+    def end_turn(self) -> None:
+        """Let the next one in."""
+        self._turn.release()
+
 
 class MessageSpool:
-    """The octets of one message.
+    """The octets of one message, until the end of its block.
 
     Attributes:
         octets: how many there are.
@@ -68,43 +101,87 @@ class MessageSpool:
         self.octets = 0
         self._room: Final = room
         self._memory = bytearray()
+        self._taken = 0
         self._file: IO[bytes] | None = None
+        self._has_turn = False
 
-    async def write(self, piece: bytes) -> None:
-        """Append."""
-        self.octets += len(piece)
-        if self._file is None:
-            self._memory += piece
-            if self.octets > IN_MEMORY:
-                self._file = self._room.make_file()
-                await asyncio.to_thread(self._file.write, self._memory)
-                self._memory = bytearray()
-        else:
-            await asyncio.to_thread(self._file.write, piece)
+    def __enter__(self) -> Self:
+        return self
 
-    async def read(self) -> bytes:
-        """Return all of it."""
-        if self._file is None:
-            return bytes(self._memory)
-        return await asyncio.to_thread(_read_all, self._file)
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Give all of it out again, from the start, a piece at a time."""
-        file = self._file
-        if file is None:
-            yield bytes(self._memory)
-            return
-        await asyncio.to_thread(file.seek, 0)
-        while piece := await asyncio.to_thread(file.read, _PIECE):
-            yield piece
-
-    def close(self) -> None:
-        """Forget it."""
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
         if self._file is not None:
             self._room.give_back(self._file)
             self._file = None
+        self._memory = bytearray()
+        self._give_memory_back()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it has grown too long for the memory, or the memory was taken."""
+        return self._file is not None
+
+    async def write(self, piece: bytes) -> None:
+        """Append.
+
+        Raises:
+            Pushback: as many as may be are held on disk already.
+        """
+        self.octets += len(piece)
+        file = self._file
+        if file is None:
+            if self.octets <= IN_MEMORY and self._room.take_memory(len(piece)):
+                self._taken += len(piece)
+                self._memory += piece
+                return
+            file = self._file = self._room.make_file()
+            await asyncio.to_thread(file.write, self._memory)
+            self._memory = bytearray()
+            self._give_memory_back()
+        await asyncio.to_thread(file.write, piece)
+
+    async def read(self) -> bytes:
+        """Return all of it; what lies on the disk when its turn comes, which ends with `let_go`. What was in memory is there no more.
+
+        Raises:
+            Pushback: its turn did not come.
+        """
+        file = self._file
+        if file is None:
+            octets, self._memory = bytes(self._memory), bytearray()
+            return octets
+        await self._room.await_turn()
+        self._has_turn = True
+        return await asyncio.to_thread(_read_at, file, 0, self.octets)
+
+    def let_go(self) -> None:
+        """State that nothing of it that was read is in memory any more."""
+        if self._has_turn:
+            self._has_turn = False
+            self._room.end_turn()
+
+    async def pieces(self, edits: Sequence[Edit] = ()) -> AsyncIterator[bytes]:
+        """Give all of it out again, from the start, a piece at a time; with edits, in their order, done."""
+        at = 0
+        for start, end, octets in (*edits, (self.octets, self.octets, b"")):
+            while at < start:
+                piece = await self._piece(at, min(_PIECE, start - at))
+                at += len(piece)
+                yield piece
+            if octets:
+                yield octets
+            at = end
+
+    async def _piece(self, at: int, octets: int) -> bytes:
+        if self._file is None:
+            return bytes(self._memory[at : at + octets])
+        return await asyncio.to_thread(_read_at, self._file, at, octets)
+
+    def _give_memory_back(self) -> None:
+        self._room.give_memory_back(self._taken)
+        self._taken = 0
 
 
-def _read_all(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()
+def _read_at(file: IO[bytes], at: int, octets: int) -> bytes:
+    file.seek(at)
+    return file.read(octets)

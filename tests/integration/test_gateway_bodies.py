@@ -6,7 +6,6 @@ import json
 import socket
 from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.gateway_homes import (
     events,
     eventually,
     long_message,
+    memory,
 )
 from tests.service import RunningService, wait_until
 from tests.tls_peers import Received, write_answer
@@ -38,9 +38,7 @@ MTOM = 'multipart/related; type="application/xop+xml"; boundary=b; start="<root>
 
 def peak(service: RunningService) -> int:
     """The most memory that a worker has had, in MiB."""
-    [worker] = service.children("worker")
-    lines = Path(f"/proc/{worker}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
+    return memory(service, "VmHWM")
 
 
 def test_200_mib_pass_in_bounded_memory(both: Organisations) -> None:

@@ -1,5 +1,6 @@
 """Organisations that agreed on signing their messages, and the life of the certificates between them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,16 +14,20 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_homes import (
+    HEAD,
     MIB,
+    TAIL,
     der,
     envelope,
     events,
     eventually,
     long_message,
+    memory,
     without_header,
 )
 from tests.homes import edit
-from tests.service import wait_until
+from tests.service import RunningService, wait_until
+from tests.tls_peers import Received, write_answer
 from tests.two_organisations import ANSWER, Organisations, send, two_organisations
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
@@ -43,17 +48,46 @@ def signing(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield running
 
 
-@pytest.mark.parametrize("octets", [1000, 3 * MIB, 12 * MIB])
+@pytest.mark.parametrize("octets", [1000, 3 * MIB, 36 * MIB])
 def test_a_signed_body_arrives_verified(signing: Organisations, octets: int) -> None:
-    """Short, held in memory, held on the disk: the application sees the message but for the security header."""
+    """Short, held in memory, held on the disk: the application sees the message but for the security header.
+
+    While that is sent and answered the message lies on the disk alone.
+    """
     message = b"".join(long_message(octets))
-    answer = send(signing, iter([message]))
+    services, held, grown = (signing.client, signing.provider), [], []
+    resident = [memory(each, "VmRSS") for each in services]
+
+    def answer_and_look(_: Received) -> bytes:
+        held.extend(map(held_files, services))
+        grown.extend(memory(e, "VmRSS") - r for e, r in zip(services, resident, strict=True))
+        return write_answer(ANSWER)
+
+    before, signing.backend.answer = signing.backend.answer, answer_and_look
+    try:
+        answer = send(signing, iter([message]))
+    finally:
+        signing.backend.answer = before
     assert answer.endswith(ANSWER), answer[:500]
+    is_on_disk = octets > 8 * MIB
+    assert held == [is_on_disk] * 2, "each holds it until it is answered"
+    assert max(grown) < 32, grown
+    assert list(map(held_files, services)) == [0, 0]
     received = signing.backend.received[-1]
     assert b"Signature" not in received.body
     assert received.field("X-Interops-Subject") == "agent-0042"
     assert events(signing.client.home, "message-signed")
     assert list((signing.client.home / "run").glob("tmp*")) == []
+
+
+def held_files(service: RunningService) -> int:
+    """How many messages a service holds on the disk: files without a name."""
+    [worker] = service.children("worker")
+    links = []
+    for each in Path(f"/proc/{worker}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            links.append(str(each.readlink()))
+    return sum("run/messages/" in link and "(deleted)" in link for link in links)
 
 
 def test_a_body_that_was_altered_is_refused(signing: Organisations) -> None:
@@ -78,6 +112,8 @@ def test_what_no_signature_covers_is_refused_by_name(signing: Organisations) -> 
     message = envelope().replace(b"&#233;", include)
     assert b"include-in-signed-body" in signing.application.post(message).body
     assert b"include-in-signed-body" in signing.partner(message).body
+    long = HEAD + b"a" * (2 * MIB) + include + TAIL
+    assert b"include-in-signed-body" in signing.application.post(long).body
     assert without_header(signing.secured(envelope())).count(b"wsu:Id") == 1
 
 
@@ -128,7 +164,8 @@ def _searched(home: Path, issuer: str | None, assertion_id: str | None) -> set[s
 
 
 def test_a_renewed_certificate_serves_without_a_restart(signing: Organisations) -> None:
-    """SIGHUP reads it again; a key that does not fit leaves everything as it was."""
+    """SIGHUP reads it again; a key that does not fit leaves everything as it was. Whoever pinned the old one must learn of it."""
+    assert signing.application.post(envelope(), "/pinned").status == 200
     renewed = signing.theirs.certify("renewed")
     served = [signing.theirs.directory / f"front.{kind}" for kind in ("pem", "key")]
     old = served[0].read_bytes()
@@ -137,6 +174,11 @@ def test_a_renewed_certificate_serves_without_a_restart(signing: Organisations) 
     os.kill(signing.provider.process.pid, signal.SIGHUP)
     wait_until(lambda: _served(signing) == der(renewed[0]), 15, "the renewed certificate")
     assert signing.application.post(envelope()).status == 200
+    assert b"partner-distrusted" in signing.application.post(envelope(), "/pinned").body
+    (signing.pins / "front.pem").write_bytes(renewed[0].read_bytes())
+    os.kill(signing.client.process.pid, signal.SIGHUP)
+    pinned = lambda: signing.application.post(envelope(), "/pinned").status == 200  # noqa: E731
+    wait_until(pinned, 15, "the other pin")
     served[0].write_bytes(old)
     os.kill(signing.provider.process.pid, signal.SIGHUP)
     wait_until(

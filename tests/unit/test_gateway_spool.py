@@ -1,0 +1,133 @@
+"""What a worker holds of messages: so much in memory, so many on the disk, each until it is sent or dropped."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import Pushback
+from appliance.gateway import spool
+from appliance.gateway.spool import IN_MEMORY, MessageSpool, SpoolRoom
+
+MIB = 1024**2
+SHORT = b"0123456789abcdef" * 65536
+LONG = SHORT * 9
+
+
+def within(directory: Path, steps: Callable[[SpoolRoom], Awaitable[None]]) -> None:
+    """Run steps with a room of their own, which must be empty at the end."""
+
+    async def run() -> None:
+        room = SpoolRoom(directory)
+        await steps(room)
+        assert repr(room) == "SpoolRoom(0 octets in memory, 0 on disk)"
+
+    asyncio.run(run())
+
+
+def is_empty(directory: Path) -> bool:
+    """Whether nothing in it has a name."""
+    return not any(directory.iterdir())
+
+
+async def fill(message: MessageSpool, octets: bytes) -> MessageSpool:
+    """Write a message in pieces of 1 MiB."""
+    for at in range(0, len(octets), MIB):
+        await message.write(octets[at : at + MIB])
+    return message
+
+
+@pytest.mark.parametrize("octets", [SHORT, SHORT * 8, LONG])
+def test_a_message_is_given_out_as_it_was_written(tmp_path: Path, octets: bytes) -> None:
+    """Up to 8 MiB from memory, a longer one from a file without a name."""
+
+    async def steps(room: SpoolRoom) -> None:
+        with room.open() as message:
+            await fill(message, octets)
+            assert message.is_on_disk == (len(octets) > IN_MEMORY)
+            assert b"".join([piece async for piece in message.pieces()]) == octets
+            assert is_empty(tmp_path)
+            assert await message.read() == octets
+
+    within(tmp_path, steps)
+
+
+@pytest.mark.parametrize("octets", [SHORT, LONG])
+def test_edits_are_done_as_it_is_given_out(tmp_path: Path, octets: bytes) -> None:
+    """Put in, taken out and replaced, at the ends too; the pieces around are as they were."""
+    end = len(octets)
+    edits = [(0, 0, b"<"), (5, 7, b""), (300_000, 300_001, b"--"), (end - 1, end - 1, b"|")]
+    wanted, done = b"", 0
+    for start, stop, put in edits:
+        wanted, done = wanted + octets[done:start] + put, stop
+    wanted += octets[done:]
+
+    async def steps(room: SpoolRoom) -> None:
+        with room.open() as message:
+            await fill(message, octets)
+            for _ in range(2):
+                assert b"".join([piece async for piece in message.pieces(edits)]) == wanted
+
+    within(tmp_path, steps)
+
+
+def test_memory_counts_until_the_message_is_gone(tmp_path: Path) -> None:
+    """64 MiB of all messages together, those that were read too; what comes then lies on the disk, however short."""
+
+    async def steps(room: SpoolRoom) -> None:
+        with room.open() as first:
+            await fill(first, SHORT * 8)
+            await first.read()
+            others = [await fill(room.open(), SHORT * 8) for _ in range(7)]
+            with room.open() as crowded:
+                await fill(crowded, b"short")
+                assert crowded.is_on_disk
+        with room.open() as message:
+            assert not (await fill(message, SHORT)).is_on_disk
+        for other in others:
+            with other:
+                assert not other.is_on_disk
+
+    within(tmp_path, steps)
+
+
+def test_four_lie_on_the_disk(tmp_path: Path) -> None:
+    """One more is told to come again, until one of them is gone."""
+
+    async def steps(room: SpoolRoom) -> None:
+        held = [await fill(room.open(), LONG) for _ in range(4)]
+        with room.open() as fifth, pytest.raises(Pushback, match="4 long messages"):
+            await fill(fifth, LONG)
+        with held.pop():
+            pass
+        held.append(await fill(room.open(), LONG))
+        for each in held:
+            with each:
+                pass
+
+    within(tmp_path, steps)
+
+
+def test_one_of_the_disk_is_in_memory_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next is read when that one lets go, or is dropped; whoever waits too long is told to come again."""
+
+    async def steps(room: SpoolRoom) -> None:
+        with room.open() as one, room.open() as other:
+            await fill(one, LONG)
+            await fill(other, LONG)
+            await one.read()
+            waiting = asyncio.ensure_future(other.read())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            one.let_go()
+            assert await waiting == LONG
+            monkeypatch.setattr(spool, "_TURN_WITHIN", 0.0)
+            with pytest.raises(Pushback, match="other long messages"):
+                await one.read()
+        with room.open() as last:
+            assert await (await fill(last, LONG)).read() == LONG
+
+    within(tmp_path, steps)
