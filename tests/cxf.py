@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,36 +27,65 @@ class Cxf:
     def provider(self) -> Iterator[int]:
         """Run the provider's application; its port."""
         port = free_port()
+        with self._run("Provider", str(port)) as process:
+            assert read_line(process) == "ready"
+            yield port
+
+    @contextmanager
+    def client(self) -> Iterator["CxfClient"]:
+        """Run the client's application."""
+        with self._run("Client") as process:
+            yield CxfClient(process)
+
+    @contextmanager
+    def _run(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run a program until the block ends, which it learns from the end of its input."""
         process = subprocess.Popen(
-            ["java", "-cp", self.classes, "Provider", str(port)],
+            ["java", "-cp", self.classes, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
         with process:
-            assert process.stdout is not None
             try:
-                assert process.stdout.readline() == "ready\n"
-                yield port
+                yield process
             finally:
                 process.communicate(timeout=30)
+
+
+@dataclass(frozen=True)
+class CxfClient:
+    """The client's application, which runs."""
+
+    process: "subprocess.Popen[str]"
 
     def call(
         self, url: str, *calls: tuple[str, str], soap: str = "11", headers: Mapping[str, str] = {}
     ) -> list[str]:
-        """Have the client's application call operations, one after the other on one connection; what each came to."""
+        """Have it call operations, one after the other on one connection; what each came to."""
         fields = [part for field in headers.items() for part in ("--header", "=".join(field))]
         words = [word for each in calls for word in each]
-        done = subprocess.run(
-            ["java", "-cp", self.classes, "Client", url, soap, *fields, *words],
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        assert self.process.stdin is not None
+        self.process.stdin.write("\t".join([url, soap, *fields, *words]) + "\n")
+        self.process.stdin.flush()
+        said = []
+        while (line := read_line(self.process)) != "done":
+            said.append(line)
+        return said
+
+
+def read_line(process: "subprocess.Popen[str]") -> str:
+    """Read what a program says next; one that says nothing for long is ended."""
+    assert process.stdout is not None
+    timer = threading.Timer(120, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    assert line, "the program has ended"
+    return line.rstrip("\n")
 
 
 @pytest.fixture(scope="session")

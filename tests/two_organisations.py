@@ -35,6 +35,12 @@ client_certificates = "{client[0]}"
 client_key = "{client[1]}"
 
 [[partner]]
+name = "absent"
+roots = ["{theirs.root}"]
+crl_directory = "{theirs.crls}"
+endpoints = ["https://localhost:{dead}"]
+
+[[partner]]
 name = "pinned"
 roots = ["{theirs.root}"]
 crl_directory = "{theirs.crls}"
@@ -69,6 +75,13 @@ path = "/pinned"
 target = "/droits"
 convention = "demo-client"
 partner = "pinned"
+pagms = ["PAGM_CONSULTATION"]
+
+[[outbound.route]]
+path = "/absent"
+convention = "demo-client"
+partner = "absent"
+subject = "header"
 pagms = ["PAGM_CONSULTATION"]
 
 [[outbound.route]]
@@ -251,7 +264,8 @@ def two_organisations(
 ) -> Iterator[Organisations]:
     """Run everything until the block ends; the conventions of both sides get more lines."""
     ours, theirs = Organisation(directory / "ours", "ours"), Organisation(directory / "b", "theirs")
-    ports = {name: free_port() for name in ("outbound", "inbound", "wire", "pinned")}
+    names = ("outbound", "inbound", "wire", "pinned", "dead")
+    ports = {name: free_port() for name in names}
     pins = directory / "pins"
     pins.mkdir()
     with (

@@ -216,25 +216,6 @@ def test_a_refusal_is_the_fault_of_the_standard(
     assert entry.fault == code[code.index(">") + 1 :]
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b"<a/>", "not-soap"),
-        (b"not xml", "malformed-xml"),
-        (envelope().replace(b"</s:Body>", b"</s:Body><s:Header/>"), "envelope-invalid"),
-        (envelope().replace(b"\n<s", b"<!DOCTYPE a><s"), "dtd-forbidden"),
-    ],
-)
-def test_what_is_no_message_is_the_senders_fault(
-    both: Organisations, body: bytes, reason: str
-) -> None:
-    """It is refused by name before anybody looks for a vector."""
-    answer = both.partner(body)
-    assert answer.status == 500
-    assert b"soap:Client" in answer.body
-    assert reason.encode() in answer.body
-
-
 def test_an_open_operation_needs_no_vector(both: Organisations) -> None:
     """As long as nothing in the message could be read as another request."""
     ping = envelope(body=b"<s:Body><o:Ping xmlns:o='urn:o'/></s:Body>")
@@ -357,6 +338,8 @@ def test_nothing_is_in_clear_between_two_appliances(both: Organisations) -> None
         assert both.application.post(envelope(), "/wire").body == ANSWER
     assert both.backend.received[-1].field("X-Interops-Subject") == "agent-0042"
     wire.check_encrypted(b"agent-0042", b"Envelope", b"Assertion", b"POST ", b"as it came")
+    hello = wire.streams[0][0]
+    assert b"\x00\x09localhost" in hello, "SNI says the partner's name, not the endpoint's address"
     port = free_port()
     with recording(port, both.application.port) as clear:
         assert replace(both.application, port=port).post(envelope()).body == ANSWER

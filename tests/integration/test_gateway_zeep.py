@@ -1,6 +1,7 @@
 """A client made with zeep, which knows nothing of InterOPS, through two appliances: it reads the description and calls what it says."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from html import escape
 
 import pytest
@@ -10,7 +11,10 @@ from lxml import etree
 from zeep.transports import Transport
 from zeep.wsa import WsAddressingPlugin
 
+from appliance.trace.record import TraceEntry
 from tests.gateway_homes import events
+from tests.messages import WSSE
+from tests.service import RunningService, wait_until
 from tests.tls_peers import Received, write_answer
 from tests.two_organisations import Organisations
 
@@ -92,6 +96,78 @@ def test_a_foreign_client_reads_a_refusal_as_a_fault(client: zeep.Client) -> Non
     assert "X-Subject" in raised.value.message
 
 
+EMPTY = etree.fromstring(f"<w:Security xmlns:w='{WSSE}'/>")
+NO_VECTORS = [
+    ([], "wsse:SecurityTokenUnavailable"),
+    ([EMPTY], "wsse:SecurityTokenUnavailable"),
+    ([EMPTY, deepcopy(EMPTY)], "wsse:InvalidSecurityToken"),
+]
+FAILING = [
+    ("/absent", None, "partner-unreachable", None),
+    ("/slow", b"", "partner-timeout", "partner-timeout"),
+    ("/droits", None, "partner-failed", "partner-failed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "reason", "there"), FAILING, ids=["down", "slow", "closes"]
+)
+def test_a_foreign_client_reads_what_fails_as_a_fault(
+    described: Organisations,
+    client: zeep.Client,
+    path: str,
+    answer: bytes | None,
+    reason: str,
+    there: str | None,
+) -> None:
+    """A partner that is down, an application behind it that is slow, or closes without an answer: whose turn it is, and both traces."""
+    calls = at(client, described, path)
+    described.backend.answer = lambda _: answer
+    with pytest.raises(zeep.exceptions.Fault) as raised:
+        calls.Consulter(assure="x")
+    assert raised.value.code == "soap:Server"
+    assert reason in etree.tostring(raised.value.detail).decode()
+    created = events(described.client.home, "created")[-1]
+    join = created.issuer, created.assertion_id
+    assert outcome(described.client, join) == (reason if there is None else 500)
+    assert there is None or outcome(described.provider, join) == there
+
+
+def test_a_foreign_client_never_takes_half_an_answer(
+    described: Organisations, client: zeep.Client
+) -> None:
+    """An answer that is cut off in its middle is an error of the connection, and both traces say that no whole one came."""
+    answer = described.backend.answer
+    described.backend.answer = lambda request: (answer(request) or b"")[:-20]
+    described.backend.hangs_up = True
+    try:
+        with pytest.raises(requests.RequestException):
+            client.service.Consulter(assure="x" * 500_000)
+    finally:
+        described.backend.hangs_up = False
+    created = events(described.client.home, "created")[-1]
+    for side in (described.client, described.provider):
+        assert outcome(side, (created.issuer, created.assertion_id)) == "partner-failed"
+
+
+def at(client: zeep.Client, described: Organisations, path: str) -> zeep.proxy.ServiceProxy:
+    """The operations of a client, at another path of the client's appliance."""
+    address = f"http://127.0.0.1:{described.application.port}{path}"
+    return client.create_service(f"{{{NAMESPACE}}}Binding", address)
+
+
+def outcome(side: RunningService, join: tuple[str | None, str | None]) -> int | str | None:
+    """What the trace says was answered on a vector."""
+
+    def answered() -> list[TraceEntry]:
+        entries = events(side.home, "answered")
+        return [entry for entry in entries if (entry.issuer, entry.assertion_id) == join]
+
+    wait_until(lambda: bool(answered()), 10, "the answer's entry")
+    [entry] = answered()
+    return entry.reason or entry.status
+
+
 @pytest.mark.parametrize("plugins", [(), (WsAddressingPlugin(),)], ids=["plain", "addressing"])
 def test_a_foreign_partner_pings_without_a_vector(
     described: Organisations, plugins: tuple[WsAddressingPlugin, ...]
@@ -107,8 +183,10 @@ def test_a_foreign_partner_pings_without_a_vector(
             wsdl, transport=Transport(session=session, timeout=20), plugins=plugins
         )
         assert client.service.Ping() == "personne: ouverts"
-        with pytest.raises(zeep.exceptions.Fault):
-            client.service.Consulter(assure="x")
+        for blocks, code in NO_VECTORS:
+            with pytest.raises(zeep.exceptions.Fault) as raised:
+                client.service.Consulter(assure="x", _soapheaders=blocks)
+            assert raised.value.code == code
     received = described.backend.received[-1]
     assert received.field("SOAPAction") == '"urn:ping"'
     assert (b"MessageID" in received.body) == bool(plugins)
