@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -110,6 +110,7 @@ def run_new(arguments: argparse.Namespace) -> int:
     """Ask for what is missing, write the file, and say what to do next."""
     config = load_config(arguments.home)
     check_free(config.home.conventions, arguments.id)
+    _check_unused(arguments, arguments.role, _QUESTIONS.keys() - set(_ASKED[arguments.role]))
     if arguments.role == "client" and arguments.key is None and len(config.keys) == 1:
         arguments.key = config.keys[0].name
     values = {name: getattr(arguments, name) for name in _ASKED[arguments.role]}
@@ -147,6 +148,7 @@ def run_import(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.home)
     read = read_portable(arguments.file)
     role = "provider" if read.role == "client" else "client"
+    _check_unused(arguments, role, {"root"} if role == "client" else {"key"})
     key = arguments.key or (config.keys[0].name if len(config.keys) == 1 else "")
     if role == "client":
         _check_key(config, role, {"key": key})
@@ -208,6 +210,14 @@ def _check_key(config: Config, role: str, values: dict[str, str | list[str]]) ->
             "",
             f"the name of a [[key]] of appliance.toml: {', '.join(known) or '(none yet)'}",
         )
+
+
+def _check_unused(arguments: argparse.Namespace, role: str, names: Iterable[str]) -> None:
+    """Refuse options that speak of the other role: whoever gives one means something by it."""
+    for name in sorted(names):
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigurationError(option, "", f"no such option for our side as {role}")
 
 
 def _check_bits(config: Config, name: str, least: int | None) -> None:
@@ -287,6 +297,8 @@ def _say_next(config: Config, made: Convention, home: Path) -> None:
             for each in anchors
             if each.subject == each.issuer
         ]
+        if not (made.signer_names or made.certificates):
+            steps.append("signers         any under those anchors: see trust.signer_names")
         steps += [
             f"CRLs            {made.crl_directory}: a current one for each CA",
             f"check           appliance doctor --home {home}",
