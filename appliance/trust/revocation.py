@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from cryptography import x509
 
 from appliance.log import Log
-from appliance.trust.certificates import has_sound_hash
+from appliance.trust.certificates import UNREADABLE, has_sound_hash
 
 _LOG: Final = Log("trust")
 LARGEST_CRL: Final = 64 * 1024**2
@@ -143,7 +143,21 @@ class CrlDirectory:
 
     def _is_usable(self, crl: x509.CertificateRevocationList) -> bool:
         # RFC 5280 5.1.2.5 wants a next update; without one nothing says when the list has become stale.
-        return crl.next_update_utc is not None and has_sound_hash(crl, allow_sha1=self._allow_sha1)
+        return (
+            _is_readable(crl)
+            and crl.next_update_utc is not None
+            and has_sound_hash(crl, allow_sha1=self._allow_sha1)
+        )
+
+
+def _is_readable(crl: x509.CertificateRevocationList) -> bool:
+    """Tell whether every part that is looked at later can be read: they are read when they are first looked at."""
+    try:
+        _ = crl.issuer, crl.last_update_utc, crl.next_update_utc
+    except UNREADABLE:
+        return False
+    else:
+        return True
 
 
 class CrlDirectories:

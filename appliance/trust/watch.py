@@ -38,10 +38,13 @@ class CrlWatch:
         self._said: dict[tuple[str, str], float] = {}
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled; a look that fails is said, and the next comes all the same: a watch that ended would miss every revocation."""
         while True:
             began = self._clock.monotonic()
-            await asyncio.to_thread(self.look)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception as exc:  # noqa: BLE001 - a task of its own: nobody else would hear of it
+                _LOG.error("crl-look-failed", exc)
             await asyncio.sleep(max(_PAUSE, _SHARE * (self._clock.monotonic() - began)))
 
     def look(self) -> None:

@@ -1,5 +1,6 @@
 """Whom a partner's trust accepts as signer, and for how long that is remembered."""
 
+import asyncio
 import itertools
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -13,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from appliance.clock import SystemClock
 from appliance.errors import ConfigurationError, Reason, VectorRefused
 from appliance.trust.certificates import MOST_CERTIFICATES
 from appliance.trust.paths import PartnerTrust, TrustSettings, load_pins
 from appliance.trust.revocation import CrlDirectories
+from appliance.trust.watch import CrlWatch, WatchedDirectory
 from tests.pki import (
     NOW,
     Holder,
@@ -322,6 +325,44 @@ def test_file_renamed_during_the_look(
         assert len(trust.crls.look().crls) == 3
     trust.crls.look()
     assert refusal(trust, pki.leaf.chain) is Reason.CERTIFICATE_REVOKED
+
+
+def test_crl_of_a_ca_whose_name_cannot_be_read(pki: Pki, tmp_path: Path) -> None:
+    """A list that is well-formed but for the name in it is left out, and ends neither the look at the others nor the watch over them."""
+    pki.write(tmp_path)
+    odd = make_crl(pki.issuing).replace(b"Tests", b"T\xffsts")
+    (tmp_path / "crl" / "odd.crl").write_bytes(odd)
+    trust = make_trust(tmp_path)
+    watch = CrlWatch(lambda: [WatchedDirectory(trust.crls, 1.0)], SystemClock())
+    watch.look()
+    assert len(trust.crls.current().crls) == 3
+    assert trust.check(pki.leaf.chain, NOW).public_key == pki.leaf.public_key
+
+
+def test_look_that_fails_does_not_end_the_watch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong with one look stands in the log, and the next one sees what is there by then."""
+    monkeypatch.setattr("appliance.trust.watch._PAUSE", 0.001)
+    looks: list[None] = []
+
+    async def run() -> None:
+        seen = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def watched() -> list[WatchedDirectory]:
+            looks.append(None)
+            if len(looks) > 2:
+                loop.call_soon_threadsafe(seen.set)
+                return []
+            raise ArithmeticError("beyond all bounds")
+
+        watching = asyncio.create_task(CrlWatch(watched, SystemClock()).run())
+        await asyncio.wait_for(seen.wait(), 20)
+        watching.cancel()
+
+    asyncio.run(run())
+    assert [record.msg for record in caplog.records] == ["crl-look-failed"] * 2
 
 
 def test_newer_of_two_crls_counts(pki: Pki, tmp_path: Path) -> None:
