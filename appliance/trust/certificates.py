@@ -37,17 +37,21 @@ def load_certificates(file: Path) -> tuple[x509.Certificate, ...]:
     """Read the certificates of a PEM file (one or several) or the one of a DER file.
 
     Raises:
-        ConfigurationError: the file cannot be read or holds no certificate.
+        ConfigurationError: the file cannot be read or holds no certificate, or one whose names cannot be read.
     """
     try:
         octets = file.read_bytes()
         if b"-----BEGIN" in octets:
-            return tuple(x509.load_pem_x509_certificates(octets))
-        return (x509.load_der_x509_certificate(octets),)
+            certificates = tuple(x509.load_pem_x509_certificates(octets))
+        else:
+            certificates = (x509.load_der_x509_certificate(octets),)
+        for certificate in certificates:  # its names are read when they are first looked at
+            _ = certificate.subject, certificate.issuer
     except OSError as exc:
         raise ConfigurationError(str(file), "", f"a readable file ({exc.strerror})") from exc
-    except ValueError as exc:
+    except UNREADABLE as exc:
         raise ConfigurationError(str(file), "", "certificates in PEM") from exc
+    return certificates
 
 
 def is_authority(certificate: x509.Certificate) -> bool:

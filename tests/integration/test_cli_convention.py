@@ -208,6 +208,19 @@ def test_check_looks_at_what_is_named(  # noqa: PLR0913, PLR0917 - the columns o
         assert raised.value.detail == wrong["detail"]
 
 
+def test_root_whose_name_cannot_be_read(appliance: CommandLine, home: Path) -> None:
+    """A certificate that is well-formed but for its name is a wrong file of trust anchors, to `check` as to the service and `doctor`."""
+    der = ssl.PEM_cert_to_DER_cert((home / "pki" / "root.pem").read_text())
+    (home / "pki" / "odd.der").write_bytes(der.replace(b"InterOPS", b"Inter\xffPS"))
+    provider = home / "conventions" / PROVIDER
+    edit(provider, '"pki/root.pem"', '"pki/odd.der"')
+    checked = appliance("convention", "check", "--home", home)
+    assert checked.code == 1
+    assert b"trust.roots[0]: expected certificates in PEM; got" in checked.stdout
+    with pytest.raises(ConfigurationError, match=r"trust\.roots\[0\]"):
+        build_registry(load_config(home))
+
+
 def test_ca_is_no_signer(appliance: CommandLine, home: Path) -> None:
     """A CA's certificate named as the only signer would refuse every vector: `check` says so."""
     provider = home / "conventions" / "demo-provider.toml"

@@ -16,7 +16,7 @@ from appliance.cli.checks.certificates import check_validity, name_of
 from appliance.cli.checks.finding import Finding, failed, passed, unreadable, warned
 from appliance.conventions.model import ProviderConvention
 from appliance.errors import ConfigurationError
-from appliance.trust.certificates import load_certificates
+from appliance.trust.certificates import UNREADABLE, load_certificates
 from appliance.trust.crl_download import FETCHED
 from appliance.trust.revocation import read_crls
 
@@ -74,7 +74,7 @@ def check_trust(
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, x509.ExtensionNotFound):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 
