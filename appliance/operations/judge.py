@@ -265,8 +265,7 @@ class SignerInquiry:
     ) -> list[tuple[TrustGroup, list[ProviderConvention]]]:
         """Return the trusts to ask, each with the conventions it is asked for."""
         if not hinted:
-            certificates = _read_leniently(self._claim.certificates)
-            known = self._registry.trusts_naming(each.issuer for each in certificates)
+            known = self._registry.trusts_naming(_read_issuers(self._claim.certificates))
             return [(group, group.conventions) for group in known if self._may_hold(group)]
         groups: dict[TrustGroup, list[ProviderConvention]] = {}
         for convention in self._admitting(hinted):
@@ -353,13 +352,13 @@ class SignerInquiry:
         return status == "good"
 
 
-def _read_leniently(chain: list[bytes]) -> list[x509.Certificate]:
-    """Read the certificates that can be read; whoever relies on one reads it again, strictly."""
-    certificates: list[x509.Certificate] = []
+def _read_issuers(chain: list[bytes]) -> list[x509.Name]:
+    """Read the issuers of the certificates that can be read; whoever relies on one reads it again, strictly."""
+    issuers: list[x509.Name] = []
     for octets in chain[:MOST_CERTIFICATES]:
         with contextlib.suppress(*UNREADABLE):
-            certificates.append(x509.load_der_x509_certificate(octets))
-    return certificates
+            issuers.append(x509.load_der_x509_certificate(octets).issuer)
+    return issuers
 
 
 def _unknown_signer() -> VectorRefused:

@@ -21,6 +21,7 @@ UNREADABLE: Final = (
     ValueError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
     OpenSSL.crypto.Error,
 )

@@ -184,6 +184,9 @@ def read_crls(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:
         ValueError: the octets are neither.
     """
     blocks = _PEM.findall(octets)
-    if blocks:
-        return tuple(x509.load_pem_x509_crl(block) for block in blocks)
-    return (x509.load_der_x509_crl(octets),)
+    try:
+        if blocks:
+            return tuple(x509.load_pem_x509_crl(block) for block in blocks)
+        return (x509.load_der_x509_crl(octets),)
+    except UNREADABLE as exc:
+        raise ValueError(str(exc)) from exc

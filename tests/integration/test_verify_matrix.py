@@ -178,6 +178,22 @@ def test_certificate_that_is_not_base64(pki: Pki, registry: Registry) -> None:
     assert fault(message, registry) == (FAILED_CHECK, "certificate-missing")
 
 
+@pytest.mark.parametrize("issuer", [ISSUER, "urn:interops:inconnu"])
+@pytest.mark.parametrize(
+    ("said", "instead"), [(b"Tests", b"T\xffsts"), (b"\x02\x01\x02", b"\x02\x01\x63")]
+)
+@pytest.mark.parametrize("at", [0, 3])
+def test_certificate_that_can_be_read_in_part(
+    pki: Pki, registry: Registry, issuer: str, said: bytes, instead: bytes, at: int
+) -> None:
+    """A certificate that is well-formed but for a name or its version refuses, whoever the vector is from and wherever it stands."""
+    chain = [*pki.leaf.chain]
+    assert said in chain[at]
+    chain[at] = chain[at].replace(said, instead, 1)
+    message = make_vector(Signing(pki.leaf, certificates=chain), issuer=issuer)
+    assert fault(message, registry) == (FAILED_CHECK, "certificate-invalid")
+
+
 def test_self_signed_signer(registry: Registry) -> None:
     """A self-signed signer whose signature is mathematically right."""
     alone = certify("alone", rsa_key("stranger"), None)

@@ -327,10 +327,15 @@ def test_file_renamed_during_the_look(
     assert refusal(trust, pki.leaf.chain) is Reason.CERTIFICATE_REVOKED
 
 
-def test_crl_of_a_ca_whose_name_cannot_be_read(pki: Pki, tmp_path: Path) -> None:
-    """A list that is well-formed but for the name in it is left out, and ends neither the look at the others nor the watch over them."""
+@pytest.mark.parametrize(
+    ("said", "instead"), [(b"Tests", b"T\xffsts"), (b"\x02\x01\x01", b"\x02\x01\x63")]
+)
+def test_crl_that_can_be_read_in_part(
+    pki: Pki, tmp_path: Path, said: bytes, instead: bytes
+) -> None:
+    """A list that is well-formed but for a name or its version is left out, and ends neither the look at the others nor the watch over them."""
     pki.write(tmp_path)
-    odd = make_crl(pki.issuing).replace(b"Tests", b"T\xffsts")
+    odd = make_crl(pki.issuing).replace(said, instead, 1)
     (tmp_path / "crl" / "odd.crl").write_bytes(odd)
     trust = make_trust(tmp_path)
     watch = CrlWatch(lambda: [WatchedDirectory(trust.crls, 1.0)], SystemClock())
