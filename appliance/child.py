@@ -14,6 +14,8 @@ from appliance.errors import Reason, ServiceUnreachable
 
 _LINE_LIMIT: Final = 1024 * 1024
 _UNREAD_LIMIT: Final = 64 * 1024
+_KILL_GRACE: Final = 1.0
+"""Seconds to wait for the end of a killed process; one that hangs in a driver or on a disk may not end at all."""
 
 
 class Child:
@@ -96,13 +98,11 @@ class Child:
         return await self._process.wait()
 
     async def stop(self, grace: float) -> int:
-        """Ask it to end by SIGTERM, kill it after `grace` seconds, and return its exit code."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(grace):
-                return await self._process.wait()
-        except TimeoutError:
+        """Ask it to end by SIGTERM, kill it after `grace` seconds, and return its exit code; one that the kernel still holds is left to it."""
+        for number, within in ((signal.SIGTERM, grace), (signal.SIGKILL, _KILL_GRACE)):
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            return await self._process.wait()
+                self._process.send_signal(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    return await self._process.wait()
+        return -signal.SIGKILL

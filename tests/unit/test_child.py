@@ -4,11 +4,13 @@ import asyncio
 import os
 import signal
 import sys
+from typing import cast
 
 import pytest
 
 from appliance.child import Child
 from appliance.errors import ServiceUnreachable
+from tests.virtual_time import run_virtually
 
 ECHO = "import sys\nfor line in sys.stdin: print('heard', line.strip(), flush=True)"
 
@@ -73,6 +75,33 @@ def test_a_child_that_ignores_the_request_is_killed() -> None:
         assert await child.stop(0.05) == -signal.SIGKILL
 
     asyncio.run(run())
+
+
+class HeldProcess:
+    """A process in a call that the kernel does not end, whatever it is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+
+    def send_signal(self, number: int) -> None:
+        """Take it, to no effect."""
+        self.sent.append(number)
+
+    async def wait(self) -> int:
+        """Wait for an end that does not come."""
+        return await asyncio.get_running_loop().create_future()
+
+
+def test_a_child_that_not_even_that_ends_is_left() -> None:
+    """Who stops it goes on."""
+    process = HeldProcess()
+
+    async def run() -> None:
+        child = Child("child", cast("asyncio.subprocess.Process", process))
+        assert await child.stop(5) == -signal.SIGKILL
+
+    run_virtually(run())
+    assert process.sent == [signal.SIGTERM, signal.SIGKILL]
 
 
 def test_a_child_has_only_what_it_is_given() -> None:
