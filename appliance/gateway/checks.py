@@ -31,6 +31,13 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII)
 _QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]+", re.ASCII)
 _FIELD: Final = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
+_OTHERS: Final = frozenset(
+    {
+        *("content-type", "content-encoding", "content-length", "transfer-encoding", "connection"),
+        *("host", "expect", "te", "trailer", "upgrade", "soapaction", "x-request-id"),
+    }
+)
+"""Fields that speak of the message or the connection: none can name a person."""
 _OPERATION: Final = re.compile(r"(\{[^{}]*\})?[^{}:\s]+")
 
 
@@ -210,8 +217,8 @@ class GatewayChecks:
             raise self._refuse(
                 f"{key}.partner", f"the name of a [[partner]] with endpoints, got `{route.partner}`"
             )
-        for name in ("subject_header", "roles_header"):
-            self._check_field(f"{key}.{name}", getattr(route, name))
+        names = ("subject_header", "roles_header")
+        self._check_fields(key, {name: getattr(route, name) for name in names})
         if route.subject == "username-token" and route.existing != "replace":
             raise self._refuse(
                 f"{key}.existing", '"replace": the UsernameToken is ours and must not leave'
@@ -257,8 +264,8 @@ class GatewayChecks:
         self._check_path(f"{key}.path", route.path)
         self._check_queries(key, route.queries)
         self._check_forward(key, route)
-        for name in ("subject", "pagm", "issuer", "assertion", "jwt"):
-            self._check_field(f"{key}.{name}_header", getattr(route, f"{name}_header"))
+        names = ("subject_header", "pagm_header", "issuer_header", "assertion_header", "jwt_header")
+        self._check_fields(key, {name: getattr(route, name) for name in names})
         if route.identity == "jwt" and (route.jwt_key is None or not route.jwt_audience):
             raise self._refuse(f"{key}.identity", "`jwt_key` and `jwt_audience` beside `jwt`")
         if not 0 < route.jwt_lifetime <= _LONGEST_JWT:
@@ -296,9 +303,19 @@ class GatewayChecks:
                 "https, a loopback address, or `forward_in_clear = true`: what is forwarded names persons",
             )
 
-    def _check_field(self, key: str, name: str | None) -> None:
-        if name is not None and _FIELD.fullmatch(name) is None:
-            raise self._refuse(key, f"the name of a header field, got `{name}`")
+    def _check_fields(self, key: str, fields: Mapping[str, str | None]) -> None:
+        """Header fields, by the keys that name them: each of its own, and free for it."""
+        taken: dict[str, str] = {}
+        for name, field in fields.items():
+            if field is None:
+                continue
+            if _FIELD.fullmatch(field) is None or field.lower() in _OTHERS:
+                raise self._refuse(
+                    f"{key}.{name}", f"the name of a header field of its own, got `{field}`"
+                )
+            other = taken.setdefault(field.lower(), name)
+            if other != name:
+                raise self._refuse(f"{key}.{name}", f"another field than `{other}`")
 
     def _check_pair(
         self, key: str, first: str, one: Path | None, second: str, other: Path | None
