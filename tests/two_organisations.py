@@ -54,6 +54,7 @@ idle = "10ms"
 name = "applications"
 listen = "127.0.0.1:{outbound}"
 callers_by_address = {{ "127.0.0.1/32" = "portail" }}
+signed_limit = "40MiB"
 
 [[outbound.route]]
 path = "/droits"

@@ -1,14 +1,17 @@
 """Organisations that agreed on signing their messages, and the life of the certificates between them."""
 
 import contextlib
+import gzip
 import json
 import os
+import re
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,34 @@ def test_a_signed_body_arrives_verified(signing: Organisations, octets: int) -> 
     assert received.field("X-Interops-Subject") == "agent-0042"
     assert events(signing.client.home, "message-signed")
     assert list((signing.client.home / "run").glob("tmp*")) == []
+
+
+def test_a_long_message_with_attachments_is_sent_from_the_disk(signing: Organisations) -> None:
+    """The security header goes into the root part and out of it again; every octet around stays, with gzip taken off and put on."""
+    message, noise = envelope(), b"".join(sha256(b"%d" % n).digest() for n in range(9 * MIB // 32))
+    fields = (
+        b'Content-Type: multipart/related; type="text/xml"; boundary=b; start="<root>"',
+        b"Content-Encoding: gzip",
+    )
+    entity = b"preamble\r\n--b\r\nContent-ID: <root>\r\n\r\n%b\r\n--b\r\n\r\n%b\r\n--b--\r\n"
+    entity %= (message, noise)
+    answer = send(signing, iter([gzip.compress(entity, 1)]), *fields)
+    assert answer.endswith(ANSWER), answer[:900]
+    received = gzip.decompress(signing.backend.received[-1].body)
+    identified = re.sub(rb'<s:Body xmlns:wsu="[^"]*" wsu:Id="[^"]*">', b"<s:Body>", received)
+    assert identified.replace(b"<s:Header></s:Header>", b"") == entity
+
+
+def test_a_signed_body_has_a_limit(signing: Organisations) -> None:
+    """A longer one is refused by name while it comes, traced, and nothing of it goes on."""
+    before = len(signing.backend.received)
+    answer = send(signing, long_message(42 * MIB), b"Content-Type: text/xml", b"X-Request-Id: long")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"body-too-large" in answer
+    entry = eventually(signing.client.home, "request-refused", "long")
+    assert (entry.reason, entry.component) == ("body-too-large", "/droits")
+    assert held_files(signing.client) == 0
+    assert len(signing.backend.received) == before
 
 
 def held_files(service: RunningService) -> int:
