@@ -166,7 +166,7 @@ class _Passage:
 
     async def go(self, route: InboundRoute) -> None:
         self._label = route.table.path
-        with self._means.room.open() as spool:
+        with self._means.room.open(self._request.context.caller.name) as spool:
             sent, accepted = await self._judge(route, spool)
             spool.let_go()
             await self._forward(route, sent, accepted, spool)

@@ -209,7 +209,7 @@ class _Passage:
 
     async def go(self, routes: Sequence[OutboundRoute]) -> None:
         means = self._means
-        with means.room.open() as spool:
+        with means.room.open(self._request.context.caller.name) as spool:
             route, outgoing = await self._secure(routes, spool)
             spool.let_go()
             status = await exchange(means.pools[route.table.partner], outgoing, self._reply)

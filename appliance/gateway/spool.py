@@ -6,6 +6,7 @@ dropped; and that of those on the disk one at a time is read into memory, for as
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import IO, Final, Self
@@ -19,6 +20,8 @@ IN_MEMORY: Final = 8 * 1024**2
 """Octets of one message that are held in memory."""
 _IN_MEMORY_IN_ALL: Final = 64 * 1024**2
 _ON_DISK: Final = 4
+_ON_DISK_OF_ONE: Final = 3
+"""Of one caller: whoever sends slowly leaves a place to the others."""
 _PIECE: Final = 256 * 1024
 _TURN_WITHIN: Final = 60.0
 
@@ -29,15 +32,15 @@ class SpoolRoom:
     def __init__(self, directory: Path) -> None:
         self._directory: Final = directory
         self._in_memory = 0
-        self._on_disk = 0
+        self._on_disk: Final = Counter[str]()
         self._turn: Final = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"SpoolRoom({self._in_memory} octets in memory, {self._on_disk} on disk)"
+        return f"SpoolRoom({self._in_memory} octets in memory, {self._on_disk.total()} on disk)"
 
-    def open(self) -> "MessageSpool":
-        """Hold one message; what it takes is given back at the end of the block that this is used in."""
-        return MessageSpool(self)
+    def open(self, caller: str) -> "MessageSpool":
+        """Hold one message of a caller; what it takes is given back at the end of the block that this is used in."""
+        return MessageSpool(self, caller)
 
     def take_memory(self, octets: int) -> bool:
         """Take memory; False where there is no more, which leaves the disk."""
@@ -50,25 +53,28 @@ class SpoolRoom:
         """Give back what was taken."""
         self._in_memory -= octets
 
-    def make_file(self) -> IO[bytes]:
+    def make_file(self, caller: str) -> IO[bytes]:
         """Make a file without a name, mode 0600.
 
         Raises:
-            Pushback: there are as many as may be.
+            Pushback: there are as many as may be, or as many of this caller.
         """
-        if self._on_disk >= _ON_DISK:
+        of_one, of_all = self._on_disk[caller], self._on_disk.total()
+        if of_all >= _ON_DISK or of_one >= _ON_DISK_OF_ONE:
             raise Pushback(
                 Reason.SPOOL_OF_MESSAGES_FULL,
-                f"{_ON_DISK} long messages are held whole already; send it again",
+                f"{of_all} long messages are held whole already, {of_one} of them yours; send it again",
             )
         file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - the spool closes it
-        self._on_disk += 1
+        self._on_disk[caller] += 1
         return file
 
-    def give_back(self, file: IO[bytes]) -> None:
+    def give_back(self, file: IO[bytes], caller: str) -> None:
         """Close a file, which ends it."""
         file.close()
-        self._on_disk -= 1
+        self._on_disk[caller] -= 1
+        if not self._on_disk[caller]:
+            del self._on_disk[caller]
 
     async def await_turn(self) -> None:
         """Wait until no other message of the disk is in memory.
@@ -97,9 +103,10 @@ class MessageSpool:
         octets: how many there are.
     """
 
-    def __init__(self, room: SpoolRoom) -> None:
+    def __init__(self, room: SpoolRoom, caller: str) -> None:
         self.octets = 0
         self._room: Final = room
+        self._caller: Final = caller
         self._memory = bytearray()
         self._taken = 0
         self._file: IO[bytes] | None = None
@@ -111,7 +118,7 @@ class MessageSpool:
     def __exit__(self, *_: object) -> None:
         self.let_go()
         if self._file is not None:
-            self._room.give_back(self._file)
+            self._room.give_back(self._file, self._caller)
             self._file = None
         self._memory = bytearray()
         self._give_memory_back()
@@ -134,7 +141,7 @@ class MessageSpool:
                 self._taken += len(piece)
                 self._memory += piece
                 return
-            file = self._file = self._room.make_file()
+            file = self._file = self._room.make_file(self._caller)
             await asyncio.to_thread(file.write, self._memory)
             self._memory = bytearray()
             self._give_memory_back()

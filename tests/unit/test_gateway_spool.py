@@ -43,7 +43,7 @@ def test_a_message_is_given_out_as_it_was_written(tmp_path: Path, octets: bytes)
     """Up to 8 MiB from memory, a longer one from a file without a name."""
 
     async def steps(room: SpoolRoom) -> None:
-        with room.open() as message:
+        with room.open("a") as message:
             await fill(message, octets)
             assert message.is_on_disk == (len(octets) > IN_MEMORY)
             assert b"".join([piece async for piece in message.pieces()]) == octets
@@ -64,7 +64,7 @@ def test_edits_are_done_as_it_is_given_out(tmp_path: Path, octets: bytes) -> Non
     wanted += octets[done:]
 
     async def steps(room: SpoolRoom) -> None:
-        with room.open() as message:
+        with room.open("a") as message:
             await fill(message, octets)
             for _ in range(2):
                 assert b"".join([piece async for piece in message.pieces(edits)]) == wanted
@@ -76,14 +76,14 @@ def test_memory_counts_until_the_message_is_gone(tmp_path: Path) -> None:
     """64 MiB of all messages together, those that were read too; what comes then lies on the disk, however short."""
 
     async def steps(room: SpoolRoom) -> None:
-        with room.open() as first:
+        with room.open("a") as first:
             await fill(first, SHORT * 8)
             await first.read()
-            others = [await fill(room.open(), SHORT * 8) for _ in range(7)]
-            with room.open() as crowded:
+            others = [await fill(room.open("a"), SHORT * 8) for _ in range(7)]
+            with room.open("a") as crowded:
                 await fill(crowded, b"short")
                 assert crowded.is_on_disk
-        with room.open() as message:
+        with room.open("a") as message:
             assert not (await fill(message, SHORT)).is_on_disk
         for other in others:
             with other:
@@ -93,15 +93,18 @@ def test_memory_counts_until_the_message_is_gone(tmp_path: Path) -> None:
 
 
 def test_four_lie_on_the_disk(tmp_path: Path) -> None:
-    """One more is told to come again, until one of them is gone."""
+    """Three of one caller, so that there is a place for another; one more is told to come again, until one of them is gone."""
 
     async def steps(room: SpoolRoom) -> None:
-        held = [await fill(room.open(), LONG) for _ in range(4)]
-        with room.open() as fifth, pytest.raises(Pushback, match="4 long messages"):
+        held = [await fill(room.open("a"), LONG) for _ in range(3)]
+        with room.open("a") as fourth, pytest.raises(Pushback, match=r"3 long .* 3 of them yours"):
+            await fill(fourth, LONG)
+        held.append(await fill(room.open("b"), LONG))
+        with room.open("c") as fifth, pytest.raises(Pushback, match=r"4 long .* 0 of them yours"):
             await fill(fifth, LONG)
         with held.pop():
             pass
-        held.append(await fill(room.open(), LONG))
+        held.append(await fill(room.open("c"), LONG))
         for each in held:
             with each:
                 pass
@@ -115,7 +118,7 @@ def test_one_of_the_disk_is_in_memory_at_a_time(
     """The next is read when that one lets go, or is dropped; whoever waits too long is told to come again."""
 
     async def steps(room: SpoolRoom) -> None:
-        with room.open() as one, room.open() as other:
+        with room.open("a") as one, room.open("a") as other:
             await fill(one, LONG)
             await fill(other, LONG)
             await one.read()
@@ -127,7 +130,7 @@ def test_one_of_the_disk_is_in_memory_at_a_time(
             monkeypatch.setattr(spool, "_TURN_WITHIN", 0.0)
             with pytest.raises(Pushback, match="other long messages"):
                 await one.read()
-        with room.open() as last:
+        with room.open("a") as last:
             assert await (await fill(last, LONG)).read() == LONG
 
     within(tmp_path, steps)
