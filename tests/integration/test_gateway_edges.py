@@ -94,6 +94,17 @@ def test_one_address_has_only_so_many_handshakes(both: Organisations) -> None:
     wait_until(passes, 10, "a partner to get through")
 
 
+def test_certificates_that_end_are_announced(both: Organisations) -> None:
+    """Those that we show, on either side, by metric and log; CRLs of partners too."""
+    for side, shown in ((both.client, "partner fournisseur"), (both.provider, "inbound partners")):
+        metrics, log = side.request("GET", "/metrics").body.decode(), side.errors.read_text()
+        assert f'appliance_certificate_expiry_time_seconds{{key="{shown}"}}' in metrics
+        assert "appliance_crl_seconds_left" in metrics
+        lines = [line for line in log.splitlines() if '"certificate-expires"' in line]
+        assert any(f'"{shown}"' in line for line in lines)
+        assert '"crl-runs-out"' in log
+
+
 def _metrics(both: Organisations) -> str:
     return both.provider.request("GET", "/metrics").body.decode()
 
