@@ -1,9 +1,11 @@
 """How an assertion is filled from an authorised request, and what is kept of a verified one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from appliance.clock import Clock, format_instant
 from appliance.errors import Reason, VectorRefused
@@ -12,8 +14,8 @@ from appliance.vectors.conditions import read_instant
 from appliance.vectors.identifiers import write_assertion_id
 from appliance.vectors.model import AuthorizedRequest, UnsignedVector, VerifiedVector
 
-MOST_STATED: Final = 24 * 1024
-"""Octets that the values of a received vector may take together, so that its whole record fits in one trace entry."""
+MOST_STATED: Final = 48 * 1024
+"""Octets that the values of a received vector may take together in its record (JSON), so that the whole of it fits in one trace entry."""
 
 
 def new_vector(
@@ -96,24 +98,24 @@ def read_vector(
 
 
 def _check_extent(stated: AssertionFields) -> None:
-    texts: Iterable[str | None] = (
+    texts: Sequence[str | None] = (
         stated.id,
         stated.issue_instant,
         stated.not_before,
         stated.not_on_or_after,
         stated.issuer,
-        stated.name_id,
+        *(stated.name_id, stated.name_id),  # as name_id, and as subject
         stated.recipient,
         stated.authn_instant,
         stated.authn_context,
         *stated.audiences,
         *stated.pagms,
     )
-    octets = sum(len(text.encode()) for text in texts if text is not None)
+    octets = len(msgspec.json.encode(texts))
     if octets > MOST_STATED:
         raise VectorRefused(
             Reason.VECTOR_TOO_LARGE,
-            f"the values of the vector take {octets} octets, {MOST_STATED} can be traced",
+            f"the values of the vector take {octets} octets in its trace, {MOST_STATED} fit",
         )
 
 

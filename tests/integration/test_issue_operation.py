@@ -268,7 +268,8 @@ def test_refused_vector_is_traced_with_what_was_verified(pki: Pki, tmp_path: Pat
         expired = make_vector(Signing(pki.leaf), not_on_or_after="2026-03-02T09:00:00Z")
         forged = make_unsigned(name_id="evil", issuer="urn:evil")
         huge = make_vector(Signing(pki.leaf), name_id="x" * 100_000)
-        for octets in (expired, forged, b"<other/>", huge):
+        quoted = make_vector(Signing(pki.leaf), name_id='"' * 20_000)  # twice as long in JSON
+        for octets in (expired, forged, b"<other/>", huge, quoted):
             verdict = await room.verify.verify(octets, CONTEXT, None, None)
             assert verdict.accepted is None
         entries = room.entries()
@@ -276,7 +277,7 @@ def test_refused_vector_is_traced_with_what_was_verified(pki: Pki, tmp_path: Pat
             ("refused", "vi:InvalidVI", "expired"),
             ("refused", "wsse:FailedCheck", "signature-missing"),
             ("refused", "wsse:InvalidSecurityToken", "not-a-vector"),
-            ("refused", "vi:InvalidVI", "vector-too-large"),
+            *[("refused", "vi:InvalidVI", "vector-too-large")] * 2,
         ]
         assert entries[0].subject == "agent-0042"
         assert entries[0].not_on_or_after == "2026-03-02T09:00:00Z"
@@ -286,9 +287,12 @@ def test_refused_vector_is_traced_with_what_was_verified(pki: Pki, tmp_path: Pat
         assert entries[2].assertion_sha256 is None
         assert entries[3].certificate_sha256 is not None
         assert entries[3].subject is None
+        longest = make_vector(Signing(pki.leaf), name_id="x" * 23_000, audiences=("é" * 500,))
+        await room.verify.verify(longest, CONTEXT, None, "é" * 5000)
+        assert room.entries()[-1].subject == "x" * 23_000
         with pytest.raises(MalformedRequest):
             await room.verify.verify(b"<a", CONTEXT, None, None)
-        assert len(room.entries()) == 4
+        assert len(room.entries()) == 6
 
     in_room(tmp_path, pki, scene)
 
