@@ -143,8 +143,6 @@ def run_rotate(arguments: argparse.Namespace) -> int:
             raise ConfigurationError(
                 str(config.home.config_file), "key", f"a [[key]] named `{name}`"
             )
-    successor = cast("KeyTable", _table_of(config, arguments.to))
-    _prove_all(config, successor, load_certificates(successor.certificates))
     using = {each.id: each.keys for each in build_registry(config).clients()}
     named = {name: keys.count(arguments.key) for name, keys in using.items()}
     changed = {
@@ -153,6 +151,8 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     if not changed:
         expected = "a key that a client convention signs with, now or later"
         raise ConfigurationError("--key", "", f"{expected}; none names `{arguments.key}`")
+    successor = cast("KeyTable", _table_of(config, arguments.to))
+    _prove_all(config, successor, load_certificates(successor.certificates))
     with _all_or_nothing({file: _with_key(file, arguments, changed[file]) for file in changed}):
         build_registry(load_config(arguments.home))
         is_running = _reload_service(config)
