@@ -193,7 +193,7 @@ def test_close_right_after_a_failure_covers_the_rest(
     """Whoever waits to try again tries when the log is closed: the cause may be gone."""
 
     async def run() -> None:
-        shard = open_shard(tmp_path, signer)
+        shard = await open_shard(tmp_path, signer)
         await until(lambda: shard.covered == 1)
         signer.fault = HsmUnavailable(Reason.HSM_UNAVAILABLE, "no lane")
         asked = signer.asked
