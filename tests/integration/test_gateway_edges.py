@@ -82,7 +82,7 @@ def test_one_address_has_only_so_many_handshakes(both: Organisations) -> None:
             stack.enter_context(socket.create_connection(("127.0.0.1", both.inbound), 20))
             for _ in range(20)
         ]
-        wait_until(lambda: len(select.select(silent, [], [], 0)[0]) == 4, 10, "four to be closed")
+        wait_until(lambda: len(select.select(silent, [], [], 0)[0]) >= 4, 10, "four to be closed")
         assert {each.recv(1) for each in select.select(silent, [], [], 0)[0]} == {b""}
         assert 'appliance_handshakes_refused_total{listener="partners"}' in _metrics(both)
 
