@@ -66,6 +66,7 @@ class TraceLogs:
         self._shards: Final[dict[str, Shard]] = {}
         self._opening: Final[dict[str, OpeningLog]] = {}
         self._attempts: Final[set[asyncio.Task[None]]] = set()
+        self._unopened: Final[set[str]] = set()
         self._limiter: Final = RefusalLimiter(refusals, clock)
         self._closing: Final[set[asyncio.Task[None]]] = set()
         self._summary: asyncio.TimerHandle | None = None
@@ -80,8 +81,9 @@ class TraceLogs:
 
     @property
     def is_writable(self) -> bool:
-        """Whether entries would be accepted, full or not, in every log opened so far."""
-        return not self._is_closed and all(each.is_writable for each in self._shards.values())
+        """Whether entries would be accepted, full or not, in every log so far; one that could not be opened accepts none."""
+        is_open = not (self._is_closed or self._unopened)
+        return is_open and all(each.is_writable for each in self._shards.values())
 
     @property
     def overdue(self) -> Sequence[str]:
@@ -101,7 +103,7 @@ class TraceLogs:
             self._shards[retention] = shard
 
     def watch(self) -> None:
-        """Look after the room on the disk and the age of checkpoints, until closed."""
+        """Look after the room on the disk, the age of checkpoints and logs that could not be opened, until closed."""
         self._watch_space()
         self._state_ages()
 
@@ -167,6 +169,8 @@ class TraceLogs:
     def _state_ages(self) -> None:
         for shard in self._shards.values():
             shard.state_age()
+        for retention in self._unopened:
+            self._shard(retention)
         self._ages = asyncio.get_running_loop().call_later(_STATE_EVERY, self._state_ages)
 
     def _policy(self, entry: TraceEntry) -> TracePolicy:
@@ -196,10 +200,14 @@ class TraceLogs:
         try:
             following = await Shard.open(name, self._settings, self._signer, self._clock)
         except ApplianceError as exc:
+            if name.retention not in self._unopened:
+                _LOG.error("log-not-opened", log=str(name), detail=exc.detail)
+            self._unopened.add(name.retention)
             opening.fail(exc)
             return
         finally:
             del self._opening[name.retention]
+        self._unopened.discard(name.retention)
         before = self._shards.get(name.retention)
         self._shards[name.retention] = following
         opening.hand_over(following)

@@ -198,12 +198,17 @@ def test_entries_that_wait_for_a_log_are_bounded(tmp_path: Path, gate: threading
     asyncio.run(run())
 
 
-def test_log_that_cannot_be_opened_refuses_and_is_tried_again(tmp_path: Path) -> None:
-    """Whoever waits for it is told why; with what stood in its way gone, the next entry opens it."""
+def test_log_that_cannot_be_opened_refuses_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for it is told why, nothing is said to be ready, and with what stood in its way gone it is opened unasked."""
+    monkeypatch.setattr(logs_module, "_STATE_EVERY", 0.01)
     signer = SoftwareSigner()
 
     async def run() -> None:
         logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
+        logs.watch()
+        assert logs.is_writable
         obstacle = tmp_path / "spool" / "worker-0.6y.2026"
         obstacle.parent.mkdir()
         obstacle.touch()
@@ -211,7 +216,9 @@ def test_log_that_cannot_be_opened_refuses_and_is_tried_again(tmp_path: Path) ->
         for each in refused:
             with pytest.raises(SpoolUnavailable, match="File exists"):
                 await each
+        assert not logs.is_writable
         obstacle.unlink()
+        await until(lambda: logs.is_writable)
         assert (await logs.append(make_entry())).index == 1
         await logs.aclose()
 
