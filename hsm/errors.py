@@ -22,11 +22,16 @@ Kind = Literal["request", "session", "object", "login", "device", "capacity", "h
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was being used when it failed."""
+    """What was being used when it failed.
+
+    Attributes:
+        slot: number of the slot the token was found in; None before it was.
+    """
 
     module: str
     token: str
     key: str | None = None
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,9 @@ class HsmError(Exception):
 
     def __init__(self, target: Target, finding: Finding) -> None:
         key = f", key `{target.key}`" if target.key else ""
+        slot = "" if target.slot is None else f", slot {target.slot}"
         super().__init__(
-            f"{finding.code} at token `{target.token}`{key} (module {target.module}): "
+            f"{finding.code} at token `{target.token}`{key} (module {target.module}{slot}): "
             f"{finding.cause}; {finding.next_step}"
         )
         self.target: Final = target

@@ -36,6 +36,7 @@ class TokenFacts(msgspec.Struct, frozen=True):
         mechanisms: those of ours that it announces (C_GetMechanismList): RSA_PKCS, SHA256_RSA_PKCS, RSA_PKCS_PSS, ECDSA.
     """
 
+    slot: int
     label: str
     serial: str
     manufacturer: str
@@ -121,7 +122,12 @@ def _describe_token(token: pkcs11.Token) -> TokenFacts:
     announced = token.slot.get_mechanisms()
     mechanisms = tuple(each.name for each in _MECHANISMS if each in announced)
     return TokenFacts(
-        token.label, read_serial(token), token.manufacturer_id, token.model, mechanisms
+        slot=token.slot.slot_id,
+        label=token.label,
+        serial=read_serial(token),
+        manufacturer=token.manufacturer_id,
+        model=token.model,
+        mechanisms=mechanisms,
     )
 
 

@@ -4,7 +4,7 @@ Owns `SigningKey`. Promises that a key is unique, sensitive, not extractable (un
 and needs no PIN per signature.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import pkcs11
@@ -53,7 +53,7 @@ def find_key(session: pkcs11.Session, settings: KeySettings, target: Target) -> 
     Raises:
         HsmError: the key is absent, not unique, of another kind or size, or unfit.
     """
-    where = Target(target.module, target.token, settings.name)
+    where = replace(target, key=settings.name)
     try:
         handle = _find_private(session, settings, where)
         kind = read_kind(handle, where)
@@ -84,7 +84,7 @@ def find_audit_key(session: pkcs11.Session, settings: KeySettings, target: Targe
     Raises:
         HsmError: the key is absent, not unique, of another kind, or unfit.
     """
-    where = Target(target.module, target.token, settings.name)
+    where = replace(target, key=settings.name)
     try:
         handle = _find_private(session, settings, where)
         is_edwards = handle.key_type is KeyType.EC_EDWARDS

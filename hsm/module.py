@@ -7,6 +7,7 @@ of its label. python-pkcs11 calls C_Initialize(NULL), which switches the module'
 import contextlib
 import os
 import time
+from dataclasses import replace
 from typing import Final
 
 import pkcs11
@@ -72,5 +73,21 @@ def _find(settings: TokenSettings) -> pkcs11.Token:
     library = load_module(settings)
     try:
         return library.get_token(token_label=settings.label)
+    except pkcs11.NoSuchToken as exc:
+        error = translate(exc, settings.target)
+        cause = f"{error.finding.cause}; {_describe_slots(library)}"
+        raise HsmError(error.target, replace(error.finding, cause=cause)) from exc
     except pkcs11.PKCS11Error as exc:
         raise translate(exc, settings.target) from exc
+
+
+def _describe_slots(library: binding.lib) -> str:
+    """Say what is in the slots instead, as far as the module says."""
+    try:
+        tokens = [
+            (slot.slot_id, slot.get_token()) for slot in library.get_slots(token_present=True)
+        ]
+        held = [f"slot {number} holds `{token.label}`" for number, token in tokens if token.label]
+    except pkcs11.PKCS11Error:
+        held = []
+    return ", ".join(held) or "no slot shows a token"

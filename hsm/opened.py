@@ -13,7 +13,7 @@ from hsm.deadline import call_deadline
 from hsm.keys import SigningKey, find_audit_key, find_key
 from hsm.module import reset_module
 from hsm.probe import prove_key
-from hsm.session import become_user, lock_opening, open_session, read_serial
+from hsm.session import become_user, lock_opening, open_session, place, read_serial
 from hsm.settings import LaneSettings
 
 
@@ -68,16 +68,16 @@ class OpenToken:
             raise RuntimeError("the token has not been opened")
         [settings] = [key for key in self._settings.keys if key.name == name]
         with call_deadline(self._settings.call_timeout):
-            self.keys[name] = self._prove(
-                find_key(self._session, settings, self._settings.token.target)
-            )
+            target = place(self._settings.token, self._session.token)
+            self.keys[name] = self._prove(find_key(self._session, settings, target))
         return self.keys[name]
 
     def _open(self, wait: float) -> None:
         token = self._settings.token
         with lock_opening(token, wait) as guard:
             session = open_session(token, guard)
-            found = [find_key(session, key, token.target) for key in self._settings.keys]
+            target = place(token, session.token)
+            found = [find_key(session, key, target) for key in self._settings.keys]
             keys = {key.name: self._prove(key) for key in found}
             audit = self._find_audit_key(session)
         self._session, self.keys, self.audit = session, keys, audit
@@ -86,7 +86,8 @@ class OpenToken:
     def _find_audit_key(self, session: pkcs11.Session) -> SigningKey | None:
         if self._settings.audit is None:
             return None
-        key = find_audit_key(session, self._settings.audit, self._settings.token.target)
+        target = place(self._settings.token, session.token)
+        key = find_audit_key(session, self._settings.audit, target)
         prove_audit_key(key)
         return key
 

@@ -4,6 +4,7 @@ Owns opening and closing. Promises that C_Login is reached only through the PIN 
 login of every session of the process, and a process has only this one; closing the module ends both.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -68,7 +69,7 @@ def open_session(
     return offer_pin(
         settings,
         guard,
-        lambda token, pin: _log_in(token, pin, settings.target, is_writable=is_writable),
+        lambda token, pin: _log_in(token, pin, place(settings, token), is_writable=is_writable),
     )
 
 
@@ -82,12 +83,17 @@ def offer_pin(
     """
     token = find_token(settings)
     return guard.log_in(
-        settings.target,
+        place(settings, token),
         read_serial(token),
         settings.pin,
         is_count_low=pkcs11.TokenFlag.USER_PIN_COUNT_LOW in token.flags,
         open_with=lambda pin: log_in(token, pin),
     )
+
+
+def place(settings: TokenSettings, token: pkcs11.Token) -> Target:
+    """What errors name of a token that has been found: its slot too."""
+    return dataclasses.replace(settings.target, slot=token.slot.slot_id)
 
 
 def read_serial(token: pkcs11.Token) -> str:

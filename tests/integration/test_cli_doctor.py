@@ -157,7 +157,12 @@ TROUBLES = {
     ),
     "wrong label": Trouble(
         lambda home: edit(home / "appliance.toml", "interops-demo", "production"),
-        *("token demo", "label `production`", "TOKEN_NOT_FOUND", "compare the label"),
+        *(
+            "token demo",
+            "label `production`",
+            "TOKEN_NOT_FOUND: no slot holds a token of this label; slot ",
+            "compare the label",
+        ),
     ),
     "no module": Trouble(
         lambda home: edit(home / "appliance.toml", "libsofthsm2.so", "libabsent.so"),
@@ -165,7 +170,7 @@ TROUBLES = {
     ),
     "wrong key id": Trouble(
         lambda home: edit(home / "appliance.toml", 'id = "01"', 'id = "77"'),
-        *("key demo-rsa", "token demo", "`demo-rsa` (id 01)", "compare `id` and `label`"),
+        *("key demo-rsa", "token demo, slot ", "`demo-rsa` (id 01)", "compare `id` and `label`"),
     ),
     "certificate of another key": Trouble(
         swap_ids, *("key demo-rsa", "token demo", "KEY_", "certificate")
@@ -228,7 +233,7 @@ TROUBLES = {
     ),
     "locked token": Trouble(
         make_token_say("fail", "C_Login", "CKR_PIN_LOCKED"),
-        *("token demo", "interops-demo", "CKR_PIN_LOCKED", "as its security officer"),
+        *("token demo", "label `interops-demo`, slot ", "CKR_PIN_LOCKED", "as its security officer"),
     ),
     "token without a PIN": Trouble(
         make_token_say("fail", "C_Login", "CKR_USER_PIN_NOT_INITIALIZED"),

@@ -42,14 +42,16 @@ def check_tokens(
         except HsmError as exc:
             yield failed(
                 check,
-                f"{token.module}, label `{token.label}`",
+                f"{token.module}, label `{token.label}`{_slot(exc.target.slot)}",
                 f"{exc.finding.code}: {exc.finding.cause}",
                 exc.finding.next_step,
             )
             continue
         found = inventory.token
         yield passed(
-            check, token.module, f"label `{found.label}`, serial {found.serial}, PIN accepted"
+            check,
+            token.module,
+            f"label `{found.label}`{_slot(found.slot)}, serial {found.serial}, PIN accepted",
         )
         if _FORGEABLE in found.manufacturer or _FORGEABLE in found.model:
             yield failed(
@@ -85,7 +87,7 @@ def _audit_key(config: Config, token: TokenTable) -> KeySettings | None:
 
 
 def _judge_audit(token: TokenTable, check: KeyCheck, inventory: Inventory) -> Finding:
-    where = f"token {token.name}"
+    where = _where(token, inventory)
     if check.finding is None:
         return passed("audit key", where, "in the token, signs what its public key verifies")
     return failed(
@@ -97,7 +99,7 @@ def _judge_audit(token: TokenTable, check: KeyCheck, inventory: Inventory) -> Fi
 
 
 def _judge(token: TokenTable, check: KeyCheck, inventory: Inventory) -> Finding:
-    where = f"token {token.name}"
+    where = _where(token, inventory)
     if check.finding is None:
         return passed(
             f"key {check.name}",
@@ -110,6 +112,14 @@ def _judge(token: TokenTable, check: KeyCheck, inventory: Inventory) -> Finding:
         f"{check.finding.code}: {check.finding.cause}; the token holds {_held(inventory)}",
         check.finding.next_step,
     )
+
+
+def _where(token: TokenTable, inventory: Inventory) -> str:
+    return f"token {token.name}{_slot(inventory.token.slot)} of {token.module}"
+
+
+def _slot(number: int | None) -> str:
+    return "" if number is None else f", slot {number}"
 
 
 def _held(inventory: Inventory) -> str:
