@@ -25,7 +25,6 @@ from appliance.config import (
     load_config,
 )
 from appliance.conventions.builder import RegistryBuilder
-from appliance.conventions.inforce import load_in_force
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.conventions.retention import retention_class
 from appliance.errors import (
@@ -165,8 +164,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
     clock = SystemClock()
     keyring = Keyring.load(config.keys)
     builder = RegistryBuilder(config.home.conventions)
-    in_force = load_in_force(config.home.in_force)
-    cell = RegistryCell(builder.resume(in_force, home_parts(config, keyring)))
+    cell = RegistryCell(builder.resume(config.home.in_force, home_parts(config, keyring)))
     metrics.state_build()
     async with contextlib.AsyncExitStack() as stack:
         trace = await open_worker_trace(stack, config, index, cell)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from appliance.conventions.inforce import load_in_force
 from appliance.conventions.loader import ConventionFiles, load_convention
 from appliance.conventions.model import (
     ClientConvention,
@@ -16,11 +17,13 @@ from appliance.conventions.model import (
 )
 from appliance.conventions.registry import Registry
 from appliance.errors import ConfigurationError
+from appliance.log import Log
 from appliance.signing.keyring import Keyring
 from appliance.trust.certificates import UNREADABLE, is_authority, load_certificates
 from appliance.trust.ocsp import OcspMemory
 from appliance.trust.revocation import CrlDirectories
 
+_LOG: Final = Log("conventions")
 _WITHOUT_TABLE: Final = ("cli", "loopback")
 _BY_ITSELF: Final = re.compile(r"uid:.*|.*=.*", re.DOTALL)
 """Callers that `appliance.toml` need not describe: a unix peer, and whoever shows a TLS certificate, by its subject."""
@@ -58,12 +61,19 @@ class RegistryBuilder:
         """
         return self.build_of(self._files.load(), parts)
 
-    def resume(self, conventions: Sequence[Convention], parts: HomeParts) -> Registry:
-        """Build a registry of conventions that are in force already; the next `build` reads what differs from the files as they are now.
+    def resume(self, in_force: Path, parts: HomeParts) -> Registry:
+        """Build a registry of what the supervisor has put in force; the next `build` reads what differs from the files as they are now.
+
+        Where that cannot be read, as by a program that was replaced under a running service, the files have to do.
 
         Raises:
             ConfigurationError: a convention does not fit this home any more.
         """
+        try:
+            conventions = load_in_force(in_force)
+        except ConfigurationError as exc:
+            _LOG.warning("not-in-force", detail=exc.detail)
+            return self.build(parts)
         with contextlib.suppress(
             ConfigurationError
         ):  # what is wrong with a file the next reload says

@@ -1,17 +1,21 @@
 """The conventions in force, kept by the supervisor for workers that begin later: all serve one set, whatever the files say by then.
 
 A reload that was refused leaves files that cannot be used; one that is under way, files that are not in force yet. Promises that the file is
-replaced whole or not at all. It is a pickle of our own values, written by the parent of whoever reads it, into a directory of its own.
+replaced whole or not at all. It is a pickle of our own values, written by the parent of whoever reads it, into a directory of its own, and
+read by the same version only.
 """
 
 import os
 import pickle
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from appliance.conventions.model import Convention
 from appliance.errors import ConfigurationError
+
+_VERSION: Final = version("interops-appliance")
 
 
 def keep_in_force(file: Path, conventions: Sequence[Convention]) -> None:
@@ -24,6 +28,7 @@ def keep_in_force(file: Path, conventions: Sequence[Convention]) -> None:
     try:
         with new.open("wb") as made:
             os.fchmod(made.fileno(), 0o600)
+            pickle.dump(_VERSION, made)
             pickle.dump(tuple(conventions), made)
         new.replace(file)
     except OSError as exc:
@@ -34,11 +39,15 @@ def load_in_force(file: Path) -> tuple[Convention, ...]:
     """Load what the supervisor kept.
 
     Raises:
-        ConfigurationError: it has kept nothing.
+        ConfigurationError: it has kept nothing, or is of another version.
     """
     try:
-        octets = file.read_bytes()
+        with file.open("rb") as kept:
+            version_of = pickle.load(kept)  # noqa: S301 - our parent's own values, see above
+            if version_of != _VERSION:
+                expected = f"what version {_VERSION} kept, not {version_of}: restart the service"
+                raise ConfigurationError(str(file), "", expected)
+            return cast("tuple[Convention, ...]", pickle.load(kept))  # noqa: S301 - as above
     except OSError as exc:
         expected = f"the conventions in force, which `appliance serve` keeps there ({exc.strerror})"
         raise ConfigurationError(str(file), "", expected) from exc
-    return cast("tuple[Convention, ...]", pickle.loads(octets))  # noqa: S301 - our parent's own values, see above
