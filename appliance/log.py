@@ -73,13 +73,15 @@ class Log:
 def configure_log(level: Level, stream: TextIO | None = None) -> None:
     """Send every record of this process to `stream` (stderr), replacing what was configured before.
 
-    Text when the stream is a terminal, JSON otherwise. The libraries speak from warning upwards only.
+    Text when the stream is a terminal, JSON otherwise. The libraries speak from warning upwards only, and what they warn about in
+    Python's own way (an odd name in a received certificate) is a record too.
     """
     stream = stream or sys.stderr
     sink = logging.StreamHandler(stream)
     sink.setFormatter(TextForm() if stream.isatty() else JsonForm())
     logging.basicConfig(handlers=[sink], level=logging.WARNING, force=True)
     logging.getLogger(_ROOT).setLevel(_LEVELS[level])
+    logging.captureWarnings(capture=True)
 
 
 class JsonForm(logging.Formatter):

@@ -3,9 +3,11 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
+from cryptography import x509
 
 from appliance.log import LONGEST_VALUE, Log, configure_log
 
@@ -27,6 +29,7 @@ def logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
+    logging.captureWarnings(capture=False)
 
 
 def written(stream: io.StringIO) -> list[dict]:
@@ -49,6 +52,18 @@ def test_an_event_is_one_json_object() -> None:
         None,
         0.5,
     )
+
+
+def test_warning_of_a_library_is_one_json_object_too() -> None:
+    """What reading a certificate with an odd name warns about is a line like the others, not one that a reader of the log stumbles over."""
+    stream = io.StringIO()
+    configure_log("info", stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        x509.NameAttribute(x509.oid.NameOID.COUNTRY_NAME, "FRA", _validate=False)
+    [line] = written(stream)
+    assert (line["level"], line["event"]) == ("warning", "library")
+    assert "must be >= 2 and <= 2" in line["text"]
 
 
 @pytest.mark.parametrize(
