@@ -22,7 +22,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from appliance.metricfiles import share_values
+from appliance.metricfiles import share_values, write_changed
 
 share_values()
 
@@ -221,6 +221,7 @@ def exposition() -> bytes:
     directory = os.environ.get(DIRECTORY_VARIABLE)
     if directory is None:
         return generate_latest(REGISTRY)
+    write_changed()
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
     return generate_latest(registry)

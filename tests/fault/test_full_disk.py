@@ -204,27 +204,31 @@ def test_copy_with_holes_is_given_its_room(small_disk: Path) -> None:
 
 
 def test_values_wait_for_room(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is counted while the disk is full is not lost: it enters the file by its next change, once there is room."""
+    """What is counted while the disk is full is not lost: it enters the file once there is room, changed again or not."""
     monkeypatch.setattr(metricfiles, "_RETRY_EVERY", 0.0)
     assert prometheus_client.values.MmapedDict is RoomyDict
     keys = [f"{number:0200}" for number in range(1000)]  # several times what the file begins with
     early, late = (str(small_disk / name) for name in ("counter_1.db", "gauge_1.db"))
     with contextlib.closing(RoomyDict(early)) as values:
         values.write_value("first", 1.0, 0.0)
+        assert values.write_changed()
         filler = fill(small_disk)
         with contextlib.closing(RoomyDict(late)) as waiting:
             for value in (1.0, 2.0):
                 waiting.write_value("only", value, 0.0)
                 for key in keys:
                     values.write_value(key, value, 0.0)
+                assert [each.write_changed() for each in (values, waiting)] == [False, False]
             assert (values.read_value(keys[-1]), waiting.read_value("only")) == ((2.0, 0.0),) * 2
             assert len(list(values.read_all_values())) < 400
             filler.unlink()
-            for key in keys:
+            for key in keys[:500]:
                 values.write_value(key, 3.0, 0.0)
-            waiting.write_value("only", 3.0, 0.0)
+            assert values.write_changed()
+            assert waiting.write_changed()
     with contextlib.closing(RoomyDict(early)) as values:
         assert values.read_value("first") == (1.0, 0.0)
-        assert {values.read_value(key) for key in keys} == {(3.0, 0.0)}
+        assert {values.read_value(key) for key in keys[:500]} == {(3.0, 0.0)}
+        assert {values.read_value(key) for key in keys[500:]} == {(2.0, 0.0)}
     with contextlib.closing(RoomyDict(late)) as values:
-        assert values.read_value("only") == (3.0, 0.0)
+        assert values.read_value("only") == (2.0, 0.0)
