@@ -19,11 +19,12 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
+
+import msgspec
 
 from appliance.errors import (
     ConfigurationError,
@@ -53,8 +54,7 @@ _LOCK_WITHIN: Final = 0.5
 _LOCK_PAUSE: Final = 0.0002
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """What identifies an accepted vector, and until when it may be presented again.
 
     Attributes:

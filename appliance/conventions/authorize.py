@@ -5,9 +5,9 @@ decided twice. `grants` and `rules` hold the single checks.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from cryptography import x509
 
 from appliance.clock import Clock
@@ -90,8 +90,7 @@ def authorize_issue(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Signing:
+class Signing(msgspec.Struct, frozen=True):
     """How and by whom a verified vector was signed, as far as trust goes.
 
     Attributes:

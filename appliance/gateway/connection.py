@@ -8,10 +8,10 @@ nothing is left over of either: another user's message would meet it.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn, cast
 
 import httptools
+import msgspec
 
 from appliance.errors import PartnerUnavailable, Reason
 
@@ -28,8 +28,7 @@ _NO_BODY: Final = frozenset({204, 304})
 _INTERIM: Final = range(100, 200)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
+class AnswerHead(msgspec.Struct, frozen=True):
     """Status and fields of an answer."""
 
     status: int

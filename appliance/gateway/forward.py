@@ -5,8 +5,9 @@ answer's body passes octet for octet; what is cut off there is cut off here, so 
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from appliance.errors import ApplianceError, PartnerUnavailable
 from appliance.gateway.bodies import Gzip
@@ -19,8 +20,7 @@ from appliance.metrics import PARTNER_FAILURES
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message ready to go.
 
     Attributes:

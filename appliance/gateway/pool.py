@@ -13,6 +13,8 @@ from datetime import datetime
 from ssl import SSLError, SSLObject
 from typing import Final, Protocol, cast
 
+import msgspec
+
 from appliance.errors import PartnerUnavailable, Pushback, Reason, VectorRefused
 from appliance.gateway.connection import PartnerConnection
 from appliance.log import Log
@@ -80,8 +82,7 @@ class _Place:
     avoided_until: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """A connection for one exchange."""
 
     connection: PartnerConnection

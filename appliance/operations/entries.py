@@ -5,7 +5,6 @@ signature covers is repeated: of an unverified one, nothing but the digest of it
 """
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol, TypedDict
 
@@ -28,8 +27,7 @@ UNSIGNED: Final = "0" * 64
 _MOST_REPEATED: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class VectorExchange:
+class VectorExchange(msgspec.Struct, frozen=True):
     """A message with a vector on its way to `component`, a partner or an application of ours."""
 
     convention: str

@@ -96,8 +96,7 @@ class IssueSettings:
     sign_within: float = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
+class _Draft(msgspec.Struct, frozen=True):
     """A vector to be signed, how, and its trace but for the digest of what will be signed.
 
     Attributes:
@@ -110,8 +109,7 @@ class _Draft:
     key: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Follower:
+class _Follower(msgspec.Struct, frozen=True):
     """A request that waits for the vector another request has asked for; it takes one no nearer its end than `margin`."""
 
     flight: asyncio.Future[CachedVector]
@@ -120,8 +118,7 @@ class _Follower:
     margin: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
+class _Decided(msgspec.Struct, frozen=True):
     """What a request comes to once its entry is durable: a vector, new or given out again, or a refusal.
 
     Attributes:

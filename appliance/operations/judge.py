@@ -6,10 +6,11 @@ unverified copy says is a hint that chooses whom to ask and is then forgotten (D
 """
 
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from cryptography import x509
 
 from appliance.conventions.authorize import Signing, authorize_received
@@ -78,8 +79,7 @@ class Question:
     by_partner: bool = field(default=False, kw_only=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(msgspec.Struct, frozen=True):
     """A signature found good: what it covers, and how and by whom it was made."""
 
     stated: AssertionFields
@@ -87,8 +87,7 @@ class Signed:
     legacy_sha1: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """What came of it: exactly one of `accepted` and `refusal`, and what is known for the record.
 
     Attributes:
@@ -128,7 +127,7 @@ def judge(
         return Judgement(None, refusal)
     judgement = _judge_assertion(received, question, candidates, registry, now)
     if message.kind == "assertion":
-        return replace(judgement, unasked=judgement.unasked | OF_ENVELOPE)
+        return msgspec.structs.replace(judgement, unasked=judgement.unasked | OF_ENVELOPE)
     return judgement
 
 
@@ -316,7 +315,9 @@ class SignerInquiry:
             if takers:
                 signers.append(signer)
                 self.trusting.update(
-                    (c.id, replace(signer, ocsp=c.ocsp)) for c in pinning if c.id in takers
+                    (c.id, msgspec.structs.replace(signer, ocsp=c.ocsp))
+                    for c in pinning
+                    if c.id in takers
                 )
             elif not pinning:
                 refusals.append(_not_pinned())

@@ -6,9 +6,10 @@ the header, and that a message signature is traced, durably, before the message 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, Protocol
+
+import msgspec
 
 from appliance.clock import Clock, format_instant
 from appliance.conventions.model import ClientConvention
@@ -48,8 +49,7 @@ class Issuing(Protocol):
         """Issue one vector, or give one out again, its trace durable."""
 
 
-@dataclass(frozen=True, slots=True)
-class SecuredSoap:
+class SecuredSoap(msgspec.Struct, frozen=True):
     """A message with its vector, whose traces are durable: it may leave."""
 
     message: SecuredMessage

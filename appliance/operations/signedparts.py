@@ -5,8 +5,9 @@ asked for, and that a Timestamp among them is of now.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from datetime import datetime
+
+import msgspec
 
 from appliance.conventions.model import ProviderConvention
 from appliance.conventions.registry import Registry
@@ -43,7 +44,7 @@ def judge_parts(
             question.octets, convention, judgement.signer, now, question.limits or limits
         )
     except VectorRefused as refusal:
-        return replace(judgement, accepted=None, refusal=refusal)
+        return msgspec.structs.replace(judgement, accepted=None, refusal=refusal)
     return judgement
 
 

@@ -6,7 +6,6 @@ killed in between can tell the guard nothing: the vector counts as one that came
 vector is ever accepted twice; at worst one that nobody was told of must be issued anew.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Final, Literal, Protocol
@@ -42,8 +41,7 @@ _replays: Final = cache(metrics.REPLAYS.labels)
 _counter: Final = cache(metrics.VERIFICATIONS.labels)  # by convention and fault: closed lists both
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The decision on a received vector: exactly one of `accepted` and `fault`.
 
     Attributes:
@@ -79,8 +77,7 @@ class ReplayGate(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class _Replay:
+class _Replay(msgspec.Struct, frozen=True):
     """What the guard says of an accepted vector.
 
     Attributes:
@@ -141,7 +138,7 @@ class VerifyOperation:
             receipt = await self._make_durable(entry, judgement.signed, replay.recorded)
         convention = "" if verdict.accepted is None else verdict.accepted.convention
         _counter(convention, "" if verdict.fault is None else verdict.fault.code).inc()
-        return replace(verdict, receipt=receipt)
+        return msgspec.structs.replace(verdict, receipt=receipt)
 
     async def refuse(
         self, refusal: VectorRefused, context: RequestContext, service: str | None
@@ -215,7 +212,7 @@ def _judge_again(judgement: Judgement) -> Judgement:
     refusal = VectorRefused(
         Reason.REPLAYED, "a vector of this issuer with this ID was accepted before"
     )
-    return replace(judgement, accepted=None, refusal=refusal)
+    return msgspec.structs.replace(judgement, accepted=None, refusal=refusal)
 
 
 def verdict_of(judgement: Judgement) -> Verdict:

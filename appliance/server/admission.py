@@ -6,8 +6,9 @@ and knows whether the service drains. Refuses by name; never waits.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from appliance.errors import ForeignRequest, Pushback, Reason
 from appliance.metrics import CONNECTIONS
@@ -18,8 +19,7 @@ Fields = Mapping[bytes, bytes]
 """The header fields that admission and routes look at, by lower-case name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """What the protocol hands to the application beside the ASGI scope, as `scope["extensions"]["appliance"]["arrival"]`.
 
     Attributes:

@@ -5,7 +5,6 @@ ours tells the outside nothing but its request id.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -47,8 +46,7 @@ _REQUEST_ID: Final = b"x-request-id"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One HTTP answer, complete; `content-length` and the request id are added when it is written."""
 
     status: int

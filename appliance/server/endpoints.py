@@ -3,7 +3,6 @@
 Knows JSON and media types; decides nothing about vectors. Batches are read and refused item by item.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -51,8 +50,7 @@ class ClientGone(Exception):
     """The peer hung up before its request was complete: there is nobody to answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One admitted request, its body not yet read."""
 
     context: RequestContext

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -88,8 +89,7 @@ class TrustSettings:
     crl_grace: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedSigner:
+class TrustedSigner(msgspec.Struct, frozen=True):
     """Whom a chain found good speaks for.
 
     Attributes:

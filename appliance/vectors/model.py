@@ -5,10 +5,11 @@ Verify: `(native) ReceivedAssertion → SignatureClaim → VerifiedOctets → Ve
 
 `AuthorizedRequest` and `AcceptedVector` are made only in `conventions/authorize.py`; `SignedVector` and `VerifiedVector` need
 an object that only the extension can make. An architecture test holds both rules.
+
+They are msgspec structs: making one costs a tenth of a microsecond, a frozen dataclass two tenths for each field.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -19,8 +20,7 @@ from appliance.native import SignedAssertion, VerifiedOctets
 CallerKind = Literal["loopback", "unix", "key", "cli", "certificate", "address", "partner"]
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """The authenticated peer of our own socket.
 
     Attributes:
@@ -35,8 +35,7 @@ class Caller:
     conventions: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(msgspec.Struct, frozen=True):
     """Who asks, from where, under which request id; travels beside the request and into the trace.
 
     Attributes:
@@ -64,8 +63,7 @@ class VectorRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorizedRequest:
+class AuthorizedRequest(msgspec.Struct, frozen=True):
     """What the convention lets this caller state; resolved facts, no longer the convention.
 
     Attributes:
@@ -110,8 +108,7 @@ class AuthorizedRequest:
     convention_sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UnsignedVector:
+class UnsignedVector(msgspec.Struct, frozen=True):
     """An authorised request with its identifier and instants (xs:dateTime, UTC, `Z`)."""
 
     request: AuthorizedRequest
@@ -122,8 +119,7 @@ class UnsignedVector:
     authn_instant: str
 
 
-@dataclass(frozen=True, slots=True)
-class SignedVector:
+class SignedVector(msgspec.Struct, frozen=True):
     """A vector complete and checked, not yet traced."""
 
     unsigned: UnsignedVector
@@ -142,8 +138,7 @@ class Receipt(Protocol):
         """Position in the log, from 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedVector:
+class IssuedVector(msgspec.Struct, frozen=True):
     """A signed vector whose trace is durable: it may leave."""
 
     vector: SignedVector
@@ -151,8 +146,7 @@ class IssuedVector:
     reused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedVector:
+class VerifiedVector(msgspec.Struct, frozen=True):
     """What the verified octets state; instants are read and have a time zone.
 
     Attributes:
@@ -185,12 +179,14 @@ class VerifiedVector:
     signature_algorithm: str
     digest_algorithm: str
     variant: str
-    certificates: tuple[bytes, ...] = field(repr=False)
+    certificates: tuple[bytes, ...]
     saml_version: Literal["1.1", "2.0"] = "2.0"
 
+    def __repr__(self) -> str:
+        return f"VerifiedVector({self.assertion_id!r} of {self.issuer!r})"
 
-@dataclass(frozen=True, slots=True)
-class AcceptedVector:
+
+class AcceptedVector(msgspec.Struct, frozen=True):
     """A verified vector that the convention accepts.
 
     Attributes:

@@ -116,7 +116,7 @@ def test_beyond_any_convention(fields: dict[str, object], reason: Reason, said: 
 
 def test_caller_is_checked_before_the_convention_is_looked_up() -> None:
     """A caller learns nothing about conventions that it may not use, not even whether they exist."""
-    context = replace(CONTEXT, caller=Caller("portal", "key", frozenset({"other"})))
+    context = msgspec.structs.replace(CONTEXT, caller=Caller("portal", "key", frozenset({"other"})))
     details = set()
     for convention in ("client", "nobody"):
         with pytest.raises(ConventionViolation) as raised:

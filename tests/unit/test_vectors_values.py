@@ -1,9 +1,9 @@
 """Dates, identifiers and characters of a vector."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 from lxml import etree
@@ -171,7 +171,9 @@ def test_new_vector_has_its_instants() -> None:
     assert vector.issue_instant == vector.authn_instant == "2026-03-02T10:00:00.000Z"
     assert vector.not_before == "2026-03-02T09:59:50.000Z"
     assert vector.not_on_or_after == "2026-03-02T11:00:00.000Z"
-    earlier = replace(request, authn_instant=NOW - timedelta(hours=1), id_style="xs-id")
+    earlier = msgspec.structs.replace(
+        request, authn_instant=NOW - timedelta(hours=1), id_style="xs-id"
+    )
     vector = new_vector(earlier, FixedClock(NOW), lambda: SOME_UUID)
     assert vector.assertion_id == f"_{SOME_UUID}"
     assert vector.authn_instant == "2026-03-02T09:00:00.000Z"
