@@ -49,7 +49,8 @@ async def wait_durable(written: asyncio.Future[Receipts]) -> Receipts:
         SpoolUnavailable: it cannot become durable, or has not in time; the vector must not leave.
     """
     try:
-        return await asyncio.wait_for(written, _DURABLE_WITHIN)
+        async with asyncio.timeout(_DURABLE_WITHIN):
+            return await written
     except TimeoutError as exc:
         raise SpoolUnavailable(
             Reason.SPOOL_UNAVAILABLE,
