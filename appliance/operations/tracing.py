@@ -48,11 +48,21 @@ async def wait_durable(written: asyncio.Future[Receipts]) -> Receipts:
     Raises:
         SpoolUnavailable: it cannot become durable, or has not in time; the vector must not leave.
     """
+    timer = asyncio.get_running_loop().call_later(_DURABLE_WITHIN, written.cancel)
     try:
-        async with asyncio.timeout(_DURABLE_WITHIN):
-            return await written
-    except TimeoutError as exc:
+        return await written
+    except asyncio.CancelledError as exc:
+        if _is_cancelled():
+            raise
         raise SpoolUnavailable(
             Reason.SPOOL_UNAVAILABLE,
             f"the trace has not become durable within {_DURABLE_WITHIN:.0f} s: see to its disk",
         ) from exc
+    finally:
+        timer.cancel()
+
+
+def _is_cancelled() -> bool:
+    """Tell whether it is whoever waits that was cancelled."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
