@@ -203,6 +203,7 @@ async def _serve(config: Config, index: int, sockets: Sequence[socket.socket]) -
 async def _serve_beside(servers: "Servers", work: Sequence[Coroutine[None, None, None]]) -> None:
     """Serve until every listener has drained, the other work of the process going on meanwhile."""
     tasks = [asyncio.create_task(each) for each in work]
+    listener.settle_memory()
     print("ready", flush=True)  # noqa: T201 - what the supervisor waits for
     await servers.serve()
     for task in tasks:
