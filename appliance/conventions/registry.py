@@ -134,6 +134,7 @@ class Registry:
         groups: dict[TrustSettings, TrustGroup] = {}
         self._group_of: Final[dict[str, TrustGroup]] = {}
         self._fingerprints: Final[dict[str, str]] = {}
+        self._alone: Final[dict[str, Candidates]] = {}
         for convention in self._providers.all:
             by_service[convention.audience].append(convention)
             settings = _trust_settings(convention)
@@ -192,6 +193,17 @@ class Registry:
     def providers(self) -> Candidates:
         """Return the conventions under which we verify."""
         return self._providers
+
+    def only(self, convention_id: str) -> Candidates:
+        """Return a provider convention as the only one that a vector may fall under.
+
+        Raises:
+            ConventionViolation: as `provider`.
+        """
+        known = self._alone.get(convention_id)
+        if known is None:
+            known = self._alone[convention_id] = Candidates((self.provider(convention_id),))
+        return known
 
     def providers_of_service(self, service: str | None) -> Candidates:
         """Return the provider conventions of a service; all of them where none is known for it."""

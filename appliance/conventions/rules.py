@@ -34,44 +34,50 @@ def check_identity_and_dates(vector: VerifiedVector, scope: Scope, now: datetime
         scope,
         lambda c: vector.saml_version in c.saml_versions,
         Reason.SAML_VERSION,
-        f"the convention takes no SAML {vector.saml_version} assertions",
+        lambda: f"the convention takes no SAML {vector.saml_version} assertions",
     )
     scope = keep(
         scope,
         lambda c: is_of_style(vector.assertion_id, c.id_style),
         Reason.ID_STYLE,
-        f"ID `{shorten(vector.assertion_id)}` is not of the style that the convention takes",
+        lambda: (
+            f"ID `{shorten(vector.assertion_id)}` is not of the style that the convention takes"
+        ),
     )
     scope = keep(
         scope,
         lambda c: is_reached(vector.not_before, now, c.skew),
         Reason.NOT_YET_VALID,
-        f"valid from {vector.not_before.isoformat()} on; it is {now.isoformat()}",
+        lambda: f"valid from {vector.not_before.isoformat()} on; it is {now.isoformat()}",
     )
     scope = keep(
         scope,
         lambda c: not is_over(vector.not_on_or_after, now, c.skew),
         Reason.EXPIRED,
-        f"expired at {vector.not_on_or_after.isoformat()}; it is {now.isoformat()}",
+        lambda: f"expired at {vector.not_on_or_after.isoformat()}; it is {now.isoformat()}",
     )
     lifetime = (vector.not_on_or_after - vector.not_before).total_seconds()
     scope = keep(
         scope,
         lambda c: c.maximum_lifetime is None or lifetime <= c.maximum_lifetime,
         Reason.LIFETIME_TOO_LONG,
-        f"valid for {lifetime:.0f} s, longer than the convention takes",
+        lambda: f"valid for {lifetime:.0f} s, longer than the convention takes",
     )
     scope = keep(
         scope,
         lambda c: _is_confirmed(vector, now, c),
         Reason.CONFIRMATION_INVALID,
-        "the subject must be confirmed once, by a method of the convention, and within its own dates, of which NotOnOrAfter must be there",
+        lambda: (
+            "the subject must be confirmed once, by a method of the convention, and within its own dates, of which NotOnOrAfter must be there"
+        ),
     )
     return keep(
         scope,
         lambda c: not c.name_id_formats or vector.name_id_format in c.name_id_formats,
         Reason.NAME_ID_FORMAT,
-        f"the Format of NameID is `{shorten(vector.name_id_format or '')}`, not one of the convention",
+        lambda: (
+            f"the Format of NameID is `{shorten(vector.name_id_format or '')}`, not one of the convention"
+        ),
     )
 
 
@@ -101,7 +107,7 @@ def check_service(vector: VerifiedVector, scope: Scope, service: str | None) -> 
         scope,
         lambda c: audience == c.audience and service in {None, audience},
         Reason.AUDIENCE_MISMATCH,
-        _audience_detail(audience or "", scope, service),
+        lambda: _audience_detail(audience or "", scope, service),
     )
     if len(vector.audiences) > 1:
         raise VectorRefused(
@@ -111,7 +117,7 @@ def check_service(vector: VerifiedVector, scope: Scope, service: str | None) -> 
         scope,
         lambda c: vector.saml_version == "1.1" or vector.recipient == c.recipient,
         Reason.RECIPIENT_MISMATCH,
-        f"Recipient is `{shorten(vector.recipient or '')}`, not that of the convention",
+        lambda: f"Recipient is `{shorten(vector.recipient or '')}`, not that of the convention",
     )
 
 
@@ -131,7 +137,9 @@ def check_level_and_pagms(vector: VerifiedVector, scope: Scope) -> Scope:
         scope,
         lambda c: vector.level in c.levels,
         Reason.LEVEL_MISMATCH,
-        f"AuthnContextClassRef is `{shorten(vector.level or '')}`, not a level of the convention",
+        lambda: (
+            f"AuthnContextClassRef is `{shorten(vector.level or '')}`, not a level of the convention"
+        ),
     )
     if not any(vector.pagms):
         raise VectorRefused(Reason.PAGM_ABSENT, "the vector states no PAGM")
@@ -146,25 +154,29 @@ def check_signer(scope: Scope, trusting: Mapping[str, TrustedSigner], now: datet
         scope,
         lambda c: c.period.covers(now),
         Reason.CONVENTION_NOT_IN_FORCE,
-        "the convention of this issuer and audience is not in force now: see valid_from and valid_until",
+        lambda: (
+            "the convention of this issuer and audience is not in force now: see valid_from and valid_until"
+        ),
     )
     scope = keep(
         scope,
         lambda c: c.id in trusting,
         Reason.SIGNER_NOT_OF_CONVENTION,
-        "the signer is trusted by another convention, not by the one of this issuer and audience",
+        lambda: (
+            "the signer is trusted by another convention, not by the one of this issuer and audience"
+        ),
     )
     scope = keep(
         scope,
         lambda c: not c.anchor_names or any_matches(c.anchor_names, trusting[c.id].anchor),
         Reason.ANCHOR_NOT_OF_CONVENTION,
-        "the trust anchor is none that `trust.anchor_names` names",
+        lambda: "the trust anchor is none that `trust.anchor_names` names",
     )
     return keep(
         scope,
         lambda c: not c.signer_names or any_matches(c.signer_names, trusting[c.id].subject),
         Reason.SIGNER_NAME,
-        "the signer's name is none that `trust.signer_names` names",
+        lambda: "the signer's name is none that `trust.signer_names` names",
     )
 
 
@@ -174,7 +186,7 @@ def check_tls_peer(scope: Scope, tls_peer: x509.Name | None) -> Scope:
         scope,
         lambda c: not c.tls_peers or (tls_peer is not None and any_matches(c.tls_peers, tls_peer)),
         Reason.TLS_PEER,
-        "the TLS peer is none that `trust.tls_peers` names for this issuer",
+        lambda: "the TLS peer is none that `trust.tls_peers` names for this issuer",
     )
 
 
@@ -188,19 +200,22 @@ def check_known_pagms(vector: VerifiedVector, scope: Scope) -> Scope:
             else c.pagms.issuperset(vector.pagms)
         ),
         Reason.PAGM_UNKNOWN,
-        "none of the PAGMs is known to the convention, or one is not where all must be",
+        lambda: "none of the PAGMs is known to the convention, or one is not where all must be",
     )
 
 
 def keep(
-    scope: Scope, passes: Callable[[ProviderConvention], bool], reason: Reason, detail: str
+    scope: Scope,
+    passes: Callable[[ProviderConvention], bool],
+    reason: Reason,
+    detail: Callable[[], str],
 ) -> Scope:
-    """Return the conventions that pass a rule.
+    """Return the conventions that pass a rule; what would be said is written only where none does.
 
     Raises:
         VectorRefused: none does.
     """
-    kept = tuple(convention for convention in scope if passes(convention))
+    kept = tuple([convention for convention in scope if passes(convention)])
     if not kept:
-        raise VectorRefused(reason, detail)
+        raise VectorRefused(reason, detail())
     return kept

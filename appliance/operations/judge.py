@@ -181,7 +181,7 @@ def _name_of(certificate: bytes | None) -> x509.Name | None:
 
 def _choose_candidates(question: Question, registry: Registry) -> Candidates:
     if question.convention is not None:
-        return Candidates((registry.provider(question.convention),))
+        return registry.only(question.convention)
     candidates = registry.providers_of_service(question.service)
     if not candidates.all:
         raise ResourceUnknown(
@@ -282,7 +282,7 @@ class SignerInquiry:
             hinted,
             lambda c: self._claim.variant in c.accepted_variants,
             Reason.SIGNATURE_PROFILE,
-            f"the convention takes no signature of variant {self._claim.variant}",
+            lambda: f"the convention takes no signature of variant {self._claim.variant}",
         )
         return keep(
             scope,
@@ -291,7 +291,7 @@ class SignerInquiry:
                 or self._claim.signature_algorithm in c.signature_algorithms
             ),
             Reason.ALGORITHM_NOT_ALLOWED,
-            f"the convention does not take {shorten(self._claim.signature_algorithm)}",
+            lambda: f"the convention does not take {shorten(self._claim.signature_algorithm)}",
         )
 
     def _ask(

@@ -4,7 +4,7 @@ Refuses by naming the place and what was expected there. Nothing here guesses: a
 the caller that it would rather hear of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -174,7 +174,8 @@ def _read_range(media_range: str) -> tuple[str, float]:
     return essence, 1.0
 
 
-def read_query(query: bytes, known: Sequence[str]) -> dict[str, str]:
+@lru_cache(maxsize=256)  # the same few again and again
+def read_query(query: bytes, known: tuple[str, ...]) -> Mapping[str, str]:
     """Read the query parameters of an endpoint.
 
     Raises:
