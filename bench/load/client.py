@@ -13,6 +13,7 @@ import msgspec
 from bench.load.scenario import Ask
 
 _OK: Final = 200
+_PUSHBACK: Final = (429, 503)
 
 
 @dataclass(slots=True)
@@ -22,12 +23,14 @@ class Answer:
     Attributes:
         vectors: those it holds, less the ones refused within a batch.
         refused: items of the batch that were.
+        is_pushback: the service said that it is full, or that a part is out of reach (429, 503).
     """
 
     at: float
     vectors: int
     refused: int = 0
     error: str = ""
+    is_pushback: bool = False
 
 
 class Client(asyncio.Protocol):
@@ -37,6 +40,7 @@ class Client(asyncio.Protocol):
         on_open: called once it can be asked.
         on_answer: called with each answer, and with an error when the connection ends under a request.
         on_end: called when it cannot be asked any more.
+        note: called with the body of each good answer, where somebody wants to have it.
     """
 
     def __init__(
@@ -44,10 +48,12 @@ class Client(asyncio.Protocol):
         on_open: Callable[["Client"], None],
         on_answer: Callable[["Client", Answer], None],
         on_end: Callable[["Client"], None],
+        note: Callable[[bytes], None] | None = None,
     ) -> None:
         self._on_open: Final = on_open
         self._on_answer: Final = on_answer
         self._on_end: Final = on_end
+        self._note: Final = note
         self._parser: Final = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes] = []
@@ -86,6 +92,8 @@ class Client(asyncio.Protocol):
             self.close()
             return
         answer = _judge(self._ask, self._parser.get_status_code(), body)
+        if self._note is not None and not answer.error:
+            self._note(body)
         if not self._parser.should_keep_alive():
             self.close()
             self._transport = None
@@ -110,7 +118,7 @@ class Client(asyncio.Protocol):
 def _judge(ask: Ask, status: int, body: bytes) -> Answer:
     now = time.perf_counter()
     if status != _OK:
-        return Answer(now, 0, error=_read_reason(status, body))
+        return Answer(now, 0, error=_read_reason(status, body), is_pushback=status in _PUSHBACK)
     if ask.sign not in body:
         return Answer(now, 0, error=f"an answer without {ask.sign.decode()}")
     refused = body.count(b'{"error":') if ask.vectors > 1 else 0

@@ -4,10 +4,13 @@ import argparse
 import json
 import ssl
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from appliance.config import load_config
+from bench.documents import DOCUMENTS
 from bench.load.measure import run_phases
 from bench.load.phases import Arrivals, Phase, ramp
 from bench.load.result import LoadResult, print_table
@@ -28,16 +31,20 @@ _MOST_STEPS: Final = 1_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench load`."""
-    _add_target(parser)
+    add_target_arguments(parser, is_required=True)
     _add_load(parser)
-    _add_request(parser)
+    add_request_arguments(parser)
+    _add_scenarios(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
-    target = parser.add_mutually_exclusive_group(required=True)
+def add_target_arguments(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
+    """Declare which service is meant, and how to reach it."""
+    target = parser.add_mutually_exclusive_group(required=is_required)
     target.add_argument(
-        "--url", type=_url, help="a running service, such as http://127.0.0.1:8440 or https://…"
+        "--url",
+        type=_url,
+        help="a running service, such as http://127.0.0.1:8440 or https://… (gateway: its outbound listener)",
     )
     target.add_argument("--home", type=Path, help="a home to serve for the time of the run")
     tls = parser.add_argument_group("https")
@@ -80,20 +87,38 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_request(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--scenario",
-        action="append",
-        choices=SCENARIOS,
-        help="repeatable; default: single and batch. verify presents vectors that the service issues first; its provider"
-        " convention must not refuse replays. reuse and mixed need a client convention that allows reuse",
-    )
+def add_request_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is asked for."""
     wanted = Wanted()
     parser.add_argument("--batch-size", type=_whole, default=wanted.batch, help="(default 64)")
     parser.add_argument("--convention", default=wanted.convention, metavar="ID", help="that issues")
     parser.add_argument("--provider", default=wanted.provider, metavar="ID", help="that verifies")
     parser.add_argument("--subject", default=wanted.subject, metavar="S")
     parser.add_argument("--pagm", default=wanted.pagm, metavar="P")
+
+
+def _add_scenarios(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        choices=SCENARIOS,
+        help="repeatable; default: single and batch. verify presents vectors that the service issues first; its provider"
+        " convention must not refuse replays. reuse and mixed need a client convention that allows reuse. gateway posts a SOAP"
+        " message to an outbound route",
+    )
+    gateway = parser.add_argument_group("gateway")
+    gateway.add_argument(
+        "--route", metavar="PATH", help="default: the home's first; /droits with --url"
+    )
+    gateway.add_argument(
+        "--subject-header", metavar="NAME", help="default: the route's; X-Subject with --url"
+    )
+    gateway.add_argument(
+        "--document",
+        choices=[name for name in DOCUMENTS if name.startswith("soap")],
+        default=Wanted().document,
+        help="the message (default soap-10k)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _USAGE
     try:
         results = _run(arguments)
-    except _Unusable as exc:
+    except TargetUnusable as exc:
         print(f"load: {exc}", file=sys.stderr)
         return _USAGE
     except (ScenarioUnusable, OSError) as exc:
@@ -116,18 +141,70 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(result.requests for result in results) else 1
 
 
-class _Unusable(Exception):
-    """The arguments do not say enough."""
+class TargetUnusable(Exception):
+    """The arguments do not say enough, or the home does not have what a scenario needs."""
 
 
 def _run(arguments: argparse.Namespace) -> list[LoadResult]:
-    if arguments.home is not None:
-        with serve_home(arguments.home) as served:
-            return _run_scenarios(arguments, Target(served.host, served.port))
-    return _run_scenarios(arguments, _target(arguments))
+    wanted = read_wanted(arguments)
+    if arguments.home is None:
+        return _run_scenarios(arguments, read_target(arguments), None, wanted)
+    outbound = None
+    if "gateway" in (arguments.scenario or ()):
+        asked = (arguments.route, arguments.subject_header)
+        outbound, wanted = find_route(arguments.home, wanted, *asked)
+    with serve_home(arguments.home) as served:
+        return _run_scenarios(arguments, Target(served.host, served.port), outbound, wanted)
 
 
-def _target(arguments: argparse.Namespace) -> Target:
+def read_wanted(arguments: argparse.Namespace) -> Wanted:
+    """Read what `add_request_arguments` declares, and of a gateway's route what is said of it."""
+    wanted = Wanted(
+        convention=arguments.convention,
+        provider=arguments.provider,
+        subject=arguments.subject,
+        pagm=arguments.pagm,
+        batch=arguments.batch_size,
+    )
+    said = {
+        "path": getattr(arguments, "route", None),
+        "subject_header": getattr(arguments, "subject_header", None),
+        "document": getattr(arguments, "document", None),
+    }
+    return replace(wanted, **{name: each for name, each in said.items() if each is not None})
+
+
+def find_route(
+    home: Path, wanted: Wanted, path: str | None, subject_header: str | None
+) -> tuple[Target, Wanted]:
+    """Look a home's first outbound listener in clear up, and its route: that of `path`, or the first.
+
+    Raises:
+        TargetUnusable: it has none.
+        ConfigurationError: there is no such home.
+    """
+    for table in load_config(home).gateway.outbound:
+        host, _, port = table.listen.rpartition(":")
+        if table.certificates is not None or not port.isdecimal():
+            continue
+        for route in table.route:
+            if path in {None, route.path}:
+                header = subject_header or route.subject_header
+                found = replace(wanted, path=route.path, subject_header=header)
+                return Target(host, int(port)), found
+    sought = "a route" if path is None else f"the route {path}"
+    raise TargetUnusable(
+        f"{home} has no [[outbound]] listener in clear with {sought}; name one with TLS by --url"
+    )
+
+
+def read_target(arguments: argparse.Namespace) -> Target:
+    """Read what `--url` and the arguments beside it declare.
+
+    Raises:
+        TargetUnusable: they do not say enough.
+        OSError: a file cannot be read.
+    """
     url = urlsplit(arguments.url)
     headers = {}
     if arguments.bearer_file is not None:
@@ -136,27 +213,23 @@ def _target(arguments: argparse.Namespace) -> Target:
     tls = None
     if url.scheme == "https":
         if arguments.ca is None:
-            raise _Unusable("an https URL needs --ca: the certificates to trust")
+            raise TargetUnusable("an https URL needs --ca: the certificates to trust")
         tls = ClientTls(arguments.ca, arguments.cert, arguments.key)
         try:
             tls.context()
         except ssl.SSLError as exc:
-            raise _Unusable(f"--ca, --cert and --key do not fit: {exc}") from exc
+            raise TargetUnusable(f"--ca, --cert and --key do not fit: {exc}") from exc
     default = 443 if url.scheme == "https" else 80
     return Target(url.hostname or "", url.port or default, tls, headers)
 
 
-def _run_scenarios(arguments: argparse.Namespace, target: Target) -> list[LoadResult]:
-    wanted = Wanted(
-        convention=arguments.convention,
-        provider=arguments.provider,
-        subject=arguments.subject,
-        pagm=arguments.pagm,
-        batch=arguments.batch_size,
-    )
+def _run_scenarios(
+    arguments: argparse.Namespace, api: Target, outbound: Target | None, wanted: Wanted
+) -> list[LoadResult]:
     phases = _phases(arguments)
     results = []
     for name in arguments.scenario or ("single", "batch"):
+        target = outbound if name == "gateway" and outbound is not None else api
         scenario = make_scenario(name, target, wanted)
         results += run_phases(scenario, target, phases, arguments.connections, arguments.processes)
     return results

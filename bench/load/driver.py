@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
+from pathlib import Path
 from typing import Final, Protocol
 
 from bench.load.alarm import Alarm
@@ -23,13 +24,18 @@ _BACKLOG: Final = 100_000  # arrivals that may wait for a free connection
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one client process does."""
+    """What one client process does.
+
+    Attributes:
+        notes: a file to which it adds the identifier of every vector it is given, one a line; None notes nothing.
+    """
 
     scenario: Scenario
     target: Target
     connections: int
     phases: tuple[Phase, ...]
     seed: int
+    notes: Path | None = None
 
 
 @dataclass(slots=True)
@@ -40,13 +46,17 @@ class Sample:
         latencies: of good answers, an encoded HdrHistogram in microseconds, from the intended time of sending.
         vectors: in answers that came within the phase.
         answers_in_time: good ones within the phase.
+        late: vectors (answers, where there are none) that came after it: work that was done, and is in no rate.
         processor: seconds of this process.
+        pushbacks: like `latencies`, of answers that say the service is full, from when each was sent: a server's own part in it.
     """
 
     latencies: bytes = b""
     vectors: int = 0
     answers_in_time: int = 0
+    late: int = 0
     processor: float = 0.0
+    pushbacks: bytes = b""
     errors: Counter[str] = field(default_factory=Counter[str])
 
 
@@ -71,20 +81,25 @@ class _Running:
     is_open_loop: bool
     sample: Sample = field(default_factory=Sample)
     latencies: Latencies = field(default_factory=Latencies)
+    pushbacks: Latencies = field(default_factory=Latencies)
     owed: int = 0
     is_settled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def take(self, intended: float, answer: Answer) -> None:
+    def take(self, intended: float, sent: float, answer: Answer) -> None:
         """Count an answer; a closed loop forgets what comes after its end, an open loop owes it to its arrival."""
         self.owed -= 1
         is_late = answer.at > self.end
         if is_late and not self.owed:
             self.is_settled.set()
+        sample = self.sample
+        if is_late and not answer.error:
+            sample.late += answer.vectors or 1
         if is_late and not self.is_open_loop:
             return
-        sample = self.sample
         if answer.error:
             sample.errors[answer.error] += 1
+            if answer.is_pushback:
+                self.pushbacks.record(answer.at - sent)
             return
         self.latencies.record(answer.at - intended)
         if answer.refused:
@@ -104,7 +119,7 @@ class Driver:
         self._asks: Iterator[Ask] = cycle(plan.scenario.asks)
         self._tls: Final = None if plan.target.tls is None else plan.target.tls.context()
         self._idle: Final = deque[Client]()
-        self._under_way: Final = dict[Client, tuple[_Running, float]]()
+        self._under_way: Final = dict[Client, tuple[_Running, float, float]]()
         self._backlog: Final = deque[float]()
         self._arrivals: Iterator[float] = iter(())
         self._next: float | None = None
@@ -112,6 +127,8 @@ class Driver:
         self._is_over = False
         self._good = 0
         self._bad = 0
+        self._noted: Final = None if plan.notes is None else plan.notes.open("ab")
+        self._note: Final = None if self._noted is None else self._write_note
 
     async def run(self) -> list[Sample]:
         """Go through the phases; one sample for each that counts."""
@@ -129,6 +146,8 @@ class Driver:
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
+            if self._noted is not None:
+                self._noted.close()
         counted = zip(self._plan.phases, samples, strict=True)
         return [sample for phase, sample in counted if phase.is_counted]
 
@@ -151,6 +170,7 @@ class Driver:
         self._release()
         await self._await_late_answers(running)
         running.sample.latencies = running.latencies.encode()
+        running.sample.pushbacks = running.pushbacks.encode()
         return running.sample
 
     async def _await_late_answers(self, running: _Running) -> None:
@@ -161,6 +181,11 @@ class Driver:
         self._backlog.clear()
         if running.owed:
             running.sample.errors["no answer"] += running.owed
+
+    def _write_note(self, body: bytes) -> None:
+        """Note whose vector it is: the answer names its own `id` first."""
+        if self._noted is not None:
+            self._noted.write(body.partition(b'"id":"')[2].partition(b'"')[0] + b"\n")
 
     # Connections
 
@@ -174,7 +199,7 @@ class Driver:
                 await asyncio.wait_for(
                     loop.create_connection(
                         lambda ended=ended: Client(
-                            self._opened, self._answered, lambda _: ended.set()
+                            self._opened, self._answered, lambda _: ended.set(), self._note
                         ),
                         target.host,
                         target.port,
@@ -192,8 +217,8 @@ class Driver:
         self._use(client)
 
     def _answered(self, client: Client, answer: Answer) -> None:
-        running, intended = self._under_way.pop(client)
-        running.take(intended, answer)
+        running, intended, sent = self._under_way.pop(client)
+        running.take(intended, sent, answer)
         if answer.error:
             self._bad += 1
         else:
@@ -242,7 +267,7 @@ class Driver:
     def _send(self, client: Client, intended: float) -> None:
         if self._phase is None or not client.is_open:
             return
-        self._under_way[client] = (self._phase, intended)
+        self._under_way[client] = (self._phase, intended, time.perf_counter())
         client.ask(next(self._asks))
 
     def _count_error(self, reason: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -49,8 +50,11 @@ def run_phases(
     phases: Sequence[Phase],
     connections: int = 32,
     processes: int = 1,
+    notes: Path | None = None,
 ) -> list[LoadResult]:
     """Run the phases one after the other; a result for each that counts.
+
+    `notes` is a directory in which each client process writes the identifiers of the vectors it was given, warm-up included.
 
     Raises:
         TimeoutError: a client process gave no result.
@@ -62,7 +66,8 @@ def run_phases(
     started: list[tuple[SpawnProcess, _Pipe[None, list[Sample]]]] = []
     for at, share in enumerate(_share(connections, processes)):
         mine, theirs = context.Pipe(duplex=False)
-        part = replace(plan, connections=share, seed=_SEED + at)
+        file = None if notes is None else notes / str(at)
+        part = replace(plan, connections=share, seed=_SEED + at, notes=file)
         process = context.Process(target=_drive, args=(part, board, at * _CELLS, barrier, theirs))
         process.start()
         theirs.close()

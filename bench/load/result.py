@@ -20,8 +20,11 @@ class LoadResult:
         requests: good answers; those of an open loop include what came after the phase.
         request_rate: good answers within the phase.
         rate: vectors in them (answers, where the scenario has no vectors).
+        late: vectors (answers) that came after the phase: in no rate, and yet work that was done.
         client: processors that the client processes kept busy; near their number the client is what limits.
         errors: how often, by reason.
+        pushbacks: answers that say the service is full or a part is out of reach (429, 503); errors, too.
+        pushback_p50, pushback_p99: of those, from when each was sent.
         histogram: every latency, an encoded HdrHistogram in microseconds, from the intended time of sending.
     """
 
@@ -41,8 +44,12 @@ class LoadResult:
     p999: float
     p9999: float
     slowest: float
+    late: int
     client: float
     errors: dict[str, int]
+    pushbacks: int
+    pushback_p50: float
+    pushback_p99: float
     histogram: str
 
     def facts(self) -> dict[str, object]:
@@ -55,6 +62,7 @@ def summarise(
 ) -> LoadResult:
     """Add the client processes' samples of a phase up."""
     latencies = Latencies(sample.latencies for sample in samples)
+    pushbacks = Latencies(sample.pushbacks for sample in samples)
     errors: Counter[str] = Counter()
     for sample in samples:
         errors.update(sample.errors)
@@ -77,8 +85,12 @@ def summarise(
         p999=latencies.percentile(99.9),
         p9999=latencies.percentile(99.99),
         slowest=latencies.slowest,
+        late=sum(sample.late for sample in samples),
         client=sum(sample.processor for sample in samples) / phase.seconds,
         errors=dict(errors),
+        pushbacks=pushbacks.count,
+        pushback_p50=pushbacks.percentile(50),
+        pushback_p99=pushbacks.percentile(99),
         histogram=latencies.encode().decode("ascii"),
     )
 

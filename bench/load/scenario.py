@@ -11,10 +11,13 @@ from typing import Final
 
 import msgspec
 
+from bench.documents import DOCUMENTS
+
 _TIMEOUT: Final = 30.0
 _OK: Final = 200
 _JSON: Final = "application/json"
 _XML: Final = "application/xml"
+_SOAP: Final = "text/xml; charset=utf-8"
 _MIX: Final = ("single",) * 6 + ("reuse",) * 2 + ("verify",) * 2
 """Of ten requests of the scenario `mixed`: six new vectors, two given out again, two verifications."""
 
@@ -81,7 +84,13 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the scenarios ask for: as which convention, for whom, with which profile, how many in a batch or in turn."""
+    """What the scenarios ask for: as which convention, for whom, with which profile, how many in a batch or in turn.
+
+    Attributes:
+        path: of the outbound route that the scenario `gateway` posts to.
+        subject_header: in which an application tells that route for whom it calls.
+        document: the SOAP message it posts, one of `DOCUMENTS`.
+    """
 
     convention: str = "demo-client"
     provider: str = "demo-provider"
@@ -89,6 +98,9 @@ class Wanted:
     pagm: str = "PAGM_CONSULTATION"
     batch: int = 64
     in_turn: int = 256
+    path: str = "/droits"
+    subject_header: str = "X-Subject"
+    document: str = "soap-10k"
 
     def request(self, **more: bool) -> dict[str, object]:
         """Say what one vector shall state."""
@@ -108,7 +120,7 @@ def make_scenario(name: str, target: Target, wanted: Wanted) -> Scenario:
 
 
 def _single(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
-    body = json.dumps(wanted.request()).encode()
+    body = json.dumps(wanted.request(reuse=False)).encode()
     return (Ask(_post(target, "/v1/vectors", _JSON, body), sign=b'"assertion":'),)
 
 
@@ -133,12 +145,19 @@ def _mix(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
 
 
 def _batch(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
-    body = json.dumps({"requests": [wanted.request()] * wanted.batch}).encode()
+    body = json.dumps({"requests": [wanted.request(reuse=False)] * wanted.batch}).encode()
     return (Ask(_post(target, "/v1/vectors/batch", _JSON, body), wanted.batch),)
 
 
+def _gateway(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
+    """A message through an outbound route; whatever the far end answers with 200 is good, a refusal of ours is a fault with its own status."""
+    message = DOCUMENTS[wanted.document]()
+    fields = {wanted.subject_header: wanted.subject}
+    return (Ask(_post(target, wanted.path, _SOAP, message, fields)),)
+
+
 def _health(target: Target, _wanted: Wanted) -> tuple[Ask, ...]:
-    return (Ask(_head(target, "GET", "/healthz", _JSON, 0), 0),)
+    return (Ask(_head(target, "GET /healthz", {}), 0),)
 
 
 _WRITERS: Final[Mapping[str, Callable[[Target, Wanted], tuple[Ask, ...]]]] = {
@@ -147,6 +166,7 @@ _WRITERS: Final[Mapping[str, Callable[[Target, Wanted], tuple[Ask, ...]]]] = {
     "reuse": _reuse,
     "verify": _verify,
     "mixed": _mix,
+    "gateway": _gateway,
     "health": _health,
 }
 SCENARIOS: Final = tuple(_WRITERS)
@@ -166,7 +186,7 @@ class _Batch(msgspec.Struct):
 
 
 def _issue(target: Target, wanted: Wanted) -> list[bytes]:
-    body = json.dumps({"requests": [wanted.request()] * wanted.in_turn}).encode()
+    body = json.dumps({"requests": [wanted.request(reuse=False)] * wanted.in_turn}).encode()
     status, answer = _call(target, "/v1/vectors/batch", body)
     if status != _OK:
         raise ScenarioUnusable(f"no vectors to verify: {status} {answer[:400].decode()}")
@@ -193,16 +213,14 @@ def _call(target: Target, path: str, body: bytes) -> tuple[int, bytes]:
         connection.close()
 
 
-def _post(target: Target, path: str, kind: str, body: bytes) -> bytes:
-    return _head(target, "POST", path, kind, len(body)) + body
+def _post(
+    target: Target, path: str, kind: str, body: bytes, more: Mapping[str, str] | None = None
+) -> bytes:
+    fields = {"Content-Type": kind, "Content-Length": str(len(body)), **(more or {})}
+    return _head(target, f"POST {path}", fields) + body
 
 
-def _head(target: Target, method: str, path: str, kind: str, length: int) -> bytes:
-    fields = {
-        "Host": f"{target.host}:{target.port}",
-        "Content-Type": kind,
-        "Content-Length": str(length),
-        **target.headers,
-    }
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+def _head(target: Target, what: str, more: Mapping[str, str]) -> bytes:
+    fields = {"Host": f"{target.host}:{target.port}", **more, **target.headers}
+    lines = [f"{what} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

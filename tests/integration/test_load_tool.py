@@ -25,10 +25,12 @@ from cryptography.x509.oid import NameOID
 from hdrh.histogram import HdrHistogram
 
 from bench.load import run_phases
+from bench.load.command import TargetUnusable, find_route
 from bench.load.phases import Arrivals, Phase, ramp
-from bench.load.scenario import Ask, ClientTls, Scenario, Target
+from bench.load.scenario import Ask, ClientTls, Scenario, Target, Wanted
 from tests.pki import ec_key
 from tests.service import RunningService
+from tests.two_organisations import Organisations
 
 GOOD = (200, b'{"assertion":""}')
 
@@ -276,6 +278,29 @@ def test_scenarios_against_the_service(service: RunningService, scenario: str) -
     assert result["requests"] > 0
     assert base64.b64decode(result["histogram"])
     assert result["batch"] == {"single": 1, "batch": 8, "verify": 1, "health": 0}[scenario]
+
+
+@pytest.mark.hsm
+def test_messages_through_the_gateway(both: Organisations) -> None:
+    """The scenario `gateway` posts SOAP messages to an outbound route; each gets a vector of its own and arrives."""
+    [result] = run_tool(
+        "--url", f"http://127.0.0.1:{both.application.port}", "--scenario", "gateway",
+        "--seconds", "0.4", "--connections", "2", "--json",
+    )  # fmt: skip
+    assert result["errors"] == {}
+    assert result["requests"] > 0
+    assert result["batch"] == 1
+
+
+def test_a_home_knows_its_route(both: Organisations) -> None:
+    """With a home the route, its listener and its header are looked up; a route that is not there is refused."""
+    home = both.client.home
+    target, wanted = find_route(home, Wanted(), None, None)
+    assert (target.port, wanted.path) == (both.application.port, "/droits")
+    assert wanted.subject_header == "X-Subject"
+    assert find_route(home, Wanted(), "/jws", "X-Agent")[1].path == "/jws"
+    with pytest.raises(TargetUnusable, match="the route /nowhere"):
+        find_route(home, Wanted(), "/nowhere", None)
 
 
 @pytest.mark.hsm
