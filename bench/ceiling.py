@@ -107,7 +107,7 @@ def measure_home_ceiling(home: Path, key: str, lanes: int = 2, seconds: float = 
         ConfigurationError: no such home or key.
         HsmError: the token or the key cannot be used.
     """
-    [(token, settings)] = _keys_of_home(home, key)
+    [(token, settings)] = keys_of_home(home, key)
     return measure_ceiling(token, settings, lanes, seconds)
 
 
@@ -159,7 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure_place(place: Place, lanes: Sequence[int], seconds: float) -> Iterator[Ceiling]:
     """Measure a key with its own mechanism and, if it is RSA, with PKCS #1 v1.5 and PSS; the loops take turns."""
     token, key = place
-    is_rsa = _read_mechanism(token, key).startswith("rsa")
+    is_rsa = read_mechanism(token, key).startswith("rsa")
     for mechanism in dict.fromkeys((key.mechanism, *_OF_RSA) if is_rsa else (key.mechanism,)):
         tried = msgspec.structs.replace(key, mechanism=mechanism)
         for count in lanes:
@@ -187,7 +187,7 @@ def choose_places(arguments: argparse.Namespace) -> Iterator[list[Place]]:
 
 def _choose(arguments: argparse.Namespace, stack: ExitStack) -> list[Place]:
     if arguments.home is not None:
-        places = _keys_of_home(arguments.home, arguments.key)
+        places = keys_of_home(arguments.home, arguments.key)
     elif {arguments.module, arguments.token_label, arguments.pin_file} == {None}:
         places = _make_token(Path(stack.enter_context(tempfile.TemporaryDirectory())))
     elif None in {arguments.module, arguments.token_label, arguments.pin_file}:
@@ -200,7 +200,7 @@ def _choose(arguments: argparse.Namespace, stack: ExitStack) -> list[Place]:
         places = _keys_of_token(token, arguments.key_label)
     if arguments.mechanism is None:
         return places
-    return [place for place in places if _read_mechanism(*place) == arguments.mechanism]
+    return [place for place in places if read_mechanism(*place) == arguments.mechanism]
 
 
 def _make_token(directory: Path) -> list[Place]:
@@ -218,7 +218,12 @@ def _make_token(directory: Path) -> list[Place]:
     ]
 
 
-def _keys_of_home(home: Path, name: str | None) -> list[Place]:
+def keys_of_home(home: Path, name: str | None) -> list[Place]:
+    """List where a home's keys are, or the one of that name.
+
+    Raises:
+        ConfigurationError: no such home or key.
+    """
     config = load_config(home)
     tokens = {token.name: token_settings(config, token) for token in config.tokens}
     keys = [key for key in config.keys if name in {None, key.name}]
@@ -235,7 +240,12 @@ def _keys_of_token(token: TokenSettings, label: str | None) -> list[Place]:
     ]
 
 
-def _read_mechanism(token: TokenSettings, key: KeySettings) -> str:
+def read_mechanism(token: TokenSettings, key: KeySettings) -> str:
+    """Ask the token what kind of key it is: `rsa-2048`, `p-256`.
+
+    Raises:
+        HsmError: the token cannot be used.
+    """
     stored = {stored.id: stored for stored in read_inventory(token).stored}[key.id]
     return f"{'rsa' if stored.kind == 'rsa' else 'p'}-{stored.bits}"
 

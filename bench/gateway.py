@@ -7,10 +7,8 @@ loop at a rate that leaves the cores idle most of the time, capacity from a clos
 
 import argparse
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -18,9 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from bench.documents import DOCUMENTS
+from bench.homes import workshop
 from bench.load import LoadResult, run_phases
 from bench.load.phases import Arrivals, Phase
-from bench.load.scenario import Ask, Scenario, Target
+from bench.load.scenario import ClientTls, Scenario, Target, Wanted, make_scenario
 from bench.organisations import (
     SceneFailed,
     free_port,
@@ -30,9 +29,9 @@ from bench.organisations import (
     outbound_tables,
     write_gateway,
 )
+from bench.processes import processor_seconds, spent
 from bench.service import ServedHome, serve_home
 
-_TICK: Final = os.sysconf("SC_CLK_TCK")
 _WARM_UP: Final = 1.0
 _PATIENCE: Final = 30.0
 
@@ -44,6 +43,14 @@ convention = "{kind}"
 partner = "{partner}"
 subject = "header"
 pagms = ["PAGM_CONSULTATION"]
+"""
+_SECURED: Final = """
+[[outbound]]
+name = "secured"
+listen = "127.0.0.1:{port}"
+certificates = "pki/front.pem"
+private_key = "secrets/front.key"
+client_roots = ["pki/root.pem"]
 """
 _KINDS: Final = ("reused", "fresh")
 _WAYS: Final = {"one": "application", "two": "b"}
@@ -76,12 +83,22 @@ class GatewayResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
+class GatewayScene:
+    """Two appliances and an application.
+
+    Attributes:
+        application: its process.
+        outbound: a's listener for applications.
+        secured: the same over mutual TLS, with routes of the same paths but none through two.
+        plain: the application without anything before it.
+    """
+
     a: ServedHome
     b: ServedHome
     application: int
-    outbound: int
-    plain: int
+    outbound: Target
+    secured: Target
+    plain: Target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,11 +122,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not (arguments.seconds > 0 and arguments.connections > 0 and arguments.rate > 0):
         print("gateway: seconds, connections and rate are above 0", file=sys.stderr)
         return 2
-    message = DOCUMENTS[arguments.document]()
     try:
-        with tempfile.TemporaryDirectory(prefix="gateway-") as directory, ExitStack() as stack:
-            scene = _set_the_scene(stack, Path(directory))
-            results = list(_measure(scene, message, arguments))
+        with gateway_scene() as scene:
+            results = list(_measure(scene, arguments))
     except SceneFailed as exc:
         print(f"gateway: {exc}", file=sys.stderr)
         return 3
@@ -120,27 +135,45 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(result.rate for result in results) else 1
 
 
-def _set_the_scene(stack: ExitStack, directory: Path) -> _Scene:
-    directory.chmod(0o755)  # so that workers and lanes of other users find their homes
+@contextmanager
+def gateway_scene() -> Iterator[GatewayScene]:
+    """Run both organisations' appliances on homes made for it, and the application.
+
+    Raises:
+        SceneFailed: the scene could not be set.
+        RuntimeError: an appliance did not become ready, or did not end well.
+    """
+    with workshop("gateway-") as directory, ExitStack() as stack:
+        yield _set_the_scene(stack, directory)
+
+
+def message_through(target: Target, path: str, document: str) -> Scenario:
+    """Post a document to one of the scene's routes, `/one/reused` or `/two/fresh` for some; to the application itself any path will do."""
+    return make_scenario("gateway", target, Wanted(path=path, document=document))
+
+
+def _set_the_scene(stack: ExitStack, directory: Path) -> GatewayScene:
     a, b = make_home(directory / "side-a"), make_home(directory / "side-b")
     introduce(a, b)
-    ports = {name: free_port() for name in ("outbound", "inbound", "plain", "tls")}
-    routes = [
-        _ROUTE.format(way=way, kind=kind, partner=partner)
+    ports = {name: free_port() for name in ("outbound", "secured", "inbound", "plain", "tls")}
+    routes = {
+        way: "".join(_ROUTE.format(way=way, kind=kind, partner=partner) for kind in _KINDS)
         for way, partner in _WAYS.items()
-        for kind in _KINDS
-    ]
+    }
     partners = {"application": ports["tls"], "b": ports["inbound"]}
-    write_gateway(a, outbound_tables(ports["outbound"], partners) + "".join(routes))
+    plain = outbound_tables(ports["outbound"], partners) + "".join(routes.values())
+    write_gateway(a, plain + _SECURED.format(port=ports["secured"]) + routes["one"])
     write_gateway(b, inbound_tables(ports["inbound"], ports["plain"]))
     _agree(a, b)
     application = stack.enter_context(_application(b, a, ports["plain"], ports["tls"]))
-    return _Scene(
+    peer = ClientTls(a / "pki" / "root.pem", a / "pki" / "front.pem", a / "secrets" / "front.key")
+    return GatewayScene(
         stack.enter_context(serve_home(a)),
         stack.enter_context(serve_home(b)),
         application,
-        ports["outbound"],
-        ports["plain"],
+        Target("127.0.0.1", ports["outbound"]),
+        Target("127.0.0.1", ports["secured"], peer),
+        Target("127.0.0.1", ports["plain"]),
     )
 
 
@@ -182,14 +215,12 @@ def _application(side: Path, client: Path, plain: int, tls: int) -> Iterator[int
             process.terminate()
 
 
-def _measure(
-    scene: _Scene, message: bytes, arguments: argparse.Namespace
-) -> Iterator[GatewayResult]:
+def _measure(scene: GatewayScene, arguments: argparse.Namespace) -> Iterator[GatewayResult]:
     straight: LoadResult | None = None
     ways = [("straight", "", "/droits", scene.plain)]
     ways += [(way, kind, f"/{way}/{kind}", scene.outbound) for way in _WAYS for kind in _KINDS]
-    for way, kind, path, port in ways:
-        scenario, target = _scenario(message, path, port), Target("127.0.0.1", port)
+    for way, kind, path, target in ways:
+        scenario = message_through(target, path, arguments.document)
         calm = _run(scenario, target, arguments.seconds, arguments.connections, arguments.rate)
         before = _processors(scene)
         busy = _run(scenario, target, arguments.seconds, arguments.connections, None)
@@ -216,14 +247,6 @@ def _measure(
         )
 
 
-def _scenario(message: bytes, path: str, port: int) -> Scenario:
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: text/xml; charset=utf-8\r\n"
-        f"X-Subject: agent-0042\r\nContent-Length: {len(message)}\r\n\r\n"
-    )
-    return Scenario("gateway", (Ask(head.encode() + message, 0, b"</droits></s:Body>"),))
-
-
 def _run(
     scenario: Scenario, target: Target, seconds: float, connections: int, rate: float | None
 ) -> LoadResult:
@@ -239,25 +262,12 @@ def _add(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
     return {name: first.get(name, 0) + second.get(name, 0) for name in {*first, *second}}
 
 
-def _processors(scene: _Scene) -> dict[str, float]:
+def _processors(scene: GatewayScene) -> dict[str, float]:
     """Seconds of the processor so far, by kind of process."""
-    spent = {"application": _seconds(scene.application)}
+    seconds = {"application": processor_seconds(scene.application)}
     for side, served in (("A", scene.a), ("B", scene.b)):
-        for pid in _children(served.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            kind = "worker" if b"worker" in command else "lane" if b"hsm." in command else "other"
-            spent[f"{side} {kind}"] = spent.get(f"{side} {kind}", 0.0) + _seconds(pid)
-    return spent
-
-
-def _children(pid: int) -> Sequence[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
-
-
-def _seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+        seconds |= {f"{side} {kind}": each for kind, each in spent(served.pid).items()}
+    return seconds
 
 
 def _print_table(results: Sequence[GatewayResult]) -> None:

@@ -24,6 +24,7 @@ import uvloop
 
 from bench.ceiling import Place, add_place_arguments, choose_places, measure_ceiling, read_lanes
 from bench.lane_worker import WorkerCount, WorkerOrder
+from bench.processes import processor_seconds
 from hsm.process import start_lane
 from hsm.settings import LaneSettings
 from hsm.user import own_directory
@@ -31,6 +32,16 @@ from hsm.wire import KeyFacts
 
 _PATIENCE: Final = 30.0
 _WARM_UP: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class LanesOrder:
+    """What is measured: so many workers on so many lanes, by calls of `batch` digests, for so many seconds."""
+
+    lanes: int = 2
+    workers: int = 1
+    batch: int = 64
+    seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 1 when no key fits what was asked."""
     with choose_places(arguments) as places:
         results = [
-            _measure(place, lanes, arguments) for place in places for lanes in arguments.lanes
+            measure_lanes(place, _order(arguments, lanes), arguments.rounds)
+            for place in places
+            for lanes in arguments.lanes
         ]
     if arguments.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
@@ -92,12 +105,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if results else 1
 
 
-def _measure(place: Place, lanes: int, arguments: argparse.Namespace) -> LanesResult:
+def _order(arguments: argparse.Namespace, lanes: int) -> LanesOrder:
+    return LanesOrder(lanes, arguments.workers, arguments.batch, arguments.seconds)
+
+
+def measure_lanes(place: Place, order: LanesOrder, rounds: int) -> LanesResult:
+    """Measure ceiling and lanes in turns.
+
+    Raises:
+        HsmError: the token or the key cannot be used.
+    """
     token, key = place
     ceilings, outcomes = [], []
-    for _ in range(arguments.rounds):
-        ceilings.append(measure_ceiling(token, key, lanes, arguments.seconds))
-        outcomes.append(uvloop.run(_Load(place, lanes, arguments).run()))
+    for _ in range(rounds):
+        ceilings.append(measure_ceiling(token, key, order.lanes, order.seconds))
+        outcomes.append(uvloop.run(_Load(place, order).run()))
     raw = _median(ceiling.rate for ceiling in ceilings)
     token_seconds = _median(ceiling.cpu_seconds for ceiling in ceilings)
     check = _median(outcome.check_seconds for outcome in outcomes)
@@ -106,12 +128,12 @@ def _measure(place: Place, lanes: int, arguments: argparse.Namespace) -> LanesRe
     return LanesResult(
         key=key.name,
         mechanism=ceilings[0].mechanism,
-        lanes=lanes,
-        workers=arguments.workers,
-        batch=arguments.batch,
-        rounds=arguments.rounds,
+        lanes=order.lanes,
+        workers=order.workers,
+        batch=order.batch,
+        rounds=rounds,
         raw=raw,
-        checked=1 / (1 / raw + check / lanes),
+        checked=1 / (1 / raw + check / order.lanes),
         rate=_median(outcome.rate for outcome in outcomes),
         check_seconds=check,
         token_seconds=token_seconds,
@@ -136,12 +158,9 @@ class _Outcome:
 class _Load:
     """Lanes, and the workers that share them."""
 
-    def __init__(self, place: Place, lanes: int, arguments: argparse.Namespace) -> None:
+    def __init__(self, place: Place, order: LanesOrder) -> None:
         self._token, self._key = place
-        self._lanes: Final = lanes
-        self._workers: Final[int] = arguments.workers
-        self._batch: Final[int] = arguments.batch
-        self._seconds: Final[float] = arguments.seconds
+        self._order: Final = order
         self._facts = KeyFacts("", "", 0, b"", 0)
         self._pids: Final[list[int]] = []
 
@@ -150,21 +169,21 @@ class _Load:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="lanes-"))
             if self._token.user is not None:
                 own_directory(Path(directory), self._token.user)
-            sockets = [Path(directory, f"{index}.sock") for index in range(self._lanes)]
+            sockets = [Path(directory, f"{index}.sock") for index in range(self._order.lanes)]
             for index, socket in enumerate(sockets):
                 lane = await start_lane(self._lane_settings(index, socket))
                 stack.push_async_callback(lane.stop)
                 self._pids.append(lane.pid)
                 self._facts = lane.ready.keys[0]
-            workers = [await self._start_worker(stack) for _ in range(self._workers)]
+            workers = [await self._start_worker(stack) for _ in range(self._order.workers)]
             begin = time.monotonic() + _WARM_UP
             order = WorkerOrder(
-                self._token.name, list(map(str, sockets)), self._facts, self._batch, begin, self._seconds
+                self._token.name, list(map(str, sockets)), self._facts, self._order.batch, begin, self._order.seconds
             )  # fmt: skip
             counting = [asyncio.create_task(_have_count(worker, order)) for worker in workers]
             await asyncio.sleep(begin - time.monotonic())
             cpu = self._lanes_cpu()
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(self._order.seconds)
             cpu = self._lanes_cpu() - cpu
             return _sum_up(await asyncio.gather(*counting), cpu)
 
@@ -187,10 +206,8 @@ class _Load:
         return worker
 
     def _lanes_cpu(self) -> float:
-        """CPU seconds of the lanes so far (proc(5), utime and stime)."""
-        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2] for pid in self._pids]
-        ticks = sum(int(field) for stat in stats for field in stat.split()[11:13])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        """CPU seconds of the lanes so far."""
+        return sum(processor_seconds(pid) for pid in self._pids)
 
 
 async def _have_count(worker: asyncio.subprocess.Process, order: WorkerOrder) -> WorkerCount:

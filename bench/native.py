@@ -31,10 +31,11 @@ from bench.makers import (
     profile_of,
     spki_of,
 )
+from bench.spread import spread
 
 _SAMPLE: Final = 0.02  # seconds a sample takes at least
 _OURS: Final = "ours"
-_AROUND: Final = ", around the key operation"
+AROUND: Final = ", around the key operation"
 
 _Work = Callable[[], object]
 
@@ -63,9 +64,19 @@ class Measured:
 
 def measure(rounds: int) -> Iterator[Measured]:
     """Measure everything; results come as soon as their group is complete."""
-    for name, write in DOCUMENTS.items():
-        octets = write()
-        yield from _compare(f"digest {name}", len(octets), _digesters(octets), {}, rounds)
+    for name in DOCUMENTS:
+        yield from measure_digest(name, rounds)
+    yield from measure_vectors(rounds)
+
+
+def measure_digest(document: str, rounds: int) -> list[Measured]:
+    """Measure octets → exclusive canonical form → SHA-256 of a document."""
+    octets = DOCUMENTS[document]()
+    return _compare(f"digest {document}", len(octets), _digesters(octets), {}, rounds)
+
+
+def measure_vectors(rounds: int) -> Iterator[Measured]:
+    """Measure issuing and verifying a vector, whole and around the key operation."""
     signer = SoftwareKey.generate()
     issuers, sign_only = _issuers(signer)
     yield from _compare("issue", len(write_assertion()), issuers, sign_only, rounds)
@@ -191,7 +202,7 @@ def _compare(
     )
     whole = {name: samples[name, False] for name in tools}
     around = {
-        name + _AROUND: [
+        name + AROUND: [
             took - key for took, key in zip(whole[name], samples[name, True], strict=True)
         ]
         for name in keys
@@ -222,7 +233,7 @@ def _rank(work: str, octets: int, samples: Mapping[str, list[float]]) -> list[Me
             octets=octets,
             seconds=seconds,
             least=min(samples[tool]),
-            spread=_spread(samples[tool]) / seconds,
+            spread=spread(samples[tool]),
             rate=octets / seconds,
             ahead={
                 other: its / seconds
@@ -232,13 +243,6 @@ def _rank(work: str, octets: int, samples: Mapping[str, list[float]]) -> list[Me
         )
         for tool, seconds in medians.items()
     ]
-
-
-def _spread(seconds: list[float]) -> float:
-    if len(seconds) == 1:
-        return 0.0
-    lower, _, upper = statistics.quantiles(seconds, n=4)
-    return (upper - lower) / 2
 
 
 def _print_table(results: Iterator[Measured]) -> None:
@@ -258,5 +262,5 @@ def _write_ahead(one: Measured) -> str:
     if not one.tool.startswith(_OURS):
         return ""
     return ", ".join(
-        f"{ratio:.1f} times {tool.removesuffix(_AROUND)}" for tool, ratio in one.ahead.items()
+        f"{ratio:.1f} times {tool.removesuffix(AROUND)}" for tool, ratio in one.ahead.items()
     )

@@ -40,6 +40,7 @@ from bench.makers import (
     make_by_us,
     make_by_xmlsec,
 )
+from bench.spread import spread
 from hsm.errors import HsmError
 from hsm.keys import SigningKey, find_key
 from hsm.mechanism import sign_digest
@@ -120,7 +121,11 @@ def run(arguments: argparse.Namespace) -> int:
         print("peers: --jars needs java, and a directory with OpenSAML's jars", file=sys.stderr)
         return 2
     try:
-        results, refused = _race(arguments)
+        with ExitStack() as stack:
+            place = None
+            if arguments.home is not None or arguments.module is not None:
+                place = stack.enter_context(choose_places(arguments))[0]
+            results, refused = race(place, arguments.jars, arguments.seconds, arguments.rounds)
     except ContestantFailed as exc:
         print(f"peers: {exc}", file=sys.stderr)
         return 3
@@ -133,22 +138,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
-def _race(arguments: argparse.Namespace) -> tuple[list[PeerResult], list[tuple[str, str]]]:
-    """Let them take turns; what came out, and whose last vector does not verify."""
+def race(
+    place: Place | None, jars: Path | None, seconds: float, rounds: int
+) -> tuple[list[PeerResult], list[tuple[str, str]]]:
+    """Let them take turns; what came out, and whose last vector does not verify.
+
+    Raises:
+        ContestantFailed: one cannot make vectors.
+    """
     with ExitStack() as stack:
-        place = None
-        if arguments.home is not None or arguments.module is not None:
-            place = stack.enter_context(choose_places(arguments))[0]
         software = SoftwareKey.generate()
-        contestants = _enter(stack, software, place, arguments.jars)
-        rounds: dict[tuple[str, str], list[Round]] = {name: [] for name in contestants}
-        for _ in range(arguments.rounds):
+        contestants = _enter(stack, software, place, jars)
+        turns: dict[tuple[str, str], list[Round]] = {name: [] for name in contestants}
+        for _ in range(rounds):
             for name, contestant in contestants.items():
-                rounds[name].append(contestant.race(arguments.seconds))
+                turns[name].append(contestant.race(seconds))
         refused = [
             name for name, contestant in contestants.items() if not verifies(contestant.finish())
         ]
-    return _sum_up(rounds), refused
+    return _sum_up(turns), refused
 
 
 def _enter(
@@ -368,16 +376,13 @@ def _sum_up(rounds: Mapping[tuple[str, str], Sequence[Round]]) -> list[PeerResul
     results = []
     for (tool, key), its in rounds.items():
         rates = [one.vectors / one.seconds for one in its]
-        lower, middle, upper = (
-            statistics.quantiles(rates, n=4) if len(rates) > 1 else (rates[0],) * 3
-        )
         results.append(
             PeerResult(
                 tool=tool,
                 key=key,
-                rate=middle,
+                rate=statistics.median(rates),
                 processor=processor[tool, key],
-                spread=(upper - lower) / 2 / middle,
+                spread=spread(rates),
                 ours=processor[_OURS, key] / processor[tool, key],
             )
         )

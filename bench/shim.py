@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from appliance.config import load_config
+
 _BUILT: Final = Path(__file__).parents[1] / "target" / "release"
 _MODULE: Final = _BUILT / "libpkcs11_shim.so"
 _PROGRAM: Final = _BUILT / "pkcs11-shim"
@@ -40,14 +42,19 @@ class Shim:
 
 def put_behind_shim(home: Path) -> Shim:
     """Have a demo home reach its token through a shim, its state in the home."""
+    return _put(home, "module", str(load_config(home).tokens[0].module))
+
+
+def put_null_token(home: Path, *keys: str) -> Shim:
+    """Have a demo home use the shim's null token instead of its own: it holds keys by the names `LABEL:ID`, all of them P-256."""
+    return _put(home, "null", load_config(home).tokens[0].label, *keys)
+
+
+def _put(home: Path, *behind: str) -> Shim:
     file = home / "appliance.toml"
-    text = file.read_text()
-    module = re.search(r'^module = "(.*)"$', text, re.MULTILINE)
-    if module is None:
-        raise RuntimeError(f"{file} names no module")
     shim = Shim(home / "shim")
-    shim.tell("create", "module", module[1])
-    text = text.replace(module[0], f'module = "{_MODULE}"')
+    shim.tell("create", *behind)
+    text = re.sub(r'^module = ".*"$', f'module = "{_MODULE}"', file.read_text(), flags=re.MULTILINE)
     variable = f'PKCS11_SHIM_STATE = "{home / "shim"}"'
     file.write_text(re.sub(r"^(SOFTHSM2_CONF.*)$", rf"\1\n{variable}", text, flags=re.MULTILINE))
     return shim
