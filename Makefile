@@ -9,7 +9,7 @@ NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -path native/
 SHIM := Cargo.toml Cargo.lock $(shell find native/pkcs11-shim -name '*.rs' -o -name Cargo.toml)
 SECONDS := 60
 
-.PHONY: help prepare run serve test soak check shim kryoptic cover fuzz bench wheel clean
+.PHONY: help prepare run serve test soak check shim kryoptic cover fuzz bench report wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -55,11 +55,14 @@ bench: prepare shim  ## the token's ceiling, then the appliance on it
 	@python -m bench ceiling --home $(DEMO)
 	@python -m bench load --home $(DEMO)
 
+report: prepare shim  ## every measurement, as report/report.html, .md and .json; QUICK=--quick for minutes instead of half an hour
+	@python -m bench report $(QUICK) report
+
 wheel: prepare  ## a wheel in dist/
 	maturin build --release --locked --out dist
 
 clean:  ## remove everything that was built, and the demo homes
-	rm -rf .venv target dist $(DEMO) $(DEMO)-a $(DEMO)-b appliance/native/*.so
+	rm -rf .venv target dist report $(DEMO) $(DEMO)-a $(DEMO)-b appliance/native/*.so
 
 .PHONY: system
 system:

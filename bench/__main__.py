@@ -5,7 +5,19 @@ import sys
 from typing import Final
 
 from appliance.errors import ConfigurationError
-from bench import cache, ceiling, demo, faults, gateway, lanes, load, native, peers, trace
+from bench import (
+    cache,
+    ceiling,
+    demo,
+    faults,
+    gateway,
+    lanes,
+    load,
+    native,
+    peers,
+    report,
+    trace,
+)
 from hsm.errors import HsmError
 
 _TOOLS: Final = {
@@ -21,6 +33,7 @@ _TOOLS: Final = {
     "peers": (peers, "the same vector by signxml, python-xmlsec and OpenSAML"),
     "trace": (trace, "durable trace entries per second, and how long an answer waits for its own"),
     "cache": (cache, "a vector given out again, and one that comes twice: microseconds each"),
+    "report": (report, "all of it in one run: JSON, a table, and a page with plots"),
     "demo": (demo, "the tour that `make run` gives"),
 }
 _UNUSABLE: Final = 2

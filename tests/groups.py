@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 import pytest
 
-GROUPS: Final = ("go", "java", "kryoptic", "opencryptoki", "root", "valkey")
+GROUPS: Final = ("chromium", "go", "java", "kryoptic", "opencryptoki", "root", "valkey")
 
 
 def leave_out(group: str, reason: str) -> NoReturn:

@@ -1,0 +1,211 @@
+"""Sections about a running service, plain HTTP or as its address says: what it issues and verifies, how quickly, and who spends the time."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from bench.ceiling import Ceiling
+from bench.load.scenario import make_scenario
+from bench.release import release_check
+from bench.report.ground import (
+    Ground,
+    Loaded,
+    ceilings_of,
+    errors_of,
+    load,
+    load_named,
+    measure_subject,
+)
+from bench.report.model import Axis, Bar, Bars, Figure, Lines, Section, Series, Wanted
+
+_BATCH_CONNECTIONS: Final = 8
+_CONNECTIONS: Final = 32
+_STEPS: Final = (0.3, 0.5, 0.7, 0.9)
+_AT: Final = 0.7
+_PERCENTILES: Final = (("p50", 2.0), ("p99", 8.0), ("p99.9", 20.0))
+_ISSUE_WANTED: Final[Mapping[tuple[str, str], float]] = {
+    ("RSA-2048", "single"): 0.75,
+    ("RSA-2048", "batch"): 0.92,
+    ("P-256", "single"): 0.25,
+    ("P-256", "batch"): 0.60,
+}
+_WAYS: Final = {
+    "single": ("one per request", _CONNECTIONS),
+    "batch": ("batches", _BATCH_CONNECTIONS),
+}
+_PARTS: Final = (
+    "client",
+    "worker",
+    "check before release",
+    "lane",
+    "key operation",
+    "supervisor and others",
+)
+
+
+def measure_issue(ground: Ground) -> Section:
+    """New vectors, one per request and in batches, each rate beside the ceiling of the same round."""
+    service, pace = ground.running(), ground.pace
+    figures, bars = [], []
+    remarks: list[str] = []
+    for subject in ground.subjects:
+        ceilings: list[Ceiling | None] = []
+        loaded: dict[str, list[Loaded]] = {way: [] for way in _WAYS}
+        for _ in range(pace.rounds):
+            ceilings.append(measure_subject(subject, pace))
+            for way, (_, connections) in _WAYS.items():
+                one = load_named(service, way, subject.wanted, pace, connections)
+                loaded[way].append(one)
+        for way, (name, _) in _WAYS.items():
+            named = name if way == "single" else f"{name} of {subject.wanted.batch}"
+            least = _ISSUE_WANTED.get((subject.label, way))
+            figures.append(
+                Figure(
+                    subject.name(named),
+                    "vectors/s",
+                    tuple(each.result.rate for each in loaded[way]),
+                    ceilings_of(ceilings),
+                    "token",
+                    None if least is None else Wanted(least=least, is_share=True),
+                )
+            )
+            if service.supervisor is not None:
+                bars.append(Bar(subject.name(named), _split(ceilings, loaded[way])))
+            remarks += errors_of([each.result for each in loaded[way]])
+    return Section(
+        "issue",
+        "Vectors issued",
+        f"New vectors, durably traced, in a closed loop: {_CONNECTIONS} connections one per request, {_BATCH_CONNECTIONS} in batches; the"
+        " ceiling of the key before each, two lanes, in the same round. The load generator runs on the same cores where the service does.",
+        tuple(figures),
+        (
+            Bars(
+                "Where the processor time of one vector goes",
+                Axis("processor time of one vector", "µs"),
+                _PARTS,
+                tuple(bars),
+            ),
+        )
+        if bars
+        else (),
+        tuple(remarks),
+    )
+
+
+def measure_reuse(ground: Ground) -> Section:
+    """Vectors given out again."""
+    return _one_rate(
+        ground,
+        "reuse",
+        "Vectors given out again",
+        "The same statement asked for again and again by a convention that allows reuse: cache hits, each traced durably.",
+        Wanted(least=20_000),
+    )
+
+
+def measure_verify(ground: Ground) -> Section:
+    """Vectors verified, one per request."""
+    return _one_rate(
+        ground,
+        "verify",
+        "Vectors verified",
+        f"{ground.subject.wanted.in_turn} vectors that the service issued before, presented in turn, one per request: signature, path,"
+        " revocation, convention, replay, durable trace.",
+        Wanted(least=12_000),
+    )
+
+
+def measure_mixed(ground: Ground) -> Section:
+    """New vectors, reused ones and verifications together."""
+    return _one_rate(
+        ground,
+        "mixed",
+        "Issued, reused and verified together",
+        "Of ten requests six ask for a new vector, two for one that may be given out again, two have one verified.",
+        None,
+    )
+
+
+def _one_rate(
+    ground: Ground, scenario: str, title: str, how: str, wanted: Wanted | None
+) -> Section:
+    service, pace = ground.running(), ground.pace
+    asked = ground.subject.wanted if scenario == "verify" else ground.reused
+    results = [
+        load_named(service, scenario, asked, pace, _CONNECTIONS).result for _ in range(pace.rounds)
+    ]
+    figure = Figure(
+        f"{scenario}, one per request",
+        "answers/s",
+        tuple(each.request_rate for each in results),
+        wanted=wanted,
+    )
+    return Section(scenario, title, f"{how} {_CONNECTIONS} connections, closed loop.", (figure,), (), errors_of(results))  # fmt: skip
+
+
+def measure_latency(ground: Ground) -> Section:
+    """Latency against load: open loop, from the intended time of sending."""
+    service, pace = ground.running(), ground.pace
+    scenario = make_scenario("single", service.target, ground.subject.wanted)
+    capacities: list[float] = []
+    steps: dict[float, list[Loaded]] = {step: [] for step in _STEPS}
+    for _ in range(pace.rounds):
+        capacity = load(service, scenario, pace, _CONNECTIONS).result.request_rate
+        capacities.append(capacity)
+        for step in _STEPS:
+            steps[step].append(load(service, scenario, pace, _CONNECTIONS, step * capacity))
+    times = {
+        (step, name): tuple(_milliseconds(one, name) for one in loaded)
+        for step, loaded in steps.items()
+        for name, _ in _PERCENTILES
+    }
+    figures = [Figure("capacity, closed loop", "vectors/s", tuple(capacities))]
+    figures += [
+        Figure(f"{name} at {_AT:.0%} of capacity", "ms", times[_AT, name], wanted=Wanted(most=most))
+        for name, most in _PERCENTILES
+    ]
+    lines = tuple(
+        Series(name, tuple((step * 100, statistics.median(times[step, name])) for step in _STEPS))
+        for name, _ in _PERCENTILES
+    )
+    plot = Lines(
+        "Latency against load",
+        Axis("load, part of capacity", "%"),
+        Axis("latency", "ms", is_log=True),
+        lines,
+    )
+    return Section(
+        "latency",
+        "Latency against load",
+        f"{ground.subject.name('one per request')}, an open loop: requests arrive as by a Poisson process at a part of the capacity that the same"
+        " round measured, answered or not, and latency counts from when each should have been sent.",
+        tuple(figures),
+        (plot,),
+        errors_of([one.result for loaded in steps.values() for one in loaded]),
+    )
+
+
+def _milliseconds(loaded: Loaded, name: str) -> float:
+    result = loaded.result
+    return {"p50": result.p50, "p99": result.p99, "p99.9": result.p999}[name] * 1000
+
+
+def _split(ceilings: Sequence[Ceiling | None], loaded: Sequence[Loaded]) -> tuple[float, ...]:
+    """Microseconds of one vector by who spends them; the lane's are parted by the ceiling, the worker's by what a check costs alone."""
+    costs = {
+        kind: statistics.median(one.processor.get(kind, 0.0) for one in loaded)
+        for kind in ("client", "worker", "lane", "supervisor", "other")
+    }
+    known = [each for each in ceilings if each is not None]
+    token = statistics.median(each.cpu_seconds for each in known) if known else 0.0
+    key = min(costs["lane"], token)
+    check = min(costs["worker"], release_check(known[0].mechanism)) if known else 0.0
+    parts = (
+        costs["client"],
+        costs["worker"] - check,
+        check,
+        costs["lane"] - key,
+        key,
+        costs["supervisor"] + costs["other"],
+    )
+    return tuple(part * 1e6 for part in parts)

@@ -1,0 +1,104 @@
+"""A report as Markdown: a table for each section, numbers as people read them."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from bench.report.model import Figure, LeftOut, Report, Section, Wanted
+
+HEADS: Final = ("", "median", "±", "as a part", "of", "wanted", "reached")
+_HUNDRED: Final = 100
+_IDLE: Final = 0.25
+_GIB: Final = 1024**3
+
+
+def write_table(report: Report) -> str:
+    """Write the whole report."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def cells(figure: Figure) -> tuple[str, ...]:
+    """The texts of a figure's row, below `HEADS`."""
+    share, ceiling = figure.share, figure.ceiling
+    return (
+        figure.name,
+        f"{number(figure.value)} {figure.unit}".rstrip(),
+        f"{figure.spread:.0%}" if len(figure.rounds) > 1 else "",
+        "" if share is None else f"{share:.0%}",
+        "" if ceiling is None else f"{number(ceiling)} ({figure.of})",
+        _write_wanted(figure.wanted, figure.unit),
+        {None: "", True: "yes", False: "no"}[figure.is_met],
+    )
+
+
+def number(value: float) -> str:
+    """Write as many digits as mean something."""
+    if abs(value) >= _HUNDRED:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def facts(report: Report) -> tuple[tuple[str, str], ...]:
+    """What was measured where, with what, and how: names and texts."""
+    machine = report.machine
+    rounds = f"{report.rounds} round{'s' * (report.rounds > 1)}" + (", quick" * report.is_quick)
+    return (
+        ("measured on", report.subject),
+        (
+            "machine",
+            f"{machine.processor}, {machine.cores} cores, {machine.memory / _GIB:.0f} GiB, {machine.system}",
+        ),
+        ("versions", ", ".join(f"{name} {each}" for name, each in machine.versions.items())),
+        ("load average", f"{machine.load_before:.1f} before, {machine.load_after:.1f} after"),
+        ("how often", f"medians of {rounds}; ± is half of what lies between the quartiles"),
+        ("begun", f"{report.begun}; {report.seconds:,.0f} s"),
+        ("command", report.command),
+    )
+
+
+def describe_load(report: Report) -> str:
+    """Warn when somebody else used the machine; empty when it was left alone at the beginning."""
+    machine = report.machine
+    if machine.load_before < machine.cores * _IDLE:
+        return ""
+    return f"The machine was busy before this began (load average {machine.load_before:.1f} on {machine.cores} cores): no figure here says much."
+
+
+def describe_left_out(one: LeftOut) -> str:
+    """Say why a section is not there."""
+    return f"{one.name}: {'failed: ' * one.is_failure}{one.reason}"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield "# What the appliance does, and what its token could\n"
+    for name, text in facts(report):
+        yield f"- {name}: {text}"
+    warning = describe_load(report)
+    if warning:
+        yield f"\n**{warning}**"
+    for section in report.sections:
+        yield from _section(section)
+    if report.left_out:
+        yield "\n## Not measured\n"
+        for one in report.left_out:
+            yield f"- {describe_left_out(one)}"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"\n## {section.title}\n\n{section.how}\n"
+    yield f"| {' | '.join(HEADS)} |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    for figure in section.figures:
+        yield f"| {' | '.join(cells(figure))} |"
+    if section.remarks:
+        yield ""
+        for remark in section.remarks:
+            yield f"- {remark}"
+
+
+def _write_wanted(wanted: Wanted | None, unit: str) -> str:
+    if wanted is None:
+        return ""
+    bound, sign = (wanted.least, "≥") if wanted.most is None else (wanted.most, "≤")
+    if bound is None:
+        return ""
+    return f"{sign} {bound:.0%}" if wanted.is_share else f"{sign} {number(bound)} {unit}"
