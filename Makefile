@@ -8,6 +8,7 @@ DEMO := demo
 NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -path native/fuzz -prune -o -path native/pkcs11-shim -prune -o -name '*.rs' -print -o -name Cargo.toml -print)
 SHIM := Cargo.toml Cargo.lock $(shell find native/pkcs11-shim -name '*.rs' -o -name Cargo.toml)
 SECONDS := 60
+MINUTES := 60
 
 .PHONY: help prepare run serve test soak check shim kryoptic cover fuzz bench report wheel clean
 
@@ -28,7 +29,8 @@ test: check shim  ## every check and test that CI runs
 	cargo test --workspace --locked --quiet
 	pytest -m "not soak" --cov --cov-report=term:skip-covered
 
-soak: prepare shim  ## the long variants of tests, minutes each
+soak: prepare shim  ## an hour of load, faults, rotations and reloads (MINUTES=n), then the long variants of tests
+	python -m bench soak --minutes $(MINUTES)
 	pytest -m soak --timeout 3600
 
 check: prepare  ## format, lint, types, layers

@@ -16,6 +16,7 @@ from bench import (
     native,
     peers,
     report,
+    soak,
     trace,
 )
 from hsm.errors import HsmError
@@ -34,6 +35,7 @@ _TOOLS: Final = {
     "trace": (trace, "durable trace entries per second, and how long an answer waits for its own"),
     "cache": (cache, "a vector given out again, and one that comes twice: microseconds each"),
     "report": (report, "all of it in one run: JSON, a table, and a page with plots"),
+    "soak": (soak, "an hour at 70 % of capacity while the token fails and keys are rotated"),
     "demo": (demo, "the tour that `make run` gives"),
 }
 _UNUSABLE: Final = 2
