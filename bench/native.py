@@ -1,7 +1,7 @@
 """The XML core beside lxml, python-xmlsec and signxml: the same documents, the same key, one run.
 
 Tools take turns, so that a slow moment of the machine meets all of them, each with a run before that is not counted, so that it meets
-its own caches and heap; a figure is the median of all rounds. Work around the key operation is what a round took, less what the key operation alone took in the same round.
+its own caches and heap; a figure is the median of all rounds, in seconds of the processor: what a neighbour takes of it counts for nobody. Work around the key operation is what a round took, less what the key operation alone took in the same round.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import hashlib
 import json
 import statistics
 import sys
+import time
 import timeit
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -45,7 +46,7 @@ class Measured:
     """What one tool took for one piece of work.
 
     Attributes:
-        seconds: of one operation, the median of all rounds.
+        seconds: of the processor, of one operation, the median of all rounds.
         least: of one operation, in the best round.
         spread: half of what lies between the quartiles, as a part of `seconds`.
         rate: octets of the document per second.
@@ -213,8 +214,8 @@ def _compare(
 def _sample(
     works: Mapping[tuple[str, bool], _Work], rounds: int
 ) -> dict[tuple[str, bool], list[float]]:
-    """Seconds of one operation of each, for every round."""
-    timers = {name: timeit.Timer(work) for name, work in works.items()}
+    """Seconds of the processor for one operation of each, for every round."""
+    timers = {name: timeit.Timer(work, timer=time.process_time) for name, work in works.items()}
     numbers = {name: 1 + int(_SAMPLE / timer.timeit(1)) for name, timer in timers.items()}
     samples: dict[tuple[str, bool], list[float]] = {name: [] for name in works}
     for _ in range(rounds):

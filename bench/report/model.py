@@ -51,8 +51,8 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def share(self) -> float | None:
-        """The median of every round's part of its own ceiling."""
-        if not self.ceilings:
+        """The median of every round's part of its own ceiling; None without one, or where noise has made one less than nothing."""
+        if not self.ceilings or min(self.ceilings) <= 0:
             return None
         return statistics.median(
             value / ceiling for value, ceiling in zip(self.rounds, self.ceilings, strict=True)
@@ -62,9 +62,11 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
     def is_met(self) -> bool | None:
         """Whether it reaches what is wanted; None where nothing is."""
         wanted = self.wanted
-        reached = self.share if wanted is not None and wanted.is_share else self.value
-        if wanted is None or reached is None:
+        if wanted is None:
             return None
+        reached = self.share if wanted.is_share else self.value
+        if reached is None:
+            return False
         is_enough = wanted.least is None or reached >= wanted.least
         return is_enough and (wanted.most is None or reached <= wanted.most)
 
