@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_growth(*, as_json: bool) -> int:
-    found = asyncio.run(measure_growth(_Bench.make().cached))
+    found = asyncio.run(measure_growth(make_cached()))
     if as_json:
         print(json.dumps(found, indent=2))
         return 0
@@ -123,6 +123,11 @@ async def _measure(directory: Path, rounds: int) -> dict[str, float]:
                     operation()
                 blocks[name].append((time.perf_counter() - began) / _BLOCK)
     return {name: statistics.median(taken[1:]) for name, taken in blocks.items()}
+
+
+def make_cached() -> CachedVector:
+    """A signed vector as the cache keeps it."""
+    return _Bench.make().cached
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from appliance.conventions.model import Convention
 from appliance.conventions.registry import Registry
 from appliance.vectors.model import Caller, RequestContext, VectorRequest
 
-_VECTORS: Final = (10_000, 100_000, 1_000_000)
-_CONVENTIONS: Final = (100, 1_000, 10_000)
+Sizes = Sequence[int]
+
+VECTORS: Final = (10_000, 100_000, 1_000_000)
+CONVENTIONS: Final = (100, 1_000, 10_000)
 _ROUNDS: Final = 9
 _BLOCK: Final = 2_000
 
@@ -32,22 +34,24 @@ Measured = dict[int, float]
 Result = TypeVar("Result")
 
 
-async def measure_growth(cached: CachedVector) -> dict[str, Measured]:
+async def measure_growth(
+    cached: CachedVector, vectors: Sizes = VECTORS, conventions: Sizes = CONVENTIONS
+) -> dict[str, Measured]:
     """Measure each operation at each size: seconds, of one operation or (registry) for one convention."""
     now = cached.issued
     with tempfile.TemporaryDirectory(prefix="bench-growth-") as made:
         directory = Path(made)
         return {
-            **await _grow_cache(cached),
-            **_grow_guard(directory, cached),
-            **_grow_registry(directory, FixedClock(now)),
+            **await _grow_cache(cached, vectors),
+            **_grow_guard(directory, cached, vectors),
+            **_grow_registry(directory, FixedClock(now), conventions),
         }
 
 
-async def _grow_cache(cached: CachedVector) -> dict[str, Measured]:
+async def _grow_cache(cached: CachedVector, sizes: Sizes) -> dict[str, Measured]:
     hits: dict[int, Callable[[int], object]] = {}
     keeps: Measured = {}
-    for size in _VECTORS:
+    for size in sizes:
         cache = VectorCache(CacheLimits(size, 2**50))
         names = [at.to_bytes(32, "big") for at in range(2 * size)]
         gc.collect()
@@ -67,11 +71,11 @@ async def _grow_cache(cached: CachedVector) -> dict[str, Measured]:
     }
 
 
-def _grow_guard(directory: Path, cached: CachedVector) -> dict[str, Measured]:
+def _grow_guard(directory: Path, cached: CachedVector, sizes: Sizes) -> dict[str, Measured]:
     now, ends = cached.issued, cached.issued + timedelta(hours=1)
     records: dict[int, Callable[[int], object]] = {}
     keeps: Measured = {}
-    for size in _VECTORS:
+    for size in sizes:
         file = directory / f"guard-{size}"
         prepare_guard(file, size, now)
         guard = ReplayGuard(file)
@@ -91,14 +95,14 @@ def _grow_guard(directory: Path, cached: CachedVector) -> dict[str, Measured]:
     }
 
 
-def _grow_registry(directory: Path, clock: FixedClock) -> dict[str, Measured]:
+def _grow_registry(directory: Path, clock: FixedClock, sizes: Sizes) -> dict[str, Measured]:
     context = RequestContext("bench", Caller("bench", "cli"), "uid:0")
     loads: Measured = {}
     reloads: Measured = {}
     builds: Measured = {}
     compares: Measured = {}
     grants: dict[int, Callable[[int], object]] = {}
-    for size in _CONVENTIONS:
+    for size in sizes:
         home = directory / str(size)
         _write_conventions(home / "conventions", size)
         files = ConventionFiles(home / "conventions")

@@ -13,6 +13,8 @@ from bench.load.scenario import Scenario, Target, Wanted, make_scenario
 from bench.processes import spent
 from bench.service import serve_home
 
+_BUSY: Final = 0.9
+
 
 class NotMeasured(Exception):
     """A section brought nothing; says why."""
@@ -166,12 +168,16 @@ def ceilings_of(measured: Sequence[Ceiling | None]) -> tuple[float, ...]:
     return tuple(each.rate for each in measured if each is not None)
 
 
-def errors_of(results: Sequence[LoadResult]) -> tuple[str, ...]:
-    """A remark for every kind of error that came."""
+def remarks_of(results: Sequence[LoadResult]) -> tuple[str, ...]:
+    """A remark for every kind of error that came, and one where the client itself may have been what limits."""
     counts: dict[str, int] = {}
     for result in results:
         for reason, count in result.errors.items():
             counts[f"{result.scenario}: {reason}"] = (
                 counts.get(f"{result.scenario}: {reason}", 0) + count
             )
-    return tuple(f"{count:,} x {what}" for what, count in sorted(counts.items()))
+    told = [f"{count:,} x {what}" for what, count in sorted(counts.items())]
+    busiest = max(result.client / result.processes for result in results)
+    if busiest > _BUSY:
+        told.append(f"the load generator kept {busiest:.0%} of a core busy, and may be what limits")
+    return tuple(told)

@@ -1,10 +1,13 @@
 """Sections about what more of something costs: lanes, workers, octets in a message; each on homes of its own."""
 
+import asyncio
 import os
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from bench.cache import make_cached
+from bench.cache_growth import CONVENTIONS, VECTORS, measure_growth
 from bench.ceiling import keys_of_home, measure_ceiling
 from bench.gateway import gateway_scene, message_through
 from bench.homes import RSA, make_bench_home, make_null_home
@@ -81,6 +84,41 @@ def measure_size(ground: Ground) -> Section:
         tuple(figures),
         (plot,),
     )
+
+
+def measure_held(ground: Ground) -> Section:
+    """What an operation costs with a hundred times as many cached vectors, remembered vectors and conventions."""
+    quick = ground.pace.is_quick
+    vectors, conventions = VECTORS[: 2 if quick else None], CONVENTIONS[: 2 if quick else None]
+    found = asyncio.run(measure_growth(make_cached(), vectors, conventions))
+    figures = []
+    for operation, sizes in found.items():
+        least = next(iter(sizes.values()))
+        for size, seconds in list(sizes.items())[1:]:
+            name = f"{operation} ({size:,})"
+            fewest = f"with {next(iter(sizes)):,}"
+            figures.append(Figure(name, "µs", (seconds * 1e6,), (least * 1e6,), fewest))
+    plots = tuple(
+        _plot_held(what, {name: its for name, its in found.items() if tuple(its) == sizes})
+        for what, sizes in (("vectors held", vectors), ("conventions", conventions))
+    )
+    return Section(
+        "held",
+        "Cached vectors and conventions",
+        f"The same operations with up to {vectors[-1]:,} vectors cached and remembered and {conventions[-1]:,} conventions in force, blocks of each size taking"
+        " turns, once; what is read or filled whole is stated for each vector or convention.",
+        tuple(figures),
+        plots,
+    )
+
+
+def _plot_held(what: str, found: Mapping[str, Mapping[int, float]]) -> Plot:
+    lines = tuple(
+        Series(operation, tuple((float(size), seconds * 1e6) for size, seconds in sizes.items()))
+        for operation, sizes in found.items()
+    )
+    x, y = Axis(what, "", is_log=True), Axis("time of one operation", "µs", is_log=True)
+    return Lines(f"One operation against {what}", x, y, lines)
 
 
 def _scale_lanes(

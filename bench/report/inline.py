@@ -5,7 +5,7 @@ from typing import Final
 from bench.gateway import GatewayScene, gateway_scene, message_through
 from bench.load import LoadResult
 from bench.load.scenario import Target
-from bench.report.ground import Ground, Loaded, Service, errors_of, load
+from bench.report.ground import Ground, Loaded, Service, load, remarks_of
 from bench.report.model import Figure, Section, Wanted
 
 _DOCUMENT: Final = "soap-10k"
@@ -51,7 +51,7 @@ def measure_gateway(ground: Ground) -> Section:
         f" it, and through both organisations'. {_CONNECTIONS} connections in a closed loop; what is added, in an open loop of {_CALM:.0f}/s."
         " Everything on the same cores.",
         tuple(figures),
-        remarks=errors_of([one.result for way in (*calm.values(), *busy.values()) for one in way]),
+        remarks=remarks_of([one.result for way in (*calm.values(), *busy.values()) for one in way]),
     )
 
 
@@ -81,7 +81,7 @@ def measure_tls(ground: Ground) -> Section:
                 Wanted(least=0.85, is_share=True),
             ),
         ),
-        remarks=errors_of([*plain, *secured]),
+        remarks=remarks_of([*plain, *secured]),
     )
 
 

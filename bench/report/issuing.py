@@ -11,10 +11,10 @@ from bench.report.ground import (
     Ground,
     Loaded,
     ceilings_of,
-    errors_of,
     load,
     load_named,
     measure_subject,
+    remarks_of,
 )
 from bench.report.model import Axis, Bar, Bars, Figure, Lines, Section, Series, Wanted
 
@@ -71,7 +71,7 @@ def measure_issue(ground: Ground) -> Section:
             )
             if service.supervisor is not None:
                 bars.append(Bar(subject.name(named), _split(ceilings, loaded[way])))
-            remarks += errors_of([each.result for each in loaded[way]])
+            remarks += remarks_of([each.result for each in loaded[way]])
     return Section(
         "issue",
         "Vectors issued",
@@ -140,7 +140,7 @@ def _one_rate(
         tuple(each.request_rate for each in results),
         wanted=wanted,
     )
-    return Section(scenario, title, f"{how} {_CONNECTIONS} connections, closed loop.", (figure,), (), errors_of(results))  # fmt: skip
+    return Section(scenario, title, f"{how} {_CONNECTIONS} connections, closed loop.", (figure,), (), remarks_of(results))  # fmt: skip
 
 
 def measure_latency(ground: Ground) -> Section:
@@ -181,7 +181,7 @@ def measure_latency(ground: Ground) -> Section:
         " round measured, answered or not, and latency counts from when each should have been sent.",
         tuple(figures),
         (plot,),
-        errors_of([one.result for loaded in steps.values() for one in loaded]),
+        remarks_of([one.result for loaded in steps.values() for one in loaded]),
     )
 
 

@@ -8,7 +8,7 @@ from bench.homes import RSA, make_bench_home
 from bench.load import LoadResult
 from bench.load.scenario import Wanted as Asked, make_scenario
 from bench.processes import Kind, resident
-from bench.report.ground import Ground, Service, errors_of, load, load_named, run_service
+from bench.report.ground import Ground, Service, load, load_named, remarks_of, run_service
 from bench.report.model import Figure, Section, Wanted
 
 _TIMES: Final = 3
@@ -64,7 +64,7 @@ def measure_overload(ground: Ground) -> Section:
         f" connections, a queue of {_JOBS} jobs; once, not in rounds. A refusal counts from when its request was sent; memory begins when a"
         " first moment of overload is over.",
         tuple(figures),
-        remarks=errors_of([over]),
+        remarks=remarks_of([over]),
     )
 
 

@@ -10,7 +10,7 @@ from bench.organisations import SceneFailed
 from bench.peers import ContestantFailed
 from bench.report.beside import measure_native, measure_peers
 from bench.report.ground import Ground, NotMeasured
-from bench.report.growth import measure_scaling, measure_size
+from bench.report.growth import measure_held, measure_scaling, measure_size
 from bench.report.inline import measure_gateway, measure_tls
 from bench.report.issuing import (
     measure_issue,
@@ -58,6 +58,7 @@ SECTIONS: Final[Mapping[str, Entry]] = {
     "gateway": Entry(measure_gateway, Need.HOMES),
     "size": Entry(measure_size, Need.HOMES),
     "scaling": Entry(measure_scaling, Need.HOMES),
+    "held": Entry(measure_held, Need.MACHINE),
     "peers": Entry(measure_peers, Need.MACHINE),
     "native": Entry(measure_native, Need.MACHINE),
 }

@@ -10,9 +10,9 @@ from bench.report.ground import (
     Ground,
     Subject,
     ceilings_of,
-    errors_of,
     load_named,
     measure_subject,
+    remarks_of,
     run_service,
 )
 from bench.report.model import Figure, Section, Wanted
@@ -71,7 +71,7 @@ def measure_null(ground: Ground) -> Section:
         "The shim's null mode (P-256, valid signatures of a published key) in the place of the token: what is left is the service. One"
         " worker, two lanes.",
         figures,
-        remarks=errors_of(results),
+        remarks=remarks_of(results),
     )
 
 
@@ -106,5 +106,5 @@ def measure_network(ground: Ground) -> Section:
         "The shim's models of a network HSM on its null token: a signature is one round trip that keeps one of so many engines busy. As many"
         " lanes as engines. What a model gives is engines over round trip.",
         tuple(figures),
-        remarks=errors_of(results),
+        remarks=remarks_of(results),
     )
