@@ -29,9 +29,10 @@ pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def home(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home of this module's own, whose lanes may take their time to open a session anew, however busy the machine is."""
+    """A home of this module's own, whose lanes may take their time to open a session anew, and jobs to be signed, however busy the machine is."""
     home = copy_home(demo_home, tmp_path_factory.mktemp("outage"))
     edit(home / "appliance.toml", '# call_timeout = "500ms"', 'call_timeout = "10s"')
+    edit(home / "appliance.toml", '# age = "2s"', 'age = "60s"')
     return home
 
 
