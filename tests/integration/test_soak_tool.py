@@ -44,11 +44,16 @@ def load(**errors: int) -> LoadResult:
 
 
 def soak(**changes: object) -> SoakResult:
-    """A clean run of one cycle, but for what is changed."""
-    cycle = {"faulty": load(_503_hsm_unavailable=3), "calm": load(), "held": {"worker": 9.0 * MIB}}
+    """A clean run of a minute, but for what is changed; `held` is the memory of workers at each cycle's end, MiB."""
+    held = changes.pop("held", [9.0])
+    cycle = {"faulty": load(_503_hsm_unavailable=3), "calm": load()}
     cycle |= {name: changes.pop(name) for name in list(changes) if name in cycle}
     facts = {"missing": (), "verified": 0, "failures": ()} | changes
-    return SoakResult(60.0, 100.0, 70.0, (Cycle(1, "hang", "rotate", 0.1, traced=9, **cycle),), **facts)  # fmt: skip
+    cycles = [
+        Cycle(at, "hang", "rotate", 0.1, traced=9, held={"worker": octets * MIB}, **cycle)
+        for at, octets in enumerate(held)
+    ]
+    return SoakResult(60.0, 100.0, 70.0, tuple(cycles), **facts)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,15 @@ def test_every_trouble_is_named(changes: dict[str, object], says: str) -> None:
 
 
 def test_memory_that_grows_is_no_flat_memory() -> None:
-    """A tenth and 4 MiB are noise; more is growth."""
+    """A tenth and 4 MiB are noise, and so is what buffers take at first; more is growth."""
+    held = [60.0, 60.0, 80.0, 80.0, 80.0, 80.0, 80.0, 81.0]
+    [settled] = soak(held=held).growth.values()
+    assert settled.is_flat
+    assert settled.begin == 80 * MIB
+    grown = soak(held=[60.0 + 3 * at for at in range(16)])
+    assert [trouble.partition(" from ")[0] for trouble in grown.troubles] == [
+        "memory of workers grew"
+    ]
+    assert next(iter(grown.growth.values())).slope == pytest.approx(16 * 60 * 3 * MIB)
     assert Growth(100 * MIB, 113 * MIB, 0.0).is_flat
     assert not Growth(100 * MIB, 115 * MIB, 0.0).is_flat
