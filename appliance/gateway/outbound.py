@@ -5,6 +5,7 @@ vector whose trace is durable, that what is said of the person locally never lea
 as a fault.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -142,11 +143,14 @@ class Outbound:
     ) -> None:
         self._limits: Final = limits
         self._means: Final = means
-        self._routes: Final = tuple(routes)
+        by_path: defaultdict[str, list[OutboundRoute]] = defaultdict(list)
+        for route in routes:
+            by_path[route.table.path].append(route)
+        self._by_path: Final = dict(by_path)
         self._ours: Final = frozenset[bytes]().union(*(route.local_fields for route in routes))
 
     def __repr__(self) -> str:
-        return f"Outbound({list(self._routes)})"
+        return f"Outbound({list(self._by_path.values())})"
 
     async def handle(self, request: InlineRequest, reply: Reply) -> None:
         """Answer one request, whatever comes."""
@@ -171,8 +175,8 @@ class Outbound:
         Raises:
             ResourceUnknown: there is none, or not for this method.
         """
-        routes = [route for route in self._routes if route.table.path == request.path]
-        if not routes:
+        routes = self._by_path.get(request.path)
+        if routes is None:
             raise ResourceUnknown(Reason.NOT_FOUND, "no route has this path")
         if request.method == "GET" and is_description(request.query):
             return routes

@@ -8,6 +8,7 @@ unverified copy says is a hint that chooses whom to ask and is then forgotten (D
 import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -175,6 +176,7 @@ def _read_stated(verified: VerifiedOctets) -> AssertionFields:
         raise VectorRefused(Reason.STRUCTURE_INVALID, str(exc)) from exc
 
 
+@lru_cache(maxsize=256)  # a partner's connections show the same one again and again
 def _name_of(certificate: bytes | None) -> x509.Name | None:
     return None if certificate is None else x509.load_der_x509_certificate(certificate).subject
 

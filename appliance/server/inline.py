@@ -7,6 +7,7 @@ request `front` says.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from ssl import SSLObject
 from typing import Final, Protocol, cast
@@ -36,6 +37,7 @@ from appliance.vectors.model import Caller, RequestContext
 
 _BEARER: Final = b"bearer "
 _LOOK_AGAIN: Final = 1.0
+_PEERS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class LocalCallers:
         self._certified: Final = certified
         self._keys: Final = keys
         self._by_address: Final = dict(by_address)
+        self._name_of: Final = lru_cache(maxsize=_PEERS)(self._find_name)
 
     def recognise(self, peer: Peer, authorization: bytes | None) -> Recognised:
         """Say who calls; a Bearer key that is shown is judged, other schemes are the partner's affair.
@@ -86,18 +89,27 @@ class LocalCallers:
         if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
             return Recognised(self._keys.recognise(peer, authorization), certificate)
         if certificate is not None:
-            name = x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
-            return Recognised(Caller(name, "certificate"), certificate)
+            return Recognised(Caller(_subject_of(certificate), "certificate"), certificate)
         if peer.uid is not None:
             return Recognised(Caller(peer.address, "unix"))
-        address = ip_address(peer.address)
-        for network, name in self._by_address.items():
-            if address in network:
-                return Recognised(Caller(name, "address"))
+        name = self._name_of(peer.address)
+        if name is not None:
+            return Recognised(Caller(name, "address"))
         raise UnknownCaller(
             Reason.UNKNOWN_CALLER,
             "show a configured key as `Authorization: Bearer KEY`, a client certificate, or call over the unix socket",
         )
+
+    def _find_name(self, peer: str) -> str | None:
+        """Return what the configuration calls an address."""
+        address = ip_address(peer)
+        named = (name for network, name in self._by_address.items() if address in network)
+        return next(named, None)
+
+
+@lru_cache(maxsize=256)
+def _subject_of(certificate: bytes) -> str:
+    return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
 
 
 class PartnerCallers:
