@@ -5,6 +5,7 @@ dropped; and that of those on the disk one at a time is read into memory, for as
 """
 
 import asyncio
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -57,7 +58,7 @@ class SpoolRoom:
         """Make a file without a name, mode 0600.
 
         Raises:
-            Pushback: there are as many as may be, or as many of this caller.
+            Pushback: there are as many as may be, or as many of this caller, or the disk refuses.
         """
         of_one, of_all = self._on_disk[caller], self._on_disk.total()
         if of_all >= _ON_DISK or of_one >= _ON_DISK_OF_ONE:
@@ -65,13 +66,17 @@ class SpoolRoom:
                 Reason.SPOOL_OF_MESSAGES_FULL,
                 f"{of_all} long messages are held whole already, {of_one} of them yours; send it again",
             )
-        file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - the spool closes it
+        try:
+            file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - the spool closes it
+        except OSError as exc:
+            raise _refused_by_disk(exc) from exc
         self._on_disk[caller] += 1
         return file
 
     def give_back(self, file: IO[bytes], caller: str) -> None:
-        """Close a file, which ends it."""
-        file.close()
+        """Close a file, which ends it, whatever a full disk has left to be written."""
+        with contextlib.suppress(OSError):
+            file.close()
         self._on_disk[caller] -= 1
         if not self._on_disk[caller]:
             del self._on_disk[caller]
@@ -132,7 +137,7 @@ class MessageSpool:
         """Append.
 
         Raises:
-            Pushback: as many as may be are held on disk already.
+            Pushback: as many as may be are held on disk already, or the disk refuses.
         """
         self.octets += len(piece)
         file = self._file
@@ -142,10 +147,10 @@ class MessageSpool:
                 self._memory += piece
                 return
             file = self._file = self._room.make_file(self._caller)
-            await asyncio.to_thread(file.write, self._memory)
+            await asyncio.to_thread(_append, file, self._memory)
             self._memory = bytearray()
             self._give_memory_back()
-        await asyncio.to_thread(file.write, piece)
+        await asyncio.to_thread(_append, file, piece)
 
     async def read(self) -> bytes:
         """Return all of it; what lies on the disk when its turn comes, which ends with `let_go`. What was in memory is there no more.
@@ -187,6 +192,22 @@ class MessageSpool:
     def _give_memory_back(self) -> None:
         self._room.give_memory_back(self._taken)
         self._taken = 0
+
+
+def _append(file: IO[bytes], piece: bytes | bytearray) -> None:
+    """Write to the disk itself: what a buffer held would be refused later, as the message is read."""
+    try:
+        file.write(piece)
+        file.flush()
+    except OSError as exc:
+        raise _refused_by_disk(exc) from exc
+
+
+def _refused_by_disk(exc: OSError) -> Pushback:
+    return Pushback(
+        Reason.SPOOL_OF_MESSAGES_FULL,
+        f"the disk does not take a long message ({exc.strerror}); send it again later",
+    )
 
 
 def _read_at(file: IO[bytes], at: int, octets: int) -> bytes:

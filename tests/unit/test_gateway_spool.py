@@ -1,7 +1,9 @@
 """What a worker holds of messages: so much in memory, so many on the disk, each until it is sent or dropped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import resource
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,44 @@ def test_four_lie_on_the_disk(tmp_path: Path) -> None:
                 pass
 
     within(tmp_path, steps)
+
+
+@contextlib.contextmanager
+def files_of(octets: int) -> Iterator[None]:
+    """Have the kernel refuse to let any file of ours grow longer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room_for", [IN_MEMORY // 2, IN_MEMORY + 5000])
+def test_a_disk_that_refuses_keeps_no_place(tmp_path: Path, room_for: int) -> None:
+    """As a message moves to the disk, or in the middle of a short piece: it is refused by name, and its place is the next one's."""
+
+    async def steps(room: SpoolRoom) -> None:
+        for _ in range(5):
+            with files_of(room_for), room.open("a") as message:
+                await fill(message, LONG[:IN_MEMORY])
+                with pytest.raises(Pushback, match="does not take a long message"):
+                    for _ in range(10):
+                        await message.write(LONG[:1000])
+        with room.open("a") as message:
+            assert await (await fill(message, LONG)).read() == LONG
+
+    within(tmp_path, steps)
+
+
+def test_a_disk_that_makes_no_file(tmp_path: Path) -> None:
+    """A place that is none is refused by name too."""
+
+    async def steps(room: SpoolRoom) -> None:
+        with room.open("a") as message, pytest.raises(Pushback, match=r"\(No such file"):
+            await fill(message, LONG)
+
+    within(tmp_path / "absent", steps)
 
 
 def test_one_of_the_disk_is_in_memory_at_a_time(
