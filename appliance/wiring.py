@@ -309,6 +309,7 @@ class _Control:
 
     async def _load_ahead(self, generation: str) -> str:
         """Load a generation, or say why not, whatever the reason: without an answer no other reload would get here."""
+        self._loaded = None  # or it would be committed in the place of what cannot be loaded
         try:
             self._loaded = await asyncio.to_thread(self._load)
         except ApplianceError as exc:

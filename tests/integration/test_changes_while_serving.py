@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -183,7 +184,7 @@ def test_reload_that_meets_a_defect_is_refused(
 def test_worker_that_meets_a_defect_answers(
     demo_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that cannot load, for whatever reason, says so, and follows the next order."""
+    """A worker that cannot load, for whatever reason, says so, and follows the next order; what it had loaded before is no more."""
 
     def fail(_root: Path) -> Config:
         raise ArithmeticError("beyond all bounds")
@@ -191,6 +192,7 @@ def test_worker_that_meets_a_defect_answers(
     config = load_config(demo_home)
     monkeypatch.setattr(wiring, "load_config", fail)
     control = wiring._Control(config, None, None, None, None)  # type: ignore[arg-type]  # loading ends before it needs them
+    control._loaded = cast("wiring._Loaded", "an earlier generation, which nobody committed")
 
     async def run() -> list[str]:
         return [await control._follow(order, "2") for order in ("load", "commit")]
