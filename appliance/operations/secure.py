@@ -14,7 +14,7 @@ import msgspec
 from appliance.clock import Clock, format_instant
 from appliance.conventions.model import ClientConvention
 from appliance.conventions.registry import RegistryCell
-from appliance.errors import HsmUnavailable, MalformedRequest, Reason
+from appliance.errors import ConventionViolation, HsmUnavailable, MalformedRequest, Reason
 from appliance.log import Log
 from appliance.native import (
     Limits,
@@ -119,6 +119,7 @@ class SecureOperation:
         Raises:
             ApplianceError: as `IssueOperation.issue`.
             MalformedRequest: the message cannot take the header, or not by this rule.
+            ConventionViolation: its convention, which signs messages, came into force after the message was read.
             HsmUnavailable: the token made a message signature that does not verify.
         """
         convention = self._find(request.convention)
@@ -128,6 +129,7 @@ class SecureOperation:
         announce(issued)
         if convention is None:  # it came into force while the vector was made
             convention = self._registry.current.client(request.convention)
+            _check_unsigned(convention)
         header = self._make_header(issued, convention, existing)
         try:
             if not convention.soap_signed:
@@ -207,6 +209,15 @@ class SecureOperation:
                 Reason.HSM_UNAVAILABLE,
                 f"the token made a signature that key `{key}` does not verify",
             ) from exc
+
+
+def _check_unsigned(convention: ClientConvention) -> None:
+    """Refuse to sign a message that nobody knew was to be signed: it may not have been held whole."""
+    if convention.soap_signed:
+        raise ConventionViolation(
+            Reason.CONVENTION_UNKNOWN,
+            f"there was no convention `{convention.id}` yet when the message was read; send it again",
+        )
 
 
 def _check_message(message: SoapMessage, convention: ClientConvention, existing: Existing) -> None:
