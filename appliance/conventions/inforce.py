@@ -39,15 +39,19 @@ def load_in_force(file: Path) -> tuple[Convention, ...]:
     """Load what the supervisor kept.
 
     Raises:
-        ConfigurationError: it has kept nothing, or is of another version.
+        ConfigurationError: it has kept nothing, or is of another version, or of other code under the same number, as a checkout has.
     """
     try:
         with file.open("rb") as kept:
             version_of = pickle.load(kept)  # noqa: S301 - our parent's own values, see above
-            if version_of != _VERSION:
-                expected = f"what version {_VERSION} kept, not {version_of}: restart the service"
-                raise ConfigurationError(str(file), "", expected)
-            return cast("tuple[Convention, ...]", pickle.load(kept))  # noqa: S301 - as above
+            conventions = pickle.load(kept) if version_of == _VERSION else ()  # noqa: S301 - as above
     except OSError as exc:
         expected = f"the conventions in force, which `appliance serve` keeps there ({exc.strerror})"
         raise ConfigurationError(str(file), "", expected) from exc
+    except Exception as exc:  # noqa: BLE001 - pickle names no end of what it raises for classes that are others now
+        expected = f"what this code can read, not {type(exc).__name__}: restart the service"
+        raise ConfigurationError(str(file), "", expected) from exc
+    if version_of != _VERSION:
+        expected = f"what version {_VERSION} kept, not {version_of}: restart the service"
+        raise ConfigurationError(str(file), "", expected)
+    return cast("tuple[Convention, ...]", conventions)

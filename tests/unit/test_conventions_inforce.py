@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import load_config
+from appliance.conventions import inforce
 from appliance.conventions.builder import RegistryBuilder
 from appliance.conventions.inforce import keep_in_force, load_in_force
 from appliance.conventions.model import CallerRule
@@ -41,6 +42,25 @@ def test_what_cannot_be_kept_or_read(tmp_path: Path) -> None:
         load_in_force(tmp_path / "in-force")
     (tmp_path / "in-force").write_bytes(pickle.dumps("2025.1.0") + b"anything")
     with pytest.raises(ConfigurationError, match=r"not 2025\.1\.0: restart the service"):
+        load_in_force(tmp_path / "in-force")
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        pickle.dumps(inforce._VERSION),
+        pickle.dumps(inforce._VERSION) + b"cappliance.conventions.model\nOfAnotherDay\n.",
+        pickle.dumps(inforce._VERSION) + b"cappliance.another_day\nConvention\n.",
+        pickle.dumps(inforce._VERSION)
+        + b"cappliance.conventions.model\nCallerRule\n(I1\nI2\nI3\nI4\nI5\nI6\nI7\nI8\nI9\ntR.",
+        pickle.dumps(inforce._VERSION) + b"\xff",
+    ],
+)
+def test_what_other_code_kept_is_refused_by_name(tmp_path: Path, octets: bytes) -> None:
+    """Cut off, or of classes that are not there, or are others, under the same version: the files have to do."""
+    (tmp_path / "in-force").write_bytes(octets)
+    with pytest.raises(ConfigurationError, match="what this code can read"):
         load_in_force(tmp_path / "in-force")
 
 
