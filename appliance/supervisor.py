@@ -181,8 +181,9 @@ class _Supervisor:
 
     def _put_in_force(self, registry: Registry) -> None:
         """Have workers that begin from now on take this set, whatever becomes of the files."""
-        keep_in_force(self._config.home.in_force, registry.all())
-        give(self._config.home.in_force, worker_user(self._config))
+        worker = worker_user(self._config)
+        reader = None if worker is None else (worker.uid, worker.gid)
+        keep_in_force(self._config.home.in_force, registry.all(), reader)
 
     def _open_sockets(self) -> list[socket.socket]:
         host, port = read_listen("--api", self._listen)

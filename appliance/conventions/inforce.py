@@ -18,16 +18,25 @@ from appliance.errors import ConfigurationError
 _VERSION: Final = version("interops-appliance")
 
 
-def keep_in_force(file: Path, conventions: Sequence[Convention]) -> None:
+def keep_in_force(
+    file: Path, conventions: Sequence[Convention], reader: tuple[int, int] | None
+) -> None:
     """Put the set in the place of the one before.
 
+    Args:
+        file: that place.
+        conventions: the set.
+        reader: uid and gid of whose the file becomes; None is ours.
+
     Raises:
-        ConfigurationError: the disk refuses.
+        ConfigurationError: the disk refuses, and the one before is still there.
     """
     new = file.with_suffix(".new")
     try:
         with new.open("wb") as made:
             os.fchmod(made.fileno(), 0o600)
+            if reader is not None:
+                os.fchown(made.fileno(), *reader)
             pickle.dump(_VERSION, made)
             pickle.dump(tuple(conventions), made)
         new.replace(file)

@@ -26,10 +26,10 @@ def test_what_was_kept_comes_back(tmp_path: Path) -> None:
     )
     conventions = (replace(CLIENT, callers=(rule,)), make_provider(tmp_path))
     file = tmp_path / "in-force"
-    keep_in_force(file, conventions)
+    keep_in_force(file, conventions, None)
     assert load_in_force(file) == conventions
     assert file.stat().st_mode & 0o777 == 0o600
-    keep_in_force(file, conventions[1:])
+    keep_in_force(file, conventions[1:], None)
     assert load_in_force(file) == conventions[1:]
     assert [each.name for each in tmp_path.iterdir()] == ["in-force"]
 
@@ -37,7 +37,7 @@ def test_what_was_kept_comes_back(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_or_read(tmp_path: Path) -> None:
     """A place that is none, nothing there, and what another version of the program kept."""
     with pytest.raises(ConfigurationError, match="a place to write to"):
-        keep_in_force(tmp_path / "absent" / "in-force", ())
+        keep_in_force(tmp_path / "absent" / "in-force", (), None)
     with pytest.raises(ConfigurationError, match="which `appliance serve` keeps there"):
         load_in_force(tmp_path / "in-force")
     (tmp_path / "in-force").write_bytes(pickle.dumps("2025.1.0") + b"anything")
@@ -64,6 +64,21 @@ def test_what_other_code_kept_is_refused_by_name(tmp_path: Path, octets: bytes) 
         load_in_force(tmp_path / "in-force")
 
 
+def test_what_cannot_be_handed_over_is_not_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file cannot be its reader's the set before stays."""
+
+    def refuse(_descriptor: int, uid: int, gid: int) -> None:
+        raise PermissionError(1, f"not {uid}:{gid}")
+
+    keep_in_force(tmp_path / "in-force", (CLIENT,), None)
+    monkeypatch.setattr("appliance.conventions.inforce.os.fchown", refuse)
+    with pytest.raises(ConfigurationError, match="not 61100:61100"):
+        keep_in_force(tmp_path / "in-force", (), (61100, 61100))
+    assert load_in_force(tmp_path / "in-force") == (CLIENT,)
+
+
 def test_worker_begins_with_it_whatever_the_files_say(demo_home: Path, tmp_path: Path) -> None:
     """The set that was kept counts, not the files; they do where nothing was kept, and at the next reload."""
     config = load_config(demo_home)
@@ -71,7 +86,7 @@ def test_worker_begins_with_it_whatever_the_files_say(demo_home: Path, tmp_path:
     builder = RegistryBuilder(config.home.conventions)
     files = builder.build(parts)
     in_force = tmp_path / "in-force"
-    keep_in_force(in_force, [replace(each, id="before") for each in files.clients()])
+    keep_in_force(in_force, [replace(each, id="before") for each in files.clients()], None)
     assert [each.id for each in builder.resume(in_force, parts).all()] == ["before"]
     assert builder.build(parts).all() == files.all()
     assert builder.resume(tmp_path / "absent", parts).all() == files.all()
