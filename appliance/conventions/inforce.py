@@ -1,8 +1,8 @@
-"""The conventions in force, kept by the supervisor for workers that begin later: all serve one set, whatever the files say by then.
+"""The conventions in force, kept by the supervisor for workers that begin later: all serve one set, whatever their files say by then.
 
-A reload that was refused leaves files that cannot be used; one that is under way, files that are not in force yet. Promises that the file is
-replaced whole or not at all. It is a pickle of our own values, written by the parent of whoever reads it, into a directory of its own, and
-read by the same version only.
+What conventions refer to (keys, certificates, roots) is not kept but read as it is. A reload that was refused leaves files that cannot be
+used; one that is under way, files that are not in force yet. Promises that the file is replaced whole or not at all. It is a pickle of our
+own values, written by the parent of whoever reads it, into a directory of its own, and read by the same version only.
 """
 
 import os
@@ -57,7 +57,7 @@ def load_in_force(file: Path) -> tuple[Convention, ...]:
     except OSError as exc:
         expected = f"the conventions in force, which `appliance serve` keeps there ({exc.strerror})"
         raise ConfigurationError(str(file), "", expected) from exc
-    except Exception as exc:  # noqa: BLE001 - pickle names no end of what it raises for classes that are others now
+    except Exception as exc:
         expected = f"what this code can read, not {type(exc).__name__}: restart the service"
         raise ConfigurationError(str(file), "", expected) from exc
     if version_of != _VERSION:
