@@ -89,8 +89,8 @@ class Kept(Generic[_Running]):
             backoff = min(backoff * 2, _LAST_BACKOFF)
             try:
                 await self.start()
-            except Unavailable as exc:
-                _LOG.error("child-not-started", child=self.name, detail=exc.detail)
+            except (Unavailable, OSError) as exc:  # OSError: the machine has no room for a process
+                _LOG.error("child-not-started", child=self.name, detail=str(exc))
             else:
                 self._restarts.inc()
                 _LOG.info("child-restarted", child=self.name)

@@ -8,8 +8,9 @@ from typing import cast, get_args
 
 import pytest
 
-from appliance import keeper
-from appliance.keeper import KeptLanes
+from appliance import keeper, metrics
+from appliance.errors import Reason, ServiceUnreachable
+from appliance.keeper import Kept, KeptLanes
 from appliance.usage import UsageLedger
 from hsm.counters import LaneCounts
 from hsm.errors import Finding, HsmError, Kind, Target
@@ -165,6 +166,33 @@ def test_lane_opens_in_the_process_that_waits(
         keeping.cancel()
         await asyncio.wait([keeping])
         assert token.spares[-1].returncode == -9
+
+    asyncio.run(run())
+
+
+def test_worker_comes_when_the_machine_has_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keeper goes on when no process can be started, as when one does not get ready."""
+    failures: list[Exception] = [
+        BlockingIOError(11, "no process"),
+        OSError(12, "no memory"),
+        ServiceUnreachable(Reason.SERVICE_UNREACHABLE, "not ready"),
+    ]
+    monkeypatch.setattr(keeper, "_FIRST_BACKOFF", 0.0)
+
+    async def start() -> LaneProcess:
+        if failures:
+            raise failures.pop(0)
+        return cast("LaneProcess", OpenLane(1))
+
+    async def run() -> None:
+        kept = Kept("worker 0", start, metrics.WORKER_RESTARTS, lambda *_: None)
+        keeping = asyncio.create_task(kept.keep())
+        async with asyncio.timeout(20):
+            while kept.child is None and not keeping.done():  # noqa: ASYNC110 - what is awaited has no event
+                await asyncio.sleep(0)
+        assert kept.child is not None
+        keeping.cancel()
+        await asyncio.wait([keeping])
 
     asyncio.run(run())
 
