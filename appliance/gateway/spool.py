@@ -74,12 +74,9 @@ class SpoolRoom:
         return file
 
     def give_back(self, file: IO[bytes], caller: str) -> None:
-        """Close a file, which ends it, whatever a full disk has left to be written."""
-        with contextlib.suppress(OSError):
-            file.close()
-        self._on_disk[caller] -= 1
-        if not self._on_disk[caller]:
-            del self._on_disk[caller]
+        """Close a file in a thread, for the disk takes its time to free it; its place is free after that."""
+        closing = asyncio.get_running_loop().run_in_executor(None, _close, file)
+        closing.add_done_callback(lambda _: self._free_place(caller))
 
     async def await_turn(self) -> None:
         """Wait until no other message of the disk is in memory.
@@ -99,6 +96,19 @@ class SpoolRoom:
     def end_turn(self) -> None:
         """Let the next one in."""
         self._turn.release()
+
+    def end_turn_after(self, reading: asyncio.Future[bytes]) -> None:
+        """Let the next one in when a read has ended that nobody waits for any more: until then it fills the memory."""
+        reading.add_done_callback(self._read_in_vain)
+
+    def _read_in_vain(self, reading: asyncio.Future[bytes]) -> None:
+        reading.exception()  # nobody is left to be told, and the loop would say so
+        self.end_turn()
+
+    def _free_place(self, caller: str) -> None:
+        self._on_disk[caller] -= 1
+        if not self._on_disk[caller]:
+            del self._on_disk[caller]
 
 
 class MessageSpool:
@@ -164,7 +174,14 @@ class MessageSpool:
             return octets
         await self._room.await_turn()
         self._has_turn = True
-        return await asyncio.to_thread(_read_at, file, 0, self.octets)
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(None, _read_at, file, 0, self.octets)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            self._has_turn = False
+            self._room.end_turn_after(reading)
+            raise
 
     def let_go(self) -> None:
         """State that nothing of it that was read is in memory any more."""
@@ -192,6 +209,12 @@ class MessageSpool:
     def _give_memory_back(self) -> None:
         self._room.give_memory_back(self._taken)
         self._taken = 0
+
+
+def _close(file: IO[bytes]) -> None:
+    """Close it, whatever a full disk has left to be written."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _append(file: IO[bytes], piece: bytes | bytearray) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import resource
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -23,9 +25,17 @@ def within(directory: Path, steps: Callable[[SpoolRoom], Awaitable[None]]) -> No
     async def run() -> None:
         room = SpoolRoom(directory)
         await steps(room)
+        await comes_to(room, 0)
         assert repr(room) == "SpoolRoom(0 octets in memory, 0 on disk)"
 
     asyncio.run(run())
+
+
+async def comes_to(room: SpoolRoom, files: int) -> None:
+    """Wait until so many files are left: they are closed in a thread."""
+    async with asyncio.timeout(20):
+        while f", {files} on disk" not in repr(room):  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0.001)
 
 
 def is_empty(directory: Path) -> bool:
@@ -106,12 +116,19 @@ def test_four_lie_on_the_disk(tmp_path: Path) -> None:
             await fill(fifth, LONG)
         with held.pop():
             pass
+        await comes_to(room, 3)
         held.append(await fill(room.open("c"), LONG))
         for each in held:
             with each:
                 pass
 
     within(tmp_path, steps)
+
+
+async def write_shortly(message: MessageSpool, pieces: int) -> None:
+    """Write pieces shorter than what a buffer holds."""
+    for _ in range(pieces):
+        await message.write(LONG[:1000])
 
 
 @contextlib.contextmanager
@@ -134,8 +151,8 @@ def test_a_disk_that_refuses_keeps_no_place(tmp_path: Path, room_for: int) -> No
             with files_of(room_for), room.open("a") as message:
                 await fill(message, LONG[:IN_MEMORY])
                 with pytest.raises(Pushback, match="does not take a long message"):
-                    for _ in range(10):
-                        await message.write(LONG[:1000])
+                    await write_shortly(message, 10)
+            await comes_to(room, 0)
         with room.open("a") as message:
             assert await (await fill(message, LONG)).read() == LONG
 
@@ -172,5 +189,32 @@ def test_one_of_the_disk_is_in_memory_at_a_time(
                 await one.read()
         with room.open("a") as last:
             assert await (await fill(last, LONG)).read() == LONG
+
+    within(tmp_path, steps)
+
+
+def test_turn_ends_with_the_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody waits for a message any more its thread still fills the memory: the next has its turn when that has ended."""
+    begun, go = threading.Event(), threading.Event()
+
+    def read_late(file: IO[bytes], at: int, octets: int) -> bytes:
+        begun.set()
+        go.wait(20)
+        file.seek(at)
+        return file.read(octets)
+
+    async def steps(room: SpoolRoom) -> None:
+        with room.open("a") as dropped, room.open("a") as other:
+            await fill(dropped, LONG)
+            await fill(other, LONG)
+            monkeypatch.setattr(spool, "_read_at", read_late)
+            reading = asyncio.ensure_future(dropped.read())
+            await asyncio.to_thread(begun.wait, 20)
+            reading.cancel()
+            await asyncio.wait([reading])
+            dropped.let_go()
+            assert room._turn.locked()
+            go.set()
+            assert await other.read() == LONG
 
     within(tmp_path, steps)
