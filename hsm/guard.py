@@ -1,7 +1,8 @@
 """Why a wrong PIN is tried only once (DESIGN invariant 9).
 
 Owns `PinGuard`. Promises that a PIN the token refused is never offered again, by any lane, after any restart, nor from the command
-line, until its source changes or a person resumes the token; and that a PIN which may have been refused is offered twice at most.
+line, until its source changes or a person resumes the token; that a PIN which may have been refused is offered twice at most in a quarter of an
+hour; and one that the token has taken before, and leaves without an answer now, five times.
 """
 
 import contextlib
@@ -41,6 +42,10 @@ UNDECIDED_LOGINS: Final = 2
 
 UNDECIDED_SECONDS: Final = 900.0
 """How long such a login counts."""
+
+UNANSWERED_LOGINS: Final = 5
+"""Most logins without a verdict where those that the token never answered offered a PIN it has taken: a device that hangs a few times comes
+back by itself, one at which the PIN was changed meanwhile is not asked without end."""
 
 _UNANSWERED: Final = "LOGIN_UNANSWERED"
 """What stands for the answer while there is none, and for ever if the process that asked is ended meanwhile."""
@@ -102,13 +107,13 @@ class PinGuard:
         Raises:
             HsmError: PIN_REFUSED_BEFORE or LOGIN_UNDECIDED without having asked the token, or what `open_with` raises.
         """
-        identity = identify(source)
-        self._check_not_refused(target, serial, identity, is_count_low=is_count_low)
-        attempts = self._undecided(target, serial, identity)
-        pin = read_pin(source, target)
-        record = RefusedPin(target.token, serial, identity, "", settled=False, undecided=attempts)
+        record = RefusedPin(target.token, serial, identify(source), "", settled=False)
         accepted = Acceptance(self._directory, record.place, identify_content(source))
-        self._write(record if accepted.holds() else _doubt(record, _UNANSWERED))
+        self._check_not_refused(target, serial, record.source, is_count_low=is_count_low)
+        attempts = self._undecided(target, record, is_accepted=accepted.holds())
+        record = msgspec.structs.replace(record, undecided=attempts)
+        pin = read_pin(source, target)
+        self._write(_doubt(record, _UNANSWERED))
         try:
             opened = open_with(pin.reveal())
         except HsmError as error:
@@ -175,24 +180,27 @@ class PinGuard:
                     ),
                 )
 
-    def _undecided(self, target: Target, serial: str, identity: str) -> tuple[Undecided, ...]:
+    def _undecided(
+        self, target: Target, asked: RefusedPin, *, is_accepted: bool
+    ) -> tuple[Undecided, ...]:
         """Return the attempts of late whose answer left the PIN undecided; refuses another when they are as many as may be."""
         recent = tuple(
             attempt
             for record in self.refusals()
-            if record.serial == serial and record.source == identity
+            if record.serial == asked.serial and record.source == asked.source
             for attempt in record.undecided
             if abs(_wall_time() - attempt.at) < UNDECIDED_SECONDS
         )
-        if len(recent) < UNDECIDED_LOGINS:
+        doubtful = sum(not (is_accepted and each.code == _UNANSWERED) for each in recent)
+        if doubtful < UNDECIDED_LOGINS and len(recent) < UNANSWERED_LOGINS:
             return recent
         raise HsmError(
             target,
             Finding(
                 "LOGIN_UNDECIDED",
                 "device",
-                f"the last {len(recent)} logins ended in {recent[-1].code}, which may stand for a wrong PIN; the token is not "
-                f"asked more than {UNDECIDED_LOGINS} times in {UNDECIDED_SECONDS / 60:.0f} minutes",
+                f"the last {len(recent)} logins left open whether the PIN is wrong, the last by {recent[-1].code}; the token is not "
+                f"asked more often in {UNDECIDED_SECONDS / 60:.0f} minutes",
                 f"look at the token with its vendor's tool, then run `appliance hsm resume --token {target.token}`, or wait",
             ),
         )

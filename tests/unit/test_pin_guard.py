@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from hsm import guard as guard_module
 from hsm.ckr import UNSURE, describe
 from hsm.errors import DEVICE_BLAMED, NEVER_ASKED, HsmError, NeverAsked, Target
-from hsm.guard import UNDECIDED_LOGINS, PinGuard
-from hsm.pin import PinCredential, PinFile, PinSource, PinVariable
+from hsm.guard import UNANSWERED_LOGINS, UNDECIDED_LOGINS, PinGuard
+from hsm.pin import Pin, PinCredential, PinFile, PinSource, PinVariable, read_pin
 from tests.softhsm import write_pin
 
 TARGET = Target("module", "token")
@@ -100,11 +101,32 @@ def resume(directory: Path) -> None:
 def test_login_that_a_killed_process_began_may_have_been_counted(
     tmp_path: Path, source: PinFile
 ) -> None:
-    """Nobody knows what the token made of it: with a PIN it has never taken two are all, with one that it has taken it says nothing."""
+    """Nobody knows what the token made of it: of a PIN it has never taken two are all; of one that it has taken, some more."""
     assert outcomes(tmp_path / "new", source, Killed()) == doubted("killed")
     assert log_in(tmp_path, source) == ANSWERED
-    assert outcomes(tmp_path, source, Killed()) == ["killed"] * TRIES
-    assert log_in(tmp_path, source) == ANSWERED
+    for _ in range(2):  # a good login forgets them
+        assert [log_in(tmp_path, source, Killed()) for _ in range(UNANSWERED_LOGINS - 1)] == [
+            "killed"
+        ] * (UNANSWERED_LOGINS - 1)
+        assert log_in(tmp_path, source) == ANSWERED
+    hung = [log_in(tmp_path, source, Killed()) for _ in range(UNANSWERED_LOGINS + 2)]
+    assert hung == ["killed"] * UNANSWERED_LOGINS + ["LOGIN_UNDECIDED"] * 2
+
+
+def test_source_written_while_the_token_is_asked_is_not_vouched_for(
+    tmp_path: Path, source: PinFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the token took was read before: the PIN that stands there now has never been tried."""
+    def read_and_replace(asked: PinSource, target: Target) -> Pin:
+        pin = read_pin(asked, target)
+        write_pin(tmp_path / "pin", "624180")
+        os.utime(tmp_path / "pin", ns=(0, 0))
+        return pin
+
+    with monkeypatch.context() as patched:
+        patched.setattr(guard_module, "read_pin", read_and_replace)
+        assert log_in(tmp_path, source) == ANSWERED
+    assert outcomes(tmp_path, source, "CKR_DEVICE_ERROR") == doubted("CKR_DEVICE_ERROR")
 
 
 @pytest.mark.parametrize("code", [*sorted(NEVER_ASKED), "CKR_GENERAL_ERROR"])
