@@ -199,11 +199,12 @@ class TraceLogs:
         """Open a log for the entries that wait for it, and close that of the year before."""
         try:
             following = await Shard.open(name, self._settings, self._signer, self._clock)
-        except ApplianceError as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it was, somebody waits and it is tried again
+            error = exc if isinstance(exc, ApplianceError) else _unopened(name, exc)
             if name.retention not in self._unopened:
-                _LOG.error("log-not-opened", log=str(name), detail=exc.detail)
+                _LOG.error("log-not-opened", log=str(name), detail=error.detail)
             self._unopened.add(name.retention)
-            opening.fail(exc)
+            opening.fail(error)
             return
         finally:
             del self._opening[name.retention]
@@ -252,6 +253,14 @@ def _begin(work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) ->
     task = asyncio.get_running_loop().create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+
+
+def _unopened(name: LogName, exc: Exception) -> SpoolUnavailable:
+    """Name what nobody foresaw while a log was opened, like a machine that starts no other thread."""
+    detail = f"log {name} cannot be opened ({type(exc).__name__}: {exc})"
+    error = SpoolUnavailable(Reason.SPOOL_UNAVAILABLE, detail)
+    error.__cause__ = exc
+    return error
 
 
 def _note_lost_summary(written: asyncio.Future[Receipt]) -> None:

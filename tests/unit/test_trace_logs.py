@@ -225,6 +225,29 @@ def test_log_that_cannot_be_opened_refuses_and_is_tried_again(
     asyncio.run(run())
 
 
+def test_opening_that_fails_in_a_way_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits is refused by name, nothing is said to be ready, and the log is tried again like any other."""
+    monkeypatch.setattr(logs_module, "_STATE_EVERY", 0.01)
+
+    def fail(*_parts: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), SIGNER)
+        logs.watch()
+        with monkeypatch.context() as patched:
+            patched.setattr(shard_module, "OpenLog", fail)
+            with pytest.raises(SpoolUnavailable, match="can't start new thread"):
+                await logs.append(make_entry())
+            assert not logs.is_writable
+        await until(lambda: logs.is_writable)
+        await logs.aclose()
+
+    asyncio.run(run())
+
+
 def test_logs_are_closed_while_one_is_being_opened(tmp_path: Path, gate: threading.Event) -> None:
     """What waits for it is durable and covered like everything else."""
     signer = SoftwareSigner()
