@@ -6,7 +6,6 @@ that a log whose year is over ends with an entry that says so and a last checkpo
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -153,9 +152,7 @@ class TraceLogs:
         for timer in (self._summary, self._look, self._ages):
             if timer is not None:
                 timer.cancel()
-        with contextlib.suppress(ApplianceError):  # each has said why in the log
-            summaries = self._limiter.summaries()
-            await asyncio.gather(*map(self.append, summaries))
+        self._summarise()  # durable as soon as their logs are closed
         self._is_closed = True
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=_OPEN_WITHIN)

@@ -265,6 +265,22 @@ def test_logs_are_closed_while_one_is_being_opened(tmp_path: Path, gate: threadi
     assert events(tmp_path, signer) == {"worker-0.6y.2026": ["log-opened", "created"]}
 
 
+def test_log_that_does_not_open_holds_up_no_end(
+    tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A summary that waits for it waits no longer than the log may take."""
+    monkeypatch.setattr(logs_module, "_OPEN_WITHIN", 0.01)
+
+    async def run() -> None:
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), SIGNER)
+        assert [logs.admits_refusal("peer") for _ in range(3)] == [True, True, False]
+        async with asyncio.timeout(5):
+            await logs.aclose()
+        gate.set()
+
+    asyncio.run(run())
+
+
 def test_orphans_are_closed(tmp_path: Path) -> None:
     """Logs whose writer is gone are recovered, covered and closed; those of the living are left alone."""
     signer = SoftwareSigner()
