@@ -145,8 +145,12 @@ async def open_worker_trace(
     stack.callback(signer.close)
     trace = build_trace(config, worker_name(index), cell, signer, SystemClock())
     stack.push_async_callback(trace.aclose)
-    await trace.open({STANDARD, *map(retention_class, cell.current.all())})
-    trace.watch()
+
+    def classes() -> set[str]:
+        return {STANDARD, *map(retention_class, cell.current.all())}
+
+    await trace.open(classes())
+    trace.watch(classes)
     return trace
 
 
@@ -163,7 +167,7 @@ async def open_system_log(
     signer = checkpoint_client(config)
     logs = build_trace(config, SYSTEM, RegistryCell(registry), signer, clock)
     await logs.open([STANDARD])
-    logs.watch()
+    logs.watch(lambda: {STANDARD})
     system = SystemLog(logs, clock)
     try:
         lanes = sum(token.lanes for token in config.tokens)

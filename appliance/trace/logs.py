@@ -6,7 +6,7 @@ that a log whose year is over ends with an entry that says so and a last checkpo
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set as AbstractSet
 from typing import Final
 
 from appliance.clock import Clock, format_instant
@@ -36,6 +36,9 @@ _LOOK_EVERY: Final = 30.0
 
 _STATE_EVERY: Final = 1.0
 """Seconds between two statements of how old checkpoints are."""
+
+Classes = Callable[[], AbstractSet[str]]
+"""The retention classes that are in force now."""
 
 PolicyOf = Callable[[str | None, str | None], TracePolicy]
 """From an entry's convention and issuer to what is said of its traces."""
@@ -101,10 +104,13 @@ class TraceLogs:
             shard = await Shard.open(name, self._settings, self._signer, self._clock)
             self._shards[retention] = shard
 
-    def watch(self) -> None:
-        """Look after the room on the disk, the age of checkpoints and logs that could not be opened, until closed."""
+    def watch(self, classes: Classes) -> None:
+        """Look after the room on the disk, the age of checkpoints and logs that could not be opened, until closed.
+
+        Such a log is tried again, and keeps entries from being accepted, for as long as its class is in force.
+        """
         self._watch_space()
-        self._state_ages()
+        self._state_ages(classes)
 
     def keep_certificate(self, certificate: bytes) -> None:
         """Keep a signer's certificate (DER) beside the logs, before an entry names it.
@@ -163,12 +169,15 @@ class TraceLogs:
         self._space.look()
         self._look = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._watch_space)
 
-    def _state_ages(self) -> None:
+    def _state_ages(self, classes: Classes) -> None:
         for shard in self._shards.values():
             shard.state_age()
+        if self._unopened:
+            self._unopened.intersection_update(classes())
         for retention in self._unopened:
             self._shard(retention)
-        self._ages = asyncio.get_running_loop().call_later(_STATE_EVERY, self._state_ages)
+        loop = asyncio.get_running_loop()
+        self._ages = loop.call_later(_STATE_EVERY, self._state_ages, classes)
 
     def _policy(self, entry: TraceEntry) -> TracePolicy:
         return self._policy_of(entry.convention, entry.issuer)

@@ -207,7 +207,7 @@ def test_log_that_cannot_be_opened_refuses_and_is_tried_again(
 
     async def run() -> None:
         logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
-        logs.watch()
+        logs.watch(lambda: {"6y"})
         assert logs.is_writable
         obstacle = tmp_path / "spool" / "worker-0.6y.2026"
         obstacle.parent.mkdir()
@@ -225,6 +225,29 @@ def test_log_that_cannot_be_opened_refuses_and_is_tried_again(
     asyncio.run(run())
 
 
+def test_log_that_no_convention_asks_for_any_more_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the convention that brought its class taken back, what could not be opened keeps nothing from being ready."""
+    monkeypatch.setattr(logs_module, "_STATE_EVERY", 0.01)
+
+    async def run() -> None:
+        logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), SIGNER)
+        classes = {"6y", "one-year"}
+        logs.watch(lambda: classes)
+        obstacle = tmp_path / "spool" / "worker-0.one-year.2026"
+        obstacle.parent.mkdir()
+        obstacle.touch()
+        with pytest.raises(SpoolUnavailable, match="File exists"):
+            await logs.append(make_entry(convention="short"))
+        assert not logs.is_writable
+        classes.discard("one-year")
+        await until(lambda: logs.is_writable)
+        await logs.aclose()
+
+    asyncio.run(run())
+
+
 def test_opening_that_fails_in_a_way_nobody_foresaw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +259,7 @@ def test_opening_that_fails_in_a_way_nobody_foresaw(
 
     async def run() -> None:
         logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), SIGNER)
-        logs.watch()
+        logs.watch(lambda: {"6y"})
         with monkeypatch.context() as patched:
             patched.setattr(shard_module, "OpenLog", fail)
             with pytest.raises(SpoolUnavailable, match="can't start new thread"):
@@ -314,7 +337,7 @@ def test_age_of_a_checkpoint_grows_while_a_lane_does_not_answer(
         signer = SlowSigner()
         logs = make_logs(tmp_path, MovableClock(datetime(2026, 5, 1, tzinfo=UTC)), signer)
         await logs.open(["6y"])
-        logs.watch()
+        logs.watch(lambda: {"6y"})
 
         def age() -> float:
             [[sample]] = [
