@@ -246,7 +246,7 @@ class Dispatcher:
     def _choose_lane(self, line: Line) -> LaneClient | None:
         """The lane with room that has the fewest seconds of signing before it; one that is being mended only for want of another.
 
-        It is never the one that the first ticket shuns while another is up: that ticket waits until there is room elsewhere.
+        The one that the first ticket shuns comes last while another is up, and for the tickets behind: that one waits for room elsewhere.
         """
         shunned = line.waiting[0].shuns
         rooms = [
@@ -257,9 +257,17 @@ class Dispatcher:
             and (lane.name != shunned or not self._has_other(line, lane))
         ]
         if not rooms:
-            return None
+            return self._lane_for_others(line)
         now = self._clock.monotonic()
         return min(rooms, key=lambda lane: (now < lane.rests_until, lane.load))
+
+    def _lane_for_others(self, line: Line) -> LaneClient | None:
+        """The lane that the first ticket shuns, where it has room and a ticket behind does not shun it."""
+        shunned = line.waiting[0].shuns
+        for lane in self._lanes:
+            if lane.name == shunned and lane.has_room() and line.has_for(shunned):
+                return lane
+        return None
 
     def _is_ripe(self, waiting: Sequence[Ticket], lane: LaneClient) -> bool:
         """Whether a busy lane should be given its next frame now: it would be full, or its first job has waited enough."""

@@ -1,7 +1,7 @@
 """The jobs that the same tokens can sign, in the order in which they came.
 
-Owns the tickets that wait, and the batch they leave in. Promises first in, first out, but for tickets that come back from a lane: those go first. A line is bound by
-the queue that fills it.
+Owns the tickets that wait, and the batch they leave in. Promises first in, first out, but for tickets that come back from a lane: those go first,
+and let others pass to the lane that they shun. A line is bound by the queue that fills it.
 """
 
 from collections import deque
@@ -47,15 +47,23 @@ class Line:
     def take(
         self, most: int, seconds: float, cost_of: Callable[[str], float], shunned: str | None
     ) -> Iterator[Ticket]:
-        """Take tickets from the head: at most `most`, as many as fill `seconds` by their keys' cost, up to one that shuns the lane named."""
+        """Take tickets from the head: at most `most`, as many as fill `seconds` by their keys' cost, none that shuns the lane named."""
         waiting = self.waiting
+        passed: list[Ticket] = []
         taken = 0
-        while waiting and taken < most and seconds > 0 and waiting[0].shuns != shunned:
+        while waiting and taken < most and seconds > 0:
             ticket = waiting.popleft()
-            if ticket.is_open():
+            if ticket.shuns == shunned:
+                passed.append(ticket)
+            elif ticket.is_open():
                 taken += 1
                 seconds -= cost_of(ticket.job.key)
                 yield ticket
+        waiting.extendleft(reversed(passed))
+
+    def has_for(self, lane: str) -> bool:
+        """Whether a ticket waits that does not shun the lane; stops at the first, which is near the head."""
+        return any(ticket.shuns != lane for ticket in self.waiting)
 
     def drop_settled(self) -> None:
         """Forget the tickets nobody waits for any more."""
