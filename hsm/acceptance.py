@@ -1,7 +1,8 @@
 """That a token has taken a PIN, so that what ails the token afterwards puts the PIN in no doubt.
 
-Owns one small file per token and source. Promises to hold only while the source holds what it held when the token took it. A file that
-is lost or torn costs caution, nothing else.
+Owns one small file per token and source. Promises to hold only while the source holds what it held when the token took it, whoever else
+offers the token a PIN meanwhile: a variable is another in a command beside the service. A file that is lost or torn costs caution, nothing
+else.
 """
 
 import contextlib
@@ -9,7 +10,11 @@ import os
 from pathlib import Path
 from typing import Final
 
+from hsm.pin import is_current
 from hsm.state import hand_over
+
+_KEPT: Final = 16
+"""Most contents of one source that are remembered at a time; more processes do not have a token open side by side."""
 
 
 class Acceptance:
@@ -29,24 +34,29 @@ class Acceptance:
 
     def holds(self) -> bool:
         """Whether the token has taken the PIN that the source holds."""
-        try:
-            return self._file.read_text() == self._content
-        except (OSError, UnicodeDecodeError):
-            return False
+        return self._content in self._taken()
 
     def note(self) -> None:
         """Remember that the token has taken it."""
         if self._content is None or self.holds():
             return
+        others = [each for each in self._taken() if is_current(each)]
+        taken = [*others, self._content][-_KEPT:]
         with contextlib.suppress(OSError):  # a full disk must not keep a token closed that is open
             descriptor = os.open(
                 self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
             )
             with os.fdopen(descriptor, "w") as stream:
                 hand_over(descriptor, self._directory)
-                stream.write(self._content)
+                stream.write("\n".join(taken))
 
     def withdraw(self) -> None:
         """Forget it: the token has refused the PIN."""
         with contextlib.suppress(OSError):
             self._file.unlink()
+
+    def _taken(self) -> list[str]:
+        try:
+            return self._file.read_text().split("\n")
+        except (OSError, UnicodeDecodeError):
+            return []

@@ -98,14 +98,29 @@ def identify_content(source: PinSource) -> str | None:
     A variable stays what it is for as long as our parent lives, from whom we have it.
     """
     if isinstance(source, PinVariable):
-        parent = os.getppid()
-        try:
-            fields = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return f"variable:{source.name}:{parent}:{fields[_START_TIME]}"
+        return _identify_variable(source.name, os.getppid())
     path = _locate(source)
     return None if path is None else _identify_file(path)
+
+
+def is_current(content: str) -> bool:
+    """Whether a source may still hold what `identify_content` named: the file is the same, or whoever had the variable lives."""
+    kind, _, place = content.partition(":")
+    try:
+        if kind == "variable":
+            name, process, _ = place.rsplit(":", 2)
+            return _identify_variable(name, int(process)) == content
+        return _identify_file(Path(place.rsplit(":", 3)[0])) == content
+    except ValueError:  # torn
+        return False
+
+
+def _identify_variable(name: str, process: int) -> str | None:
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return f"variable:{name}:{process}:{fields[_START_TIME]}"
 
 
 def _identify_file(path: Path) -> str | None:

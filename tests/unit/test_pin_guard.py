@@ -1,6 +1,7 @@
 """Which logins leave a PIN in doubt, and for how long; what a token says in full is in `tests/fault/test_ckr_classes.py`."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,23 @@ def test_variable_is_vouched_for_by_the_life_of_its_parent(
     assert outcomes(tmp_path, source, "CKR_DEVICE_ERROR") == ["CKR_DEVICE_ERROR"] * TRIES
     monkeypatch.setattr(os, "getppid", os.getpid)
     assert outcomes(tmp_path, source, "CKR_DEVICE_ERROR") == doubted("CKR_DEVICE_ERROR")
+
+
+def test_variables_of_two_services_are_vouched_for_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command beside the service has a parent of its own: the token took the PIN from both, and one that has ended is forgotten."""
+    source = PinVariable("GUARDED_PIN")
+    monkeypatch.setattr(os, "environb", _Unemptied(b"624180"))
+    assert log_in(tmp_path, source) == ANSWERED
+    for _ in range(2):
+        with subprocess.Popen(["sleep", "60"]) as command, monkeypatch.context() as patched:
+            patched.setattr(os, "getppid", lambda command=command: command.pid)
+            assert log_in(tmp_path, source) == ANSWERED
+            command.kill()
+    assert outcomes(tmp_path, source, "CKR_DEVICE_ERROR") == ["CKR_DEVICE_ERROR"] * TRIES
+    [kept] = tmp_path.glob("pin-accepted-*")
+    assert len(kept.read_text().split("\n")) == 2
 
 
 class _Unemptied(dict[bytes, bytes]):
