@@ -223,7 +223,7 @@ class Integrator:
     def _stage(self) -> bool:
         """Take the bundles that are full into the tree, and have their files written before the checkpoint is due."""
         try:
-            self._take(self._durable // TILE_WIDTH * TILE_WIDTH)
+            self._take(self._durable_until() // TILE_WIDTH * TILE_WIDTH)
             self._store.stage(self._growth.full)
         except (SpoolUnavailable, TreeRefused) as exc:
             self._disagree(exc)
@@ -259,7 +259,7 @@ class Integrator:
 
     def _write(self) -> bytes:
         """Have all that is durable signed, and make its files durable; no checkpoint states them yet."""
-        self._take(min(self._durable, self._growth.stated.size + self._settings.entries))
+        self._take(self._durable_until())
         self._store.stage(self._growth.full)
         signature = self._sign()
         self._store.write(self._growth.files, self._growth.stated.size)
@@ -268,12 +268,17 @@ class Integrator:
             Checkpoint(self._store.origin, edge.size, edge.root), self._key, signature
         )
 
+    def _durable_until(self) -> int:
+        """Return how far the next checkpoint may go."""
+        return min(self._durable, self._growth.stated.size + self._settings.entries)
+
     def _take(self, until: int) -> None:
         """Take the entries below `until` into the tree."""
         entries, leaves = self._feed.take(until, until - self._growth.size)
         self._growth.add(entries, leaves)
         self._feed.advance(len(entries))
-        self._full_at = _bundle_end(self._growth.size)
+        with self._condition:
+            self._full_at = _bundle_end(self._growth.size)
 
     def _sign(self) -> bytes:
         """Have the growth signed; a crash, or another home's `run/`, may make the lane's last checkpoint another than ours."""
