@@ -17,8 +17,10 @@ from typing import Final
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
+from appliance.log import Log
 from appliance.mapped import take_room
 
+_LOG: Final = Log("metrics")
 _INITIAL: Final = 64 * 1024
 """Octets that prometheus_client gives an empty file; it doubles them as it needs."""
 
@@ -118,6 +120,7 @@ class _Writer:
         self._files: Final[set[RoomyDict]] = set()
         self._woken: Final = Event()
         self._thread: Thread | None = None
+        self._has_failed = False
 
     def take(self, file: RoomyDict) -> None:
         """Write the changes of a file from now on."""
@@ -146,8 +149,18 @@ class _Writer:
             time.sleep(_WRITE_EVERY)
             self._woken.clear()
             self.is_due = False
-            if not self.write():
+            if not self._try_to_write():
                 self.wake()
+
+    def _try_to_write(self) -> bool:
+        """Write, whatever happens: without this thread nothing that is counted would be seen any more."""
+        try:
+            return self.write()
+        except Exception as exc:  # noqa: BLE001 - the edge of the thread; it says so once and tries again
+            if not self._has_failed:
+                self._has_failed = True
+                _LOG.error("metrics-not-written", exc)
+            return False
 
 
 _writer: Final = _Writer()

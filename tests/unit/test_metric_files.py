@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -37,10 +39,34 @@ def test_change_is_written_soon(tmp_path: Path) -> None:
     with contextlib.closing(RoomyDict(file)) as values:
         values.write_value("key", 2.0, 0.0)
         assert values.read_value("key") == (2.0, 0.0)
-        give_up = time.monotonic() + 10
-        while not _read(Path(file)) and time.monotonic() < give_up:
-            time.sleep(0.02)
-        assert _read(Path(file)) == {"key": 2.0}
+        _await(lambda: _read(Path(file)) == {"key": 2.0})
+
+
+def test_writer_outlives_what_it_cannot_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure nobody foresaw is said once, and what is counted reaches the file as soon as it is over."""
+    file = str(tmp_path / "counter_1.db")
+    failed: list[RoomyDict] = []
+
+    def fail(values: RoomyDict) -> bool:
+        failed.append(values)
+        raise ValueError("nobody knows why")
+
+    with contextlib.closing(RoomyDict(file)) as values:
+        with monkeypatch.context() as patched:
+            patched.setattr(RoomyDict, "write_changed", fail)
+            values.write_value("key", 2.0, 0.0)
+            _await(lambda: len(failed) > 1)
+        _await(lambda: _read(Path(file)) == {"key": 2.0})
+    assert [each.message for each in caplog.records] == ["metrics-not-written"]
+
+
+def _await(is_so: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 10
+    while not is_so() and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert is_so()
 
 
 def _read(file: Path) -> dict[str, float]:
