@@ -3,7 +3,8 @@
 A ring of records, the newest over the oldest, and an index of places beside it. A reader looks its place up, copies the record, and
 believes it only if name, length and checksum agree and the writer has not come round meanwhile; anything else is a miss. So a reader
 never waits, and what a writer is just changing costs at worst one signature. Writers have just spent one: they may wait for each
-other (fcntl lock, dropped by the kernel with its holder), some milliseconds; what cannot be written by then is not shared.
+other (fcntl lock, dropped by the kernel with its holder), some milliseconds; what cannot be written by then is not shared, nor is anything
+waited for again until whoever holds the lock goes on.
 
 Bounded by the size of the file and by the places of its index. Holds signed vectors, no secrets; readable by the owner only.
 """
@@ -43,6 +44,7 @@ class SharedMemory:
         self._descriptor, self._map = open_mapped(file, "the shared vectors")
         _, self._places, self._ring, _ = _HEADER.unpack_from(self._map)
         self._base: Final = mmap.PAGESIZE + self._places * _PLACE.size
+        self._patience = _LOCK_WITHIN
 
     def __enter__(self) -> Self:
         return self
@@ -88,15 +90,18 @@ class SharedMemory:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def _lock(self) -> bool:
-        until = time.monotonic() + _LOCK_WITHIN
+        """Take the lock; whoever has held it for so long stands still, and is not waited for a second time."""
+        until = time.monotonic() + self._patience
         while True:
             try:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                if time.monotonic() > until:
+                if time.monotonic() >= until:
+                    self._patience = 0.0
                     return False
                 time.sleep(_LOCK_PAUSE)
             else:
+                self._patience = _LOCK_WITHIN
                 return True
 
     def _read_record(self, key: bytes, begin: int) -> bytes | None:

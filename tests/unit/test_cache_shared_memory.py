@@ -3,11 +3,14 @@
 import multiprocessing
 import subprocess
 import sys
+import time
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from appliance.cache import shared_memory
 from appliance.cache.shared_memory import SharedMemory, prepare_shared_memory
 from appliance.errors import ConfigurationError
 
@@ -76,8 +79,6 @@ def test_damage_is_a_miss(file: Path) -> None:
 
 
 def _write(file: str, seconds: float) -> None:
-    import time  # noqa: PLC0415 - runs in a process of its own
-
     with SharedMemory(Path(file)) as ring:
         until, at = time.monotonic() + seconds, 0
         while time.monotonic() < until:
@@ -105,8 +106,13 @@ def test_readers_see_whole_records_while_writers_write(file: Path) -> None:
     assert found
 
 
-def test_writer_that_stands_still_holds_up_nobody(file: Path) -> None:
-    """A process that was stopped while it wrote costs the others what they would share, not their time; once it is gone they share again."""
+def test_writer_that_stands_still_holds_up_nobody(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped while it wrote is waited for once; then it costs the others what they would share, not their time.
+
+    Once it is gone they share again.
+    """
     held = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", held, str(file)]
     with SharedMemory(file) as ring:
@@ -115,6 +121,9 @@ def test_writer_that_stands_still_holds_up_nobody(file: Path) -> None:
             assert holder.stdout is not None
             assert holder.stdout.readline()
             ring.write(key(2), b"two")
+            with monkeypatch.context() as patched:
+                patched.setattr(shared_memory, "time", SimpleNamespace(monotonic=time.monotonic))
+                ring.write(key(2), b"two")
             assert (ring.read(key(1)), ring.read(key(2))) == (b"one", None)
         ring.write(key(2), b"two")
         assert ring.read(key(2)) == b"two"
