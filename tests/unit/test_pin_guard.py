@@ -118,6 +118,7 @@ def test_source_written_while_the_token_is_asked_is_not_vouched_for(
     tmp_path: Path, source: PinFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the token took was read before: the PIN that stands there now has never been tried."""
+
     def read_and_replace(asked: PinSource, target: Target) -> Pin:
         pin = read_pin(asked, target)
         write_pin(tmp_path / "pin", "624180")
