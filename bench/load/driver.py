@@ -27,14 +27,16 @@ class Plan:
     """What one client process does.
 
     Attributes:
-        notes: a file to which it adds the identifier of every vector it is given, one a line; None notes nothing.
+        seed: of its arrivals; each phase draws its own from it.
+        notes: a file to which it adds the identifier of each good answer's vector, of the first where it holds several, one a line, at once;
+            None notes nothing.
     """
 
     scenario: Scenario
     target: Target
     connections: int
     phases: tuple[Phase, ...]
-    seed: int
+    seed: str
     notes: Path | None = None
 
 
@@ -127,7 +129,7 @@ class Driver:
         self._is_over = False
         self._good = 0
         self._bad = 0
-        self._noted: Final = None if plan.notes is None else plan.notes.open("ab")
+        self._noted: Final = None if plan.notes is None else plan.notes.open("ab", buffering=0)
         self._note: Final = None if self._noted is None else self._write_note
 
     async def run(self) -> list[Sample]:
@@ -137,7 +139,10 @@ class Driver:
         self._alarm = alarm
         keepers = [loop.create_task(self._keep_open()) for _ in range(self._plan.connections)]
         try:
-            samples = [await self._run_phase(phase) for phase in self._plan.phases]
+            samples = [
+                await self._run_phase(phase, f"{self._plan.seed}:{phase.turn}:{number}")
+                for number, phase in enumerate(self._plan.phases)
+            ]
         finally:
             self._is_over = True
             alarm.close()
@@ -151,12 +156,12 @@ class Driver:
         counted = zip(self._plan.phases, samples, strict=True)
         return [sample for phase, sample in counted if phase.is_counted]
 
-    async def _run_phase(self, phase: Phase) -> Sample:
+    async def _run_phase(self, phase: Phase, seed: str) -> Sample:
         begin = time.perf_counter()
         running = _Running(begin, begin + phase.seconds, phase.rate is not None)
         spent = _processor_seconds()
         self._phase = running
-        self._arrivals = phase.intended_times(begin, self._plan.seed)
+        self._arrivals = phase.intended_times(begin, seed)
         self._next = next(self._arrivals, None)
         if running.is_open_loop:
             self._release()

@@ -62,12 +62,12 @@ def run_phases(
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
     board = context.RawArray("Q", processes * _CELLS)
-    plan = Plan(scenario, target, 0, tuple(phase.share(processes) for phase in phases), seed=_SEED)
+    plan = Plan(scenario, target, 0, tuple(phase.share(processes) for phase in phases), seed="")
     started: list[tuple[SpawnProcess, _Pipe[None, list[Sample]]]] = []
     for at, share in enumerate(_share(connections, processes)):
         mine, theirs = context.Pipe(duplex=False)
         file = None if notes is None else notes / str(at)
-        part = replace(plan, connections=share, seed=_SEED + at, notes=file)
+        part = replace(plan, connections=share, seed=f"{_SEED}:{at}", notes=file)
         process = context.Process(target=_drive, args=(part, board, at * _CELLS, barrier, theirs))
         process.start()
         theirs.close()

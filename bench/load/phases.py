@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
 
@@ -22,19 +22,21 @@ class Phase:
         rate: requests a second that arrive whether or not earlier ones were answered (open loop); None keeps every connection
             busy, each sending its next request when the last is answered (closed loop).
         is_counted: a warm-up is not.
+        turn: which of several such phases it is: each draws arrivals of its own, the same turn the same ones.
     """
 
     seconds: float
     rate: float | None = None
     arrivals: Arrivals = Arrivals.POISSON
     is_counted: bool = True
+    turn: int = 0
 
     def share(self, processes: int) -> "Phase":
         """Divide the rate among client processes; independent Poisson arrivals add up to Poisson arrivals."""
         rate = None if self.rate is None else self.rate / processes
-        return Phase(self.seconds, rate, self.arrivals, self.is_counted)
+        return replace(self, rate=rate)
 
-    def intended_times(self, begin: float, seed: int) -> Iterator[float]:
+    def intended_times(self, begin: float, seed: int | str) -> Iterator[float]:
         """The instants at which requests shall be sent, ascending, on the clock of `begin`; none in a closed loop."""
         if self.rate is None:
             return
