@@ -13,6 +13,8 @@ from typing import Final
 
 _READY_TIMEOUT: Final = 60
 _STOP_TIMEOUT: Final = 30
+_LAST: Final = 5
+_WIDTH: Final = 400
 _READY: Final = re.compile(r"http://(\S+):(\d+)")
 
 
@@ -31,7 +33,7 @@ def serve_home(home: Path) -> Iterator[ServedHome]:
     """Run `appliance serve` on a free port of loopback for as long as the block; its log goes to `run/bench.log`.
 
     Raises:
-        RuntimeError: it did not become ready, or did not drain and end with 0.
+        RuntimeError: it did not become ready, or did not drain and end with 0; says what it logged last.
     """
     log = home / "run" / "bench.log"
     log.parent.mkdir(mode=0o700, exist_ok=True)
@@ -47,13 +49,20 @@ def serve_home(home: Path) -> Iterator[ServedHome]:
     try:
         line = _read_line(process)
         found = _READY.search(line)
-        if found is None:
-            raise RuntimeError(f"the service did not become ready; see {log}")
-        yield ServedHome(found[1], int(found[2]), line.strip(), process.pid)
+        if found is not None:
+            yield ServedHome(found[1], int(found[2]), line.strip(), process.pid)
     finally:
         status = _stop(process)
+    if found is None:
+        raise RuntimeError(f"the service did not become ready{_last_lines(log)}")
     if status:
-        raise RuntimeError(f"the service ended with {status}; see {log}")
+        raise RuntimeError(f"the service ended with {status}{_last_lines(log)}")
+
+
+def _last_lines(log: Path) -> str:
+    """What was logged last: the log may be gone with its home before anybody can read it."""
+    lines = log.read_text(errors="replace").splitlines()[-_LAST:]
+    return "".join(["; its log ends with", *(f"\n  {line[:_WIDTH]}" for line in lines)])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:
