@@ -55,7 +55,7 @@ class WorkerCount(msgspec.Struct, frozen=True):
 
     Attributes:
         seconds: how long it did.
-        check_seconds: spent verifying signatures.
+        check_seconds: of the processor, spent verifying signatures.
         cpu_seconds: of its process.
     """
 
@@ -105,12 +105,12 @@ class _Worker:
         while (now := time.monotonic()) < self._end:
             jobs = [SigningJob(key.name, "sha256", _DIGEST, now + _PATIENCE)] * batch
             signatures = await queue.sign_many(jobs)
-            begun = time.perf_counter()
+            begun = time.thread_time()  # others want the cores, too
             for signature in signatures[::every]:
                 if not isinstance(signature, bytes):
                     raise signature
                 verify_digest(public_key, algorithm, _DIGEST, signature)
-            self._checked_seconds += time.perf_counter() - begun
+            self._checked_seconds += time.thread_time() - begun
             self._signed += len(signatures)
 
 

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 import uvloop
 
+from bench.arguments import positive, whole
 from bench.ceiling import Place, add_place_arguments, choose_places, measure_ceiling, read_lanes
 from bench.lane_worker import WorkerCount, WorkerOrder
 from bench.processes import processor_seconds
@@ -53,7 +54,7 @@ class LanesResult:
         raw: the ceiling, nothing verified.
         checked: the ceiling less what verifying costs on the same cores: 1 / (1/raw + check/lanes).
         rate: through queue and lanes, verified.
-        check_seconds: one verification, on average over all signatures.
+        check_seconds: CPU of one verification, on average over all signatures.
         token_seconds: CPU of the measuring processes per signature at the ceiling.
         lane_seconds: CPU of the lanes per signature.
         worker_seconds: CPU of the asking processes per signature, verification included.
@@ -82,11 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_place_arguments(parser)
     parser.add_argument("--lanes", type=read_lanes, default=(2,), help="such as 1,2 (default 2)")
     parser.add_argument(
-        "--workers", type=int, default=1, help="that many processes on the same lanes (default 1)"
+        "--workers", type=whole, default=1, help="that many processes on the same lanes (default 1)"
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement (default 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="ceiling and lanes in turns (3)")
-    parser.add_argument("--batch", type=int, default=64, help="digests per call (default 64)")
+    parser.add_argument("--seconds", type=positive, default=2.0, help="per measurement (default 2)")
+    parser.add_argument("--rounds", type=whole, default=3, help="ceiling and lanes in turns (3)")
+    parser.add_argument("--batch", type=whole, default=64, help="digests per call (default 64)")
     parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
 
