@@ -19,8 +19,10 @@ from typing import Final
 
 import msgspec
 
+from bench.arguments import whole
 from bench.fault_load import Load
 from bench.fault_report import FaultsResult, name_slow, percentiles, print_result, sum_up
+from bench.homes import amend
 from bench.injections import Injections
 from bench.service import serve_home
 from bench.shim import Shim, put_behind_shim
@@ -32,14 +34,13 @@ _PATIENCE: Final = 60.0
 
 
 def _let_jobs_wait(home: Path) -> None:
-    file = home / "appliance.toml"
-    file.write_text(file.read_text().replace('# age = "2s"', f'age = "{_QUEUE_AGE}s"'))
+    amend(home / "appliance.toml", {'# age = "2s"': f'age = "{_QUEUE_AGE}s"'})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench faults`."""
-    parser.add_argument("--cycles", type=int, default=1000, help="faults to inject (1000)")
-    parser.add_argument("--clients", type=int, default=4, help="threads that ask (4)")
+    parser.add_argument("--cycles", type=whole, default=1000, help="faults to inject (1000)")
+    parser.add_argument("--clients", type=whole, default=4, help="threads that ask (4)")
     parser.add_argument("--seed", type=int, default=1, help="the same faults again (1)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

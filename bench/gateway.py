@@ -7,6 +7,8 @@ loop at a rate that leaves the cores idle most of the time, capacity from a clos
 
 import argparse
 import json
+import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.arguments import positive, whole
 from bench.documents import DOCUMENTS
-from bench.homes import workshop
+from bench.homes import amend, workshop
 from bench.load import LoadResult, run_phases
 from bench.load.phases import Arrivals, Phase
 from bench.load.scenario import ClientTls, Scenario, Target, Wanted, make_scenario
@@ -103,10 +106,12 @@ class GatewayScene:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench gateway`."""
-    parser.add_argument("--seconds", type=float, default=5.0, help="each measurement (default 5)")
-    parser.add_argument("--connections", type=int, default=16, help="of the client (default 16)")
     parser.add_argument(
-        "--rate", type=float, default=100.0, help="requests a second for latency (default 100)"
+        "--seconds", type=positive, default=5.0, help="each measurement (default 5)"
+    )
+    parser.add_argument("--connections", type=whole, default=16, help="of the client (default 16)")
+    parser.add_argument(
+        "--rate", type=positive, default=100.0, help="requests a second for latency (default 100)"
     )
     parser.add_argument(
         "--document",
@@ -119,13 +124,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure every way; 1 when one of them brought not a single good answer."""
-    if not (arguments.seconds > 0 and arguments.connections > 0 and arguments.rate > 0):
-        print("gateway: seconds, connections and rate are above 0", file=sys.stderr)
-        return 2
     try:
         with gateway_scene() as scene:
             results = list(_measure(scene, arguments))
-    except SceneFailed as exc:
+    except (SceneFailed, OSError, RuntimeError) as exc:
         print(f"gateway: {exc}", file=sys.stderr)
         return 3
     if arguments.json:
@@ -179,19 +181,12 @@ def _set_the_scene(stack: ExitStack, directory: Path) -> GatewayScene:
 
 def _agree(a: Path, b: Path) -> None:
     """Two conventions, one whose vectors serve several calls, of two issuers."""
-    client = a / "conventions" / "demo-client.toml"
-    text = client.read_text()
-    client.unlink()
-    reused = text.replace("# allowed = false", "allowed = true").replace(
-        '# replay = "log"', 'replay = "off"'
-    )
-    (a / "conventions" / "fresh.toml").write_text(text)
-    (a / "conventions" / "reused.toml").write_text(reused.replace("idp:demo:1", "idp:demo:2"))
+    other = {"idp:demo:1": "idp:demo:2", '# replay = "log"': 'replay = "off"'}
+    fresh = (a / "conventions" / "demo-client.toml").rename(a / "conventions" / "fresh.toml")
+    reused = Path(shutil.copy(fresh, a / "conventions" / "reused.toml"))
+    amend(reused, {"# allowed = false": "allowed = true", **other})
     provider = b / "conventions" / "demo-provider.toml"
-    other = provider.read_text().replace("idp:demo:1", "idp:demo:2")
-    (b / "conventions" / "reused.toml").write_text(
-        other.replace('# replay = "log"', 'replay = "off"')
-    )
+    amend(Path(shutil.copy(provider, b / "conventions" / "reused.toml")), other)
 
 
 @contextmanager
@@ -207,12 +202,19 @@ def _application(side: Path, client: Path, plain: int, tls: int) -> Iterator[int
         stdout=subprocess.PIPE,
     )
     with process:
-        if process.stdout is None or process.stdout.readline() != b"ready\n":
-            raise SceneFailed("the application did not start; its error stands above")
         try:
+            if not _is_ready(process):
+                raise SceneFailed("the application did not start; its error stands above")
             yield process.pid
         finally:
             process.terminate()
+
+
+def _is_ready(process: subprocess.Popen[bytes]) -> bool:
+    if process.stdout is None:
+        return False
+    readable, _, _ = select.select([process.stdout], [], [], _PATIENCE)
+    return bool(readable) and process.stdout.readline() == b"ready\n"
 
 
 def _measure(scene: GatewayScene, arguments: argparse.Namespace) -> Iterator[GatewayResult]:
