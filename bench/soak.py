@@ -1,16 +1,18 @@
 """An hour at 70 % of capacity, with a fault of the token every minute, and keys rotated and conventions reloaded on the way.
 
-A cycle is a fault under load, through the shim, until vectors come as before, and then calm, in which no error is allowed. Clients note the
-identifier of every vector they are given, and each must stand in the trace; the logs are verified at the end; memory must be flat.
+A cycle is a fault under load, through the shim, until vectors come as before, and then calm, in which no error is allowed. The load is answered
+before the fault is injected, so that they meet. What goes wrong in a cycle is stated at the end, and ends no run. Clients note the identifier of every vector they are given, and each must stand in the trace; the logs are verified at the end; memory must be flat.
 """
 
 import argparse
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,22 +23,19 @@ from typing import Final
 
 import msgspec
 
-from appliance.clock import SystemClock
-from appliance.config import load_config
-from appliance.tokens import token_settings
-from bench.homes import RSA, amend, workshop
+from bench.arguments import positive
+from bench.homes import RSA, amend
 from bench.injections import Injections
 from bench.load import LoadResult, run_phases
 from bench.load.phases import Phase
 from bench.load.scenario import ScenarioUnusable, Target, Wanted, make_scenario
-from bench.organisations import SceneFailed, make_home
+from bench.organisations import SceneFailed
 from bench.processes import resident
 from bench.service import ServedHome, serve_home
 from bench.shim import put_behind_shim
+from bench.soak_home import KEYS, make_soak_home
 from bench.soak_ledger import Ledger
 from bench.soak_result import Cycle, SoakResult, print_soak
-from hsm.provision.demo_pki import write_demo_pki
-from hsm.provision.keygen import KeyPlan, generate_keys
 
 _SHARE: Final = 0.7
 _CONNECTIONS: Final = 32
@@ -44,7 +43,6 @@ _UNDER_FAULT: Final = 1 / 3
 """Part of a cycle that belongs to its fault; the rest is calm."""
 
 _CHANGES: Final = ("", "rotate", "reload")
-_KEYS: Final = ("demo-rsa", "soak-rsa")
 _LIFETIMES: Final = ("1h", "2h")
 _STEADY: Final = 20
 """Vectors one after the other without a refusal: the token is back."""
@@ -67,32 +65,38 @@ class _Trouble(Exception):
     """A step failed; says which."""
 
 
+_TROUBLES: Final = (_Trouble, RuntimeError, OSError, subprocess.SubprocessError)
+"""What a cycle may fail of: a step, the shim, a client process, a command, a deadline."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench soak`."""
-    parser.add_argument("--minutes", type=float, default=60.0, help="in all (default 60)")
-    parser.add_argument("--cycle", type=float, default=60.0, help="seconds a fault (default 60)")
+    parser.add_argument("--minutes", type=positive, default=60.0, help="in all (default 60)")
+    parser.add_argument("--cycle", type=positive, default=60.0, help="seconds a fault (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="the same faults again (1)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run on a home made for it; 1 unless the run was clean."""
-    if not (arguments.minutes > 0 and arguments.cycle > 0):
-        print("soak: minutes and cycle are above 0", file=sys.stderr)
-        return 2
+    """Run on a home made for it; 1 unless the run was clean, and then the home is kept."""
     cycles = max(1, round(arguments.minutes * 60 / arguments.cycle))
     plan = Plan(cycles, arguments.cycle, min(10.0, arguments.cycle), arguments.seed)
+    directory = Path(tempfile.mkdtemp(prefix="soak-"))
+    directory.chmod(0o755)  # users of workers and lanes pass through it
     try:
-        with workshop("soak-") as directory:
-            result = run_soak(directory / "home", plan)
+        result = run_soak(directory / "home", plan)
     except (SceneFailed, ScenarioUnusable, OSError, RuntimeError) as exc:
-        print(f"soak: {exc}", file=sys.stderr)
+        print(f"soak: {exc}\nsoak: its home is kept: {directory / 'home'}", file=sys.stderr)
         return 3
     if arguments.json:
         print(json.dumps(result.facts(), indent=2))
     else:
         print_soak(result)
-    return 1 if result.troubles else 0
+    if result.troubles:
+        print(f"soak: its home is kept: {directory / 'home'}", file=sys.stderr)
+        return 1
+    shutil.rmtree(directory)
+    return 0
 
 
 def run_soak(home: Path, plan: Plan) -> SoakResult:
@@ -100,31 +104,28 @@ def run_soak(home: Path, plan: Plan) -> SoakResult:
 
     Raises:
         SceneFailed: the home cannot be made.
-        RuntimeError: the service did not start or did not end well, or the shim is not built.
+        OSError, RuntimeError: the service did not start, its capacity could not be measured, or the shim is not built.
     """
-    make_home(home)
-    _add_successor(home)
+    make_soak_home(home)
     shim = put_behind_shim(home)
     notes = home / "notes"
     notes.mkdir()
     begun = time.monotonic()
-    with serve_home(home) as served:
-        target = Target(served.host, served.port)
-        soak = _Soak(home, served, target, Injections(shim, home, plan.seed), notes)
-        capacity = soak.load(plan.capacity, None).request_rate
-        soak.ledger.check(notes)
-        soak.rate = _SHARE * capacity
-        try:
-            cycles = tuple(soak.cycle(at, plan.seconds) for at in range(plan.cycles))
-        finally:
-            soak.injections.lift()
+    soak = _Soak(home, Injections(shim, home, plan.seed), notes)
+    try:
+        with serve_home(home) as served:
+            soak.go_through(served, plan)
+    except RuntimeError as exc:
+        if not soak.rate:  # it did not begin
+            raise
+        soak.failures.append(str(exc))
     if soak.injections.pins:
         soak.failures.append(f"a refused PIN was tried again {soak.injections.pins} times")
     return SoakResult(
         seconds=time.monotonic() - begun,
-        capacity=capacity,
+        capacity=soak.capacity,
         rate=soak.rate,
-        cycles=cycles,
+        cycles=tuple(soak.cycles),
         missing=tuple(soak.ledger.missing),
         verified=_verify(home),
         failures=tuple(soak.failures),
@@ -133,68 +134,132 @@ def run_soak(home: Path, plan: Plan) -> SoakResult:
 
 @dataclass(slots=True)
 class _Soak:
-    """A service under way."""
+    """A service under way.
+
+    Attributes:
+        loads: how many there have been; each draws arrivals of its own.
+        is_loaded: whether one is under way.
+        has_met: whether one was when the cycle's fault was injected.
+    """
 
     home: Path
-    served: ServedHome
-    target: Target
     injections: Injections
     notes: Path
+    capacity: float = 0.0
     rate: float = 0.0
+    loads: int = 0
+    is_loaded: bool = False
+    has_met: bool = False
+    cycles: list[Cycle] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    served: ServedHome = field(init=False)
+    target: Target = field(init=False)
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.home)
 
+    def go_through(self, served: ServedHome, plan: Plan) -> None:
+        """Measure the capacity, then run the cycles, each whatever became of the one before.
+
+        Raises:
+            OSError, RuntimeError: the capacity could not be measured.
+        """
+        self.served, self.target = served, Target(served.host, served.port)
+        self.capacity = self.load(plan.capacity, None).request_rate
+        if not self.capacity:
+            raise RuntimeError("no vector came while the capacity was measured")
+        self.ledger.check(self.notes)
+        self.rate = _SHARE * self.capacity
+        for at in range(plan.cycles):
+            kind = self.injections.draw()
+            try:
+                self.cycles.append(self.cycle(at, kind, plan.seconds))
+            except _TROUBLES as exc:
+                self._note_failure(f"cycle {at + 1} ({kind}), not measured", exc)
+
     def load(self, seconds: float, rate: float | None) -> LoadResult:
         """Ask for vectors, each noted."""
         scenario = make_scenario("single", self.target, Wanted(convention=RSA))
-        phases = [Phase(seconds, rate)]
-        [result] = run_phases(scenario, self.target, phases, _CONNECTIONS, notes=self.notes)
+        self.loads += 1
+        self.is_loaded = True
+        try:
+            phases = [Phase(seconds, rate, turn=self.loads)]
+            [result] = run_phases(scenario, self.target, phases, _CONNECTIONS, notes=self.notes)
+        finally:
+            self.is_loaded = False
         return result
 
-    def cycle(self, at: int, seconds: float) -> Cycle:
+    def cycle(self, at: int, kind: str, seconds: float) -> Cycle:
         """Run a fault, then calm with or without a change."""
-        kind, change = self.injections.draw(), _CHANGES[at % len(_CHANGES)]
-        faulty, recovery = self._beside(seconds * _UNDER_FAULT, lambda: self._fail(kind))
-        calm, _ = self._beside(seconds * (1 - _UNDER_FAULT), lambda: self._change(at, change))
+        change, told, noted = _CHANGES[at % len(_CHANGES)], f"cycle {at + 1}", self._noted()
+        self.has_met = False
+        faulty, recovery = self._beside(
+            seconds * _UNDER_FAULT, lambda: self._fail(kind, noted), f"{told} ({kind})"
+        )
+        calm, _ = self._beside(
+            seconds * (1 - _UNDER_FAULT), lambda: self._change(at, change), f"{told}, {change}"
+        )
         held: dict[str, list[int]] = {}
         for one in resident(self.served.pid):
             held.setdefault(one.kind, []).append(one.octets)
         if sys.stderr.isatty():
-            print(f"\r\x1b[Kcycle {at + 1}: {kind}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{told}: {kind}", end="", file=sys.stderr, flush=True)
         return Cycle(
             number=at + 1,
             fault=kind,
+            has_met=self.has_met,
             change=change,
             recovery=recovery,
             faulty=faulty,
             calm=calm,
-            traced=self.ledger.check(self.notes),
+            given=self.ledger.check(self.notes),
             held={name: sum(octets) / len(octets) for name, octets in held.items()},
         )
 
-    def _beside(self, seconds: float, step: Callable[[], float]) -> tuple[LoadResult, float]:
+    def _beside(
+        self, seconds: float, step: Callable[[], float], told: str
+    ) -> tuple[LoadResult, float]:
         """Load the service while a step is taken; what the step says, in seconds."""
         with ThreadPoolExecutor(1) as pool:
             taken = pool.submit(step)
             result = self.load(seconds, self.rate)
             try:
                 return result, taken.result(_PATIENCE * 3)
-            except _Trouble as exc:
-                self.failures.append(str(exc))
+            except _TROUBLES as exc:
+                self._note_failure(told, exc)
                 return result, 0.0
 
-    def _fail(self, kind: str) -> float:
-        """Inject a fault, lift it, and wait for vectors as before."""
-        self.injections.inject(kind)
-        self.injections.lift()
+    def _note_failure(self, told: str, exc: BaseException) -> None:
+        self.failures.append(f"{told}: {str(exc) or type(exc).__name__}")
+
+    def _noted(self) -> int:
+        """Octets of notes: more of them, and a client has been given a vector."""
+        return sum(file.stat().st_size for file in self.notes.iterdir())
+
+    def _await_load(self, noted: int) -> None:
+        """Wait until the load has been answered: its client is a process, and takes its time to start."""
+        deadline = time.monotonic() + _PATIENCE
+        while self._noted() <= noted:
+            if time.monotonic() > deadline:
+                raise _Trouble(
+                    f"the load was not answered within {_PATIENCE:.0f} s, and met no fault"
+                )
+            time.sleep(_POLL)
+
+    def _fail(self, kind: str, noted: int) -> float:
+        """Once the load is answered inject a fault, lift it, and wait for vectors as before."""
+        self._await_load(noted)
+        try:
+            self.has_met = self.is_loaded
+            self.injections.inject(kind)
+        finally:
+            self.injections.lift()
         begun, steady = time.monotonic(), 0
         while steady < _STEADY:
             steady = steady + 1 if self._issue() is not None else 0
             if time.monotonic() - begun > _PATIENCE:
-                raise _Trouble(f"{kind}: no steady vectors within {_PATIENCE:.0f} s of its end")
+                raise _Trouble(f"no steady vectors within {_PATIENCE:.0f} s of its end")
             if not steady:
                 time.sleep(_POLL)
         return time.monotonic() - begun
@@ -208,7 +273,7 @@ class _Soak:
         return time.monotonic() - begun
 
     def _rotate(self, at: int) -> None:
-        old, new = _KEYS if at // len(_CHANGES) % 2 == 0 else _KEYS[::-1]
+        old, new = KEYS if at // len(_CHANGES) % 2 == 0 else KEYS[::-1]
         status, said = _command(
             "hsm", "rotate", "--home", str(self.home), "--key", old, "--to", new
         )
@@ -251,22 +316,6 @@ class _Soak:
 class _Vector(msgspec.Struct):
     not_before: datetime
     not_on_or_after: datetime
-
-
-def _add_successor(home: Path) -> None:
-    """Make a second RSA key in the token, certified, for conventions to be rotated to."""
-    client = home / "conventions" / f"{RSA}.toml"
-    amend(client, {'# lifetime = "1h"': 'lifetime = "1h"'})
-    config = load_config(home)
-    token = token_settings(config, config.tokens[0])
-    [made] = generate_keys(token, [KeyPlan(_KEYS[1], "04", "rsa-2048")])
-    write_demo_pki(home / "pki" / "soak", {_KEYS[1]: made.public_key}, SystemClock().now())
-    file = home / "appliance.toml"
-    table = (
-        f'\n[[key]]\nname = "{_KEYS[1]}"\ntoken = "{token.name}"\nlabel = "{_KEYS[1]}"\nid = "04"\n'
-        f'certificates = "pki/soak/{_KEYS[1]}.pem"\n'
-    )
-    file.write_text(file.read_text() + table)
 
 
 def _verify(home: Path) -> int:

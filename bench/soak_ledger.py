@@ -14,7 +14,6 @@ class Ledger:
     def __init__(self, home: Path) -> None:
         self._place: Final = LogPlace(Home(home).logs, Home(home).spool)
         self._views: Final[dict[str, LogView]] = {}
-        self.created = 0
         self.missing: Final[list[str]] = []
         self._read()
 
@@ -32,9 +31,7 @@ class Ledger:
 
     def _read(self) -> frozenset[str]:
         """The vectors whose creation was traced since the last look."""
-        found = frozenset(self._identifiers())
-        self.created += len(found)
-        return found
+        return frozenset(self._identifiers())
 
     def _identifiers(self) -> Iterable[str]:
         for name in self._place.names():

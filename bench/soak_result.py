@@ -7,8 +7,9 @@ from typing import Final
 
 from bench.load import LoadResult
 
-_EXPLAINED: Final = ("503 ", "500 internal")
-"""What a failing token may make of an answer; a request that is lost, or anything the caller is blamed for, it explains not."""
+_EXPLAINED: Final = ("503 hsm-", "503 pin-", "503 queue-", "500 internal")
+"""What a failing token may make of an answer. It explains no request that is lost, nothing that the caller is blamed for, and no other part that
+is full or ends: a spool, a service that drains."""
 
 _MIB: Final = 1024**2
 _GROWTH: Final = 0.10
@@ -22,20 +23,22 @@ class Cycle:
 
     Attributes:
         fault: the kind that was injected.
+        has_met: whether the load was under way then, and had been answered.
         change: what was changed in the calm after it: `rotate`, `reload` or nothing.
         recovery: seconds from its end to vectors as before.
         faulty, calm: the load while it lasted, and after it.
-        traced: vectors that clients were given and that stand in the trace.
+        given: vectors that clients were given; those that are not traced are the run's `missing`.
         held: octets of memory at its end, of a process on average, by kind.
     """
 
     number: int
     fault: str
+    has_met: bool
     change: str
     recovery: float
     faulty: LoadResult
     calm: LoadResult
-    traced: int
+    given: int
     held: Mapping[str, float]
 
 
@@ -106,6 +109,8 @@ class SoakResult:
                 f"{told}, in the calm after it{change}: {count:,} x {reason}"
                 for reason, count in cycle.calm.errors.items()
             ]
+            if not cycle.has_met:
+                troubles.append(f"{told}: the load did not meet the fault")
             if not cycle.calm.requests:
                 troubles.append(f"{told}: not a single vector in the calm after it")
         return troubles
@@ -130,16 +135,16 @@ def print_soak(result: SoakResult) -> None:
     """Print a row for each cycle, the memory, and what was wrong."""
     print(
         f"{len(result.cycles)} cycles in {result.seconds:,.0f} s at {result.rate:,.0f}/s of a capacity of {result.capacity:,.0f}/s\n\n"
-        "| | fault | then | vectors under it | errors under it | recovered after | vectors after it | p50 | p99 | p99.9 | errors | traced |\n"
-        "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+        "| | fault | met the load | then | vectors under it | errors under it | recovered after | vectors after it | p50 | p99 | p99.9 | errors | given |\n"
+        "| ---: | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     )
     for one in result.cycles:
         times = " | ".join(
             f"{each * 1000:.1f} ms" for each in (one.calm.p50, one.calm.p99, one.calm.p999)
         )
         print(
-            f"| {one.number} | {one.fault} | {one.change} | {one.faulty.requests:,} | {sum(one.faulty.errors.values()):,} |"
-            f" {one.recovery * 1000:,.0f} ms | {one.calm.requests:,} | {times} | {sum(one.calm.errors.values()):,} | {one.traced:,} |"
+            f"| {one.number} | {one.fault} | {'yes' if one.has_met else 'no'} | {one.change} | {one.faulty.requests:,} | {sum(one.faulty.errors.values()):,} |"
+            f" {one.recovery * 1000:,.0f} ms | {one.calm.requests:,} | {times} | {sum(one.calm.errors.values()):,} | {one.given:,} |"
         )
     print(
         "\n| memory of a process | second quarter | last quarter | an hour | flat |\n| --- | ---: | ---: | ---: | --- |"
@@ -149,8 +154,8 @@ def print_soak(result: SoakResult) -> None:
             f"| {kind} | {growth.begin / _MIB:.1f} MiB | {growth.end / _MIB:.1f} MiB | {growth.slope / _MIB:+.1f} MiB |"
             f" {'yes' if growth.is_flat else 'no'} |"
         )
-    traced = sum(one.traced for one in result.cycles)
-    print(f"\n{traced:,} vectors answered, {len(result.missing):,} of them not traced")
+    given = sum(one.given for one in result.cycles)
+    print(f"\n{given:,} vectors answered, {len(result.missing):,} of them not traced")
     for trouble in result.troubles:
         print(f"WRONG: {trouble}")
 

@@ -1,10 +1,14 @@
 """A soak of seconds: the same run as an hour's, with a fault, a rotation and a reload, and everything it checks."""
 
+import argparse
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from bench import soak as tool
 from bench.load import LoadResult
+from bench.service import ServedHome
 from bench.soak import Plan, run_soak
 from bench.soak_ledger import Ledger
 from bench.soak_result import Cycle, Growth, SoakResult
@@ -20,7 +24,7 @@ def test_a_short_soak_is_clean(tmp_path: Path) -> None:
     result = run_soak(tmp_path / "home", Plan(cycles=3, seconds=6.0, capacity=1.0, seed=3))
     assert result.troubles == ()
     assert [cycle.change for cycle in result.cycles] == ["", "rotate", "reload"]
-    assert all(cycle.calm.requests and cycle.traced for cycle in result.cycles)
+    assert all(cycle.has_met and cycle.calm.requests and cycle.given for cycle in result.cycles)
     assert {"worker", "lane", "supervisor"} <= set(result.growth)
 
 
@@ -37,7 +41,10 @@ def test_a_vector_that_is_not_traced_is_missed(service: RunningService, tmp_path
 
 def load(**errors: int) -> LoadResult:
     """What a load brought."""
-    told = {reason.replace("_", " ").strip(): count for reason, count in errors.items()}
+    told = {
+        reason.strip("_").replace("_", " ", 1).replace("_", "-"): count
+        for reason, count in errors.items()
+    }
     return LoadResult(
         *("single", 1, 2, 1, 1.0, None, "", 10, 10.0, 10.0), *(0.001,) * 6, 0, 0.1, told, 0, 0.0, 0.0, ""
     )  # fmt: skip
@@ -45,12 +52,12 @@ def load(**errors: int) -> LoadResult:
 
 def soak(**changes: object) -> SoakResult:
     """A clean run of a minute, but for what is changed; `held` is the memory of workers at each cycle's end, MiB."""
-    held = changes.pop("held", [9.0])
+    held, has_met = changes.pop("held", [9.0]), changes.pop("has_met", True)
     cycle = {"faulty": load(_503_hsm_unavailable=3), "calm": load()}
     cycle |= {name: changes.pop(name) for name in list(changes) if name in cycle}
     facts = {"missing": (), "verified": 0, "failures": ()} | changes
     cycles = [
-        Cycle(at, "hang", "rotate", 0.1, traced=9, held={"worker": octets * MIB}, **cycle)
+        Cycle(at, "hang", has_met, "rotate", 0.1, given=9, held={"worker": octets * MIB}, **cycle)
         for at, octets in enumerate(held)
     ]
     return SoakResult(60.0, 100.0, 70.0, tuple(cycles), **facts)
@@ -62,6 +69,9 @@ def soak(**changes: object) -> SoakResult:
         ({"calm": load(_503_hsm_unavailable=1)}, "in the calm after it with a rotate: 1 x 503 hsm"),
         ({"faulty": load(connection_lost=1)}, "1 x connection lost that the fault does not explain"),
         ({"faulty": load(no_answer=2)}, "2 x no answer that the fault does not explain"),
+        ({"faulty": load(_503_spool_full=2)}, "2 x 503 spool-full that the fault does not explain"),
+        ({"faulty": load(_503_draining=1)}, "1 x 503 draining that the fault does not explain"),
+        ({"has_met": False}, "cycle 0 (hang): the load did not meet the fault"),
         ({"missing": ("_a",)}, "1 vectors were answered and are not traced: _a"),
         ({"verified": 1}, "`appliance trace verify` ended with 1"),
         ({"failures": ("rotate failed",)}, "rotate failed"),
@@ -72,6 +82,51 @@ def test_every_trouble_is_named(changes: dict[str, object], says: str) -> None:
     assert soak().troubles == ()
     [trouble] = soak(**changes).troubles
     assert says in trouble
+
+
+def test_a_run_that_is_not_clean_keeps_its_home(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its logs are what tells why; a clean run leaves nothing."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    parser = argparse.ArgumentParser()
+    tool.add_arguments(parser)
+    monkeypatch.setattr(tool, "run_soak", lambda _home, _plan: soak())
+    assert tool.run(parser.parse_args([])) == 0
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(tool, "run_soak", lambda _home, _plan: soak(missing=("_a",)))
+    assert tool.run(parser.parse_args([])) == 1
+    [kept] = tmp_path.iterdir()
+    assert f"its home is kept: {kept / 'home'}" in capsys.readouterr().err
+
+
+@pytest.mark.hsm
+def test_what_fails_in_a_cycle_ends_no_run(
+    service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shim that refuses is a failure that is stated; the fault has met the load and is lifted, and the next cycle runs."""
+    monkeypatch.setattr(tool, "_CHANGES", ("",))
+    lifted = []
+
+    class Broken:
+        pins = 0
+
+        def draw(self) -> str:
+            return "hang"
+
+        def inject(self, kind: str) -> None:
+            raise RuntimeError(f"the shim does not {kind}")
+
+        def lift(self) -> None:
+            lifted.append(True)
+
+    run = tool._Soak(service.home, Broken(), tmp_path)
+    served = ServedHome("127.0.0.1", service.port, "", service.process.pid)
+    run.go_through(served, Plan(cycles=2, seconds=0.6, capacity=0.2))
+    assert run.failures == [f"cycle {at} (hang): the shim does not hang" for at in (1, 2)]
+    assert len(lifted) == 2
+    assert [cycle.has_met for cycle in run.cycles] == [True, True]
+    assert all(cycle.given and not cycle.calm.errors for cycle in run.cycles)
 
 
 def test_memory_that_grows_is_no_flat_memory() -> None:
