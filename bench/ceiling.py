@@ -23,6 +23,7 @@ import msgspec
 from appliance.config import load_config
 from appliance.errors import ConfigurationError
 from appliance.tokens import key_settings, token_settings
+from bench.arguments import positive, whole
 from hsm.ceiling import CeilingCount, CeilingRequest, Scheme
 from hsm.child import FAILED
 from hsm.errors import Finding, HsmError
@@ -121,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=tuple(range(1, most + 1)),
         help=f"such as 1,2 (default 1 … {most}, one per core)",
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement (default 2)")
+    parser.add_argument("--seconds", type=positive, default=2.0, help="per measurement (default 2)")
     parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
 
@@ -252,10 +253,7 @@ def read_mechanism(token: TokenSettings, key: KeySettings) -> str:
 
 def read_lanes(text: str) -> tuple[int, ...]:
     """Read numbers of lanes, such as `1,2`."""
-    lanes = tuple(int(part) for part in text.split(","))
-    if min(lanes) < 1:
-        raise argparse.ArgumentTypeError("numbers of lanes, such as 1,2")
-    return lanes
+    return tuple(whole(part) for part in text.split(","))
 
 
 def _measure(

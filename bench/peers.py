@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from lxml import etree  # noqa: TID251 - libxmlsec's own reader
 
+from bench.arguments import positive, whole
 from bench.ceiling import Place, add_place_arguments, choose_places
 from bench.documents import write_assertion
 from bench.makers import (
@@ -50,6 +51,10 @@ from hsm.session import become_user, lock_opening, open_session
 _OURS: Final = "ours"
 _JAVA: Final = Path(__file__).parent / "java" / "VectorMaker.java"
 _PATIENCE: Final = 120.0
+
+
+NO_JAVA: Final = "--jars needs java, and a directory with OpenSAML's jars"
+"""Why `has_java` says no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,8 @@ class Contestant(Protocol):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m bench peers`."""
     add_place_arguments(parser)
-    parser.add_argument("--seconds", type=float, default=1.0, help="a turn (default 1)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
+    parser.add_argument("--seconds", type=positive, default=1.0, help="a turn (default 1)")
+    parser.add_argument("--rounds", type=whole, default=5, help="turns of each (default 5)")
     parser.add_argument(
         "--jars",
         type=Path,
@@ -112,19 +117,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Let them race; 1 when a contestant's vector does not verify."""
-    if arguments.rounds < 1 or not arguments.seconds > 0:
-        print("peers: rounds and seconds are above 0", file=sys.stderr)
-        return 2
-    if arguments.jars is not None and (
-        shutil.which("java") is None or not any(arguments.jars.glob("*.jar"))
-    ):
-        print("peers: --jars needs java, and a directory with OpenSAML's jars", file=sys.stderr)
+    if not has_java(arguments.jars):
+        print(f"peers: {NO_JAVA}", file=sys.stderr)
         return 2
     try:
         with ExitStack() as stack:
             place = None
             if arguments.home is not None or arguments.module is not None:
-                place = stack.enter_context(choose_places(arguments))[0]
+                place = next(iter(stack.enter_context(choose_places(arguments))), None)
+                if place is None:
+                    print("peers: the token has no such key", file=sys.stderr)
+                    return 2
             results, refused = race(place, arguments.jars, arguments.seconds, arguments.rounds)
     except ContestantFailed as exc:
         print(f"peers: {exc}", file=sys.stderr)
@@ -136,6 +139,11 @@ def run(arguments: argparse.Namespace) -> int:
     for tool, key in refused:
         print(f"peers: libxmlsec does not accept what {tool} made ({key} key)", file=sys.stderr)
     return 1 if refused else 0
+
+
+def has_java(jars: Path | None) -> bool:
+    """Whether the Java contestant can run, where `jars` asks for it."""
+    return jars is None or (shutil.which("java") is not None and any(jars.glob("*.jar")))
 
 
 def race(

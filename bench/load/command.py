@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from appliance.config import load_config
+from bench.arguments import positive, whole
 from bench.documents import DOCUMENTS
 from bench.load.measure import run_phases
 from bench.load.phases import Arrivals, Phase, ramp
@@ -27,6 +28,7 @@ from bench.service import serve_home
 _USAGE: Final = 2
 _UNAVAILABLE: Final = 3
 _MOST_STEPS: Final = 1_000
+_OF_URL: Final = ("ca", "cert", "key", "bearer_file")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,16 +62,16 @@ def add_target_arguments(parser: argparse.ArgumentParser, *, is_required: bool) 
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--connections", type=_whole, default=32, help="at once (default 32)")
-    parser.add_argument("--processes", type=_whole, default=1, help="of the client (default 1)")
-    parser.add_argument("--seconds", type=_positive, default=10.0, help="each step (default 10)")
+    parser.add_argument("--connections", type=whole, default=32, help="at once (default 32)")
+    parser.add_argument("--processes", type=whole, default=1, help="of the client (default 1)")
+    parser.add_argument("--seconds", type=positive, default=10.0, help="each step (default 10)")
     parser.add_argument(
-        "--warm-up", type=_positive, default=0.5, help="seconds before, not counted (default 0.5)"
+        "--warm-up", type=positive, default=0.5, help="seconds before, not counted (default 0.5)"
     )
     loop = parser.add_mutually_exclusive_group()
     loop.add_argument(
         "--rate",
-        type=_positive,
+        type=positive,
         action="append",
         metavar="N",
         help="open loop: N requests arrive a second, answered or not, and latency counts from when each should have been sent;"
@@ -90,7 +92,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
 def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what is asked for."""
     wanted = Wanted()
-    parser.add_argument("--batch-size", type=_whole, default=wanted.batch, help="(default 64)")
+    parser.add_argument("--batch-size", type=whole, default=wanted.batch, help="(default 64)")
     parser.add_argument("--convention", default=wanted.convention, metavar="ID", help="that issues")
     parser.add_argument("--provider", default=wanted.provider, metavar="ID", help="that verifies")
     parser.add_argument("--subject", default=wanted.subject, metavar="S")
@@ -131,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     except TargetUnusable as exc:
         print(f"load: {exc}", file=sys.stderr)
         return _USAGE
-    except (ScenarioUnusable, OSError) as exc:
+    except (ScenarioUnusable, OSError, RuntimeError) as exc:
         print(f"load: {exc}", file=sys.stderr)
         return _UNAVAILABLE
     if arguments.json:
@@ -146,6 +148,7 @@ class TargetUnusable(Exception):
 
 
 def _run(arguments: argparse.Namespace) -> list[LoadResult]:
+    refuse_ignored(arguments)
     wanted = read_wanted(arguments)
     if arguments.home is None:
         return _run_scenarios(arguments, read_target(arguments), None, wanted)
@@ -155,6 +158,20 @@ def _run(arguments: argparse.Namespace) -> list[LoadResult]:
         outbound, wanted = find_route(arguments.home, wanted, *asked)
     with serve_home(arguments.home) as served:
         return _run_scenarios(arguments, Target(served.host, served.port), outbound, wanted)
+
+
+def refuse_ignored(arguments: argparse.Namespace) -> None:
+    """Refuse what only `--url` makes use of where there is none.
+
+    Raises:
+        TargetUnusable: some of it is given.
+    """
+    if arguments.url is not None:
+        return
+    given = [name for name in _OF_URL if getattr(arguments, name) is not None]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise TargetUnusable(f"{flags}: for a service that is reached by --url")
 
 
 def read_wanted(arguments: argparse.Namespace) -> Wanted:
@@ -244,28 +261,12 @@ def _phases(arguments: argparse.Namespace) -> list[Phase]:
 def _url(text: str) -> str:
     url = urlsplit(text)
     try:
-        is_whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        iswhole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
-        is_whole = False
-    if not is_whole or url.path not in {"", "/"} or url.query or url.username:
+        iswhole = False
+    if not iswhole or url.path not in {"", "/"} or url.query or url.username:
         raise argparse.ArgumentTypeError("expected http://HOST[:PORT] or https://HOST[:PORT]")
     return text
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError("expected a whole number of 1 or more")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("expected a number above 0")
-    return number
 
 
 def _ramp(text: str) -> list[float]:
@@ -273,7 +274,7 @@ def _ramp(text: str) -> list[float]:
     last, _, number = rest.partition(":")
     if not number:
         raise argparse.ArgumentTypeError("expected FROM:TO:STEPS, such as 500:4000:8")
-    count = _whole(number)
+    count = whole(number)
     if count > _MOST_STEPS:
         raise argparse.ArgumentTypeError(f"at most {_MOST_STEPS} steps")
-    return ramp(_positive(first), _positive(last), count)
+    return ramp(positive(first), positive(last), count)

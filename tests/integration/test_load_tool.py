@@ -250,6 +250,21 @@ def test_fixed_arrivals_are_even_and_poisson_ones_are_not() -> None:
     assert list(Phase(5).intended_times(0.0, 0)) == []
 
 
+def test_no_two_phases_have_the_same_arrivals(tmp_path: Path) -> None:
+    """What one phase draws is not repeated in the next, nor in another turn. Each good answer is noted."""
+    with scripted() as server:
+        server.answer = lambda: (200, b'{"id":"_v","assertion":""}')
+        results = run_phases(
+            ask_for(),
+            Target("127.0.0.1", server.port),
+            [Phase(0.2, 200, turn=turn) for turn in (1, 1, 2)],
+            notes=tmp_path,
+        )
+    came = [one.requests for one in results]
+    assert len(set(came)) == 3
+    assert (tmp_path / "0").read_text() == "_v\n" * sum(came)
+
+
 def test_mutual_tls(tmp_path: Path) -> None:
     """The client trusts what it is told to and shows its certificate."""
     pem = tmp_path / "peer.pem"
@@ -292,6 +307,7 @@ def test_messages_through_the_gateway(both: Organisations) -> None:
     assert result["batch"] == 1
 
 
+@pytest.mark.hsm
 def test_a_home_knows_its_route(both: Organisations) -> None:
     """With a home the route, its listener and its header are looked up; a route that is not there is refused."""
     home = both.client.home
@@ -327,6 +343,7 @@ def test_reuse_needs_a_convention_that_allows_it(service: RunningService) -> Non
         (["--url", "http://127.0.0.1:1", "--processes", "33"], 2, "fewer connections than processes"),
         (["--url", "http://127.0.0.1:1", "--scenario", "verify"], 3, "refused"),
         (["--url", "http://127.0.0.1:1", "--bearer-file", "/nowhere"], 3, "/nowhere"),
+        (["--home", "/nowhere", "--ca", "/a", "--bearer-file", "/b"], 2, "--ca, --bearer-file: for"),
     ],
 )  # fmt: skip
 def test_unusable_arguments(arguments: list[str], status: int, says: str) -> None:

@@ -66,7 +66,7 @@ def test_a_vector_that_does_not_verify_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["--rounds", "0"], 2, "above 0"),
+        (["--rounds", "0"], 2, "--rounds: expected a whole number"),
         (["--jars", "/nowhere"], 2, "OpenSAML's jars"),
         (["--home", "/nowhere"], 2, "/nowhere"),
     ],
