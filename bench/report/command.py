@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.clock import SystemClock
+from appliance.config import load_config
 from appliance.errors import ConfigurationError
+from bench.arguments import positive, whole
 from bench.ceiling import Place, choose_places, keys_of_home, read_mechanism
 from bench.homes import EC, REUSED, RSA, make_bench_home, workshop
 from bench.load.command import (
@@ -21,9 +23,11 @@ from bench.load.command import (
     add_target_arguments,
     read_target,
     read_wanted,
+    refuse_ignored,
 )
 from bench.load.scenario import Wanted
 from bench.organisations import SceneFailed
+from bench.peers import NO_JAVA, has_java
 from bench.report.ground import FULL, QUICK, Ground, Pace, Service, Subject, run_service
 from bench.report.machine import describe_machine, load_average
 from bench.report.model import FORMAT, LeftOut, Report, Section, write_report
@@ -33,6 +37,7 @@ from bench.report.table import write_table
 
 _USAGE: Final = 2
 _UNAVAILABLE: Final = 3
+_OF_MODULE: Final = ("token_label", "pin_file", "key_label")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="each measurement short, and once: minutes in all"
     )
-    parser.add_argument("--rounds", type=int, help="of each measurement (5; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="a measurement (5; quick: 0.6)")
+    parser.add_argument("--rounds", type=whole, help="of each measurement (5; quick: 1)")
+    parser.add_argument("--seconds", type=positive, help="a measurement (5; quick: 0.6)")
     parser.add_argument(
         "--only", nargs="+", choices=SECTIONS, metavar="NAME", help=f"of {', '.join(SECTIONS)}"
     )
@@ -60,12 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     token.add_argument("--module", help="path of the PKCS#11 library")
     token.add_argument("--token-label")
     token.add_argument("--pin-file", type=Path, help="readable by its owner only")
-    token.add_argument("--key-label", help="only keys with this label")
+    token.add_argument(
+        "--key-label", help="only keys with this label; with --url, the one that signs"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write the three files, print the table; 1 when a section failed."""
     try:
+        _refuse_unusable(arguments)
         pace = _pace(arguments)
         names, unfit = _choose_sections(arguments)
         arguments.directory.mkdir(parents=True, exist_ok=True)
@@ -86,11 +94,26 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(one.is_failure for one in report.left_out) else 0
 
 
+def _refuse_unusable(arguments: argparse.Namespace) -> None:
+    """Refuse what would be passed over, by name.
+
+    Raises:
+        TargetUnusable: there is such a thing, or the jars cannot be used.
+    """
+    refuse_ignored(arguments)
+    if arguments.home is not None and arguments.module is not None:
+        raise TargetUnusable("--module beside --home: a home names its own tokens")
+    given = [name for name in _OF_MODULE if getattr(arguments, name) is not None]
+    if given and arguments.module is None:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise TargetUnusable(f"{flags}: of a token that --module reaches")
+    if not has_java(arguments.jars):
+        raise TargetUnusable(NO_JAVA)
+
+
 def _pace(arguments: argparse.Namespace) -> Pace:
     usual = QUICK if arguments.quick else FULL
     rounds, seconds = arguments.rounds or usual.rounds, arguments.seconds or usual.seconds
-    if rounds < 1 or not seconds > 0:
-        raise TargetUnusable("rounds and seconds are above 0")
     return replace(usual, rounds=rounds, seconds=seconds)
 
 
@@ -171,7 +194,7 @@ def _measure_groups(
         try:
             with run_service(home) as service:
                 yield from measure_all(served, replace(ground, service=service), say)
-        except RuntimeError as exc:
+        except (OSError, RuntimeError) as exc:
             yield LeftOut("service", str(exc), is_failure=True)
     else:
         yield from measure_all(served, ground, say)
@@ -181,19 +204,27 @@ def _measure_groups(
 def _read_given(arguments: argparse.Namespace, directory: Path, stack: ExitStack) -> _Given:
     wanted = read_wanted(arguments)
     if arguments.url is not None:
-        places = _module_places(arguments, stack)
         service = Service(read_target(arguments))
-        return _Given(arguments.url, _subjects(places[:1], wanted), wanted, service=service)
+        places = _module_places(arguments, stack)
+        if len(places) > 1:
+            raise TargetUnusable(
+                f"{len(places)} keys in the token: name the one that signs with --key-label"
+            )
+        return _Given(arguments.url, _subjects(places, wanted), wanted, service=service)
     if arguments.home is not None:
-        places = _places_of_convention(arguments.home, arguments.convention)
         home: Path = arguments.home
-        return _Given(f"home {home}", _subjects(places, wanted), wanted, home)
+        [first, *others] = _places_of_convention(home, arguments.convention)
+        told = f"home {home}"
+        if others:
+            token, key = first
+            told += f" (ceilings are those of token {token.name} alone; {key.name} is in {len(others) + 1} tokens)"
+        return _Given(told, (_subject(first, wanted, home),), wanted, home)
     if arguments.module is not None:
         places = _module_places(arguments, stack)
         return _Given(f"module {arguments.module}", _subjects(places, wanted), wanted)
     home = make_bench_home(directory / "home")
     subjects = tuple(
-        _subject(place, replace(wanted, convention=convention))
+        _subject(place, replace(wanted, convention=convention), home)
         for convention, key in ((RSA, "demo-rsa"), (EC, "demo-ec"))
         for place in keys_of_home(home, key)
     )
@@ -205,19 +236,27 @@ def _subjects(places: Sequence[Place], wanted: Wanted) -> tuple[Subject, ...]:
     return tuple(_subject(place, wanted) for place in places) or (Subject("", wanted, None),)
 
 
-def _subject(place: Place, wanted: Wanted) -> Subject:
-    return Subject(read_mechanism(*place).upper(), wanted, place)
+def _subject(place: Place, wanted: Wanted, home: Path | None = None) -> Subject:
+    """A key as what signs; by so many lanes as its home says, or by two."""
+    subject = Subject(read_mechanism(*place).upper(), wanted, place)
+    if home is None:
+        return subject
+    lanes = {token.name: token.lanes for token in load_config(home).tokens}
+    return replace(subject, lanes=lanes[place[0].name])
 
 
 def _module_places(arguments: argparse.Namespace, stack: ExitStack) -> list[Place]:
     if arguments.module is None:
         return []
     named = argparse.Namespace(**vars(arguments) | {"home": None, "mechanism": None})
-    return stack.enter_context(choose_places(named))
+    places = stack.enter_context(choose_places(named))
+    if not places:
+        raise TargetUnusable("the token has no such key: --key-label")
+    return places
 
 
 def _places_of_convention(home: Path, convention: str) -> list[Place]:
-    """The key that signs for a convention of the home, in the first token that has it.
+    """The key that signs for a convention of the home, in each token that has it.
 
     Raises:
         ConfigurationError: there is no such convention, or it is not a client's.
@@ -229,7 +268,7 @@ def _places_of_convention(home: Path, convention: str) -> list[Place]:
         raise ConfigurationError(str(file), "", "a convention; --convention names it") from exc
     if not isinstance(key, str):
         raise ConfigurationError(str(file), "key", "the [[key]] that signs: a client's convention")
-    return keys_of_home(home, key)[:1]
+    return keys_of_home(home, key)
 
 
 def _progress(count: int) -> Callable[[str], None]:

@@ -16,8 +16,15 @@ from bench.service import serve_home
 _BUSY: Final = 0.9
 
 
+_NOT_GRANTED: Final = {"403 reuse-not-granted"}
+
+
 class NotMeasured(Exception):
     """A section brought nothing; says why."""
+
+
+class NotGranted(NotMeasured):
+    """The convention does not allow what the section is about; says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +49,13 @@ class Subject:
     Attributes:
         label: of the key that signs, such as `RSA-2048`; empty where that is not known.
         place: the key, where it can be reached; every rate is then stated as a part of its ceiling.
+        lanes: as many as the token has by its configuration, two where that is not at hand; so many measure the ceiling.
     """
 
     label: str
     wanted: Wanted
     place: Place | None
+    lanes: int = 2
 
     def name(self, what: str) -> str:
         """Name a figure."""
@@ -84,6 +93,17 @@ class Ground:
         """The one that is measured where one is enough."""
         return self.subjects[0]
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the conventions are the user's, and one that reuses was not made for this."""
+        return self.reused == self.subject.wanted
+
+    @property
+    def lanes(self) -> str:
+        """How many lanes measure ceilings, in words."""
+        counts = sorted({subject.lanes for subject in self.subjects})
+        return f"{' or '.join(map(str, counts))} lane{'s' if counts != [1] else ''}"
+
     def running(self) -> Service:
         """Return the service."""
         if self.service is None:
@@ -105,13 +125,14 @@ def load(
     pace: Pace,
     connections: int,
     rate: float | None = None,
+    turn: int = 0,
 ) -> Loaded:
-    """Run one load; what the processes spend is counted over everything they did, the warm-up and what came late among it.
+    """Run one load, in each turn by arrivals of its own; what the processes spend is counted over everything they did, the warm-up and what came late among it.
 
     Raises:
         NotMeasured: not a single good answer came.
     """
-    phases = (Phase(pace.warm_up, rate), Phase(pace.seconds, rate))
+    phases = (Phase(pace.warm_up, rate, turn=turn), Phase(pace.seconds, rate, turn=turn))
     before = {} if service.supervisor is None else spent(service.supervisor)
     warm_up, result = run_phases(scenario, service.target, phases, connections)
     after = {} if service.supervisor is None else spent(service.supervisor)
@@ -148,19 +169,21 @@ def check(result: LoadResult) -> LoadResult:
     """See that something came.
 
     Raises:
-        NotMeasured: nothing did; the errors by name.
+        NotGranted: the convention does not allow it.
+        NotMeasured: nothing came; the errors by name.
     """
     if not result.requests:
         told = ", ".join(f"{count:,} x {reason}" for reason, count in result.errors.items())
-        raise NotMeasured(f"{result.scenario}: no good answer ({told or 'none at all'})")
+        kind = NotGranted if set(result.errors) == _NOT_GRANTED else NotMeasured
+        raise kind(f"{result.scenario}: no good answer ({told or 'none at all'})")
     return result
 
 
-def measure_subject(subject: Subject, pace: Pace, lanes: int = 2) -> Ceiling | None:
+def measure_subject(subject: Subject, pace: Pace) -> Ceiling | None:
     """Measure the ceiling of a subject's key, where it can be reached."""
     if subject.place is None:
         return None
-    return measure_ceiling(*subject.place, lanes, pace.seconds)
+    return measure_ceiling(*subject.place, subject.lanes, pace.seconds)
 
 
 def ceilings_of(measured: Sequence[Ceiling | None]) -> tuple[float, ...]:

@@ -26,12 +26,12 @@ def measure_gateway(ground: Ground) -> Section:
     busy: dict[str, list[Loaded]] = {name: [] for name, _ in _WAYS}
     calm: dict[str, list[Loaded]] = {name: [] for name, _ in _WAYS}
     with gateway_scene() as scene:
-        for _ in range(pace.rounds):
+        for turn in range(pace.rounds):
             for name, path in _WAYS:
                 target = _target(scene, name)
                 service = Service(target, scene.a.pid)
                 scenario = message_through(target, path, _DOCUMENT)
-                calm[name].append(load(service, scenario, pace, _CONNECTIONS, _CALM))
+                calm[name].append(load(service, scenario, pace, _CONNECTIONS, _CALM, turn))
                 busy[name].append(load(service, scenario, pace, _CONNECTIONS))
     straight = [one.result for one in calm["straight"]]
     figures = []

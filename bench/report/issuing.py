@@ -76,7 +76,7 @@ def measure_issue(ground: Ground) -> Section:
         "issue",
         "Vectors issued",
         f"New vectors, durably traced, in a closed loop: {_CONNECTIONS} connections one per request, {_BATCH_CONNECTIONS} in batches; the"
-        " ceiling of the key before each, two lanes, in the same round. The load generator runs on the same cores where the service does.",
+        f" ceiling of the key before each, {ground.lanes}, in the same round. The load generator runs on the same cores where the service does.",
         tuple(figures),
         (
             Bars(
@@ -149,11 +149,12 @@ def measure_latency(ground: Ground) -> Section:
     scenario = make_scenario("single", service.target, ground.subject.wanted)
     capacities: list[float] = []
     steps: dict[float, list[Loaded]] = {step: [] for step in _STEPS}
-    for _ in range(pace.rounds):
+    for turn in range(pace.rounds):
         capacity = load(service, scenario, pace, _CONNECTIONS).result.request_rate
         capacities.append(capacity)
         for step in _STEPS:
-            steps[step].append(load(service, scenario, pace, _CONNECTIONS, step * capacity))
+            one = load(service, scenario, pace, _CONNECTIONS, step * capacity, turn)
+            steps[step].append(one)
     times = {
         (step, name): tuple(_milliseconds(one, name) for one in loaded)
         for step, loaded in steps.items()

@@ -31,7 +31,7 @@ def measure_overload(ground: Ground) -> Section:
         rate, longer = _TIMES * peak.request_rate, replace(pace, seconds=pace.overload)
         load(service, scenario, pace, _CONNECTIONS, rate)
         before = _memory(service)
-        over = load(service, scenario, longer, _CONNECTIONS, rate).result
+        over = load(service, scenario, longer, _CONNECTIONS, rate, turn=1).result
         after = _memory(service)
     figures = [
         Figure("peak, closed loop", "vectors/s", (peak.rate,)),

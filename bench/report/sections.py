@@ -1,5 +1,6 @@
 """Which sections there are, in the order of the page, and what each needs."""
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -9,7 +10,7 @@ from bench.load.scenario import ScenarioUnusable
 from bench.organisations import SceneFailed
 from bench.peers import ContestantFailed
 from bench.report.beside import measure_native, measure_peers
-from bench.report.ground import Ground, NotMeasured
+from bench.report.ground import Ground, NotGranted, NotMeasured
 from bench.report.growth import measure_held, measure_scaling, measure_size
 from bench.report.inline import measure_gateway, measure_tls
 from bench.report.issuing import (
@@ -71,16 +72,18 @@ _FAILURES: Final = (
     HsmError,
     OSError,
     RuntimeError,
+    subprocess.SubprocessError,
 )
 
 
 def measure_all(
     names: Sequence[str], ground: Ground, say: Callable[[str], None]
 ) -> Iterator[Section | LeftOut]:
-    """Measure one after the other; one that fails says why and ends nothing."""
+    """Measure one after the other; one that fails says why and ends nothing. A convention of the user's that does not allow a thing is no failure."""
     for name in names:
         say(name)
         try:
             yield SECTIONS[name].measure(ground)
         except _FAILURES as exc:
-            yield LeftOut(name, f"{type(exc).__name__}: {exc}", is_failure=True)
+            is_failure = not (ground.is_given and isinstance(exc, NotGranted))
+            yield LeftOut(name, f"{type(exc).__name__}: {exc}", is_failure=is_failure)

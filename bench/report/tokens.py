@@ -69,7 +69,7 @@ def measure_queue(ground: Ground) -> Section:
     figures, remarks = [], []
     for subject in ground.subjects:
         results = [
-            measure_lanes(_place(subject), LanesOrder(seconds=pace.seconds), 1)
+            measure_lanes(_place(subject), LanesOrder(subject.lanes, seconds=pace.seconds), 1)
             for _ in range(pace.rounds)
         ]
         rates = tuple(each.rate for each in results)
@@ -80,7 +80,7 @@ def measure_queue(ground: Ground) -> Section:
     return Section(
         "lanes",
         "Queue and lanes without HTTP",
-        "The same key by two lanes through a worker's queue, calls of 64, every RSA signature verified before it counts, taking turns with"
+        f"The same key by {ground.lanes} through a worker's queue, calls of 64, every RSA signature verified before it counts, taking turns with"
         " the ceiling.",
         tuple(figures),
         remarks=tuple(remarks),
