@@ -1,12 +1,13 @@
 """The fault injector of `native/pkcs11-shim`, told from Python: one command a run, in effect on every process before it returns."""
 
 import json
-import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from bench import shim
 
 _BUILT = Path(__file__).parents[1] / "target" / "release"
 MODULE = _BUILT / "libpkcs11_shim.so"
@@ -24,13 +25,14 @@ Calls = str | Iterable[str]
 
 
 class Shim:
-    """One state file: load `MODULE` with `environment` and every call obeys what is told here."""
+    """One state file, made anew where it is said what stands behind: load `MODULE` with `environment` and every call obeys what is told here."""
 
     def __init__(self, state: Path, *behind: str) -> None:
         if not (MODULE.exists() and PROGRAM.exists()):
             pytest.fail("native/pkcs11-shim is not built: run `make shim`")
         self._state = state
-        self._run("create", *behind)
+        if behind:
+            self._run("create", *behind)
 
     @classmethod
     def before(cls, module: Path, state: Path) -> "Shim":
@@ -135,16 +137,8 @@ class Shim:
 
 def put_behind_shim(home: Path) -> Shim:
     """Have a demo home reach its token through a shim."""
-    file = home / "appliance.toml"
-    text = file.read_text()
-    module = re.search(r'^module = "(.*)"$', text, re.MULTILINE)
-    shim = Shim.before(Path(module[1]), home / "shim")
-    [(name, state)] = shim.environment.items()
-    text = text.replace(module[0], f'module = "{MODULE}"')
-    file.write_text(
-        re.sub(r"^(SOFTHSM2_CONF.*)$", rf'\1\n{name} = "{state}"', text, flags=re.MULTILINE)
-    )
-    return shim
+    shim.put_behind_shim(home)
+    return Shim(home / "shim")
 
 
 def _names(calls: Calls) -> str:

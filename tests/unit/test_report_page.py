@@ -244,9 +244,9 @@ def test_a_browser_shows_it(
     assert pixels[0] == ground
     colours = set(pixels)
     told = page.split("prefers-color-scheme")[scheme == "dark"]
-    assert {bytes.fromhex(each) for each in re.findall(r"--c[01]: #(\w{6})", told)} <= {
-        bytes(colour) for colour in colours
-    }
+    plots = {bytes.fromhex(each) for each in re.findall(r"--c[01]: #(\w{6})", told)}
+    assert len(plots) == 2
+    assert plots <= {bytes(colour) for colour in colours}
 
 
 def read_png(file: Path) -> list[tuple[int, ...]]:
