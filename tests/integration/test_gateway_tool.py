@@ -40,10 +40,3 @@ def test_every_way_is_measured() -> None:
     straight, *_, fresh = results
     assert straight["added_p50"] == 0
     assert {"A worker", "B worker"} <= set(fresh["processor"])
-
-
-def test_unusable_arguments() -> None:
-    """What cannot be run is refused in a sentence."""
-    done = run("--seconds", "inf")
-    assert done.returncode == 2
-    assert "--seconds: expected a number above 0" in done.stderr

@@ -28,6 +28,7 @@ from bench.load import run_phases
 from bench.load.command import TargetUnusable, find_route
 from bench.load.phases import Arrivals, Phase, ramp
 from bench.load.scenario import Ask, ClientTls, Scenario, Target, Wanted
+from bench.service import serve_home
 from tests.pki import ec_key
 from tests.service import RunningService
 from tests.two_organisations import Organisations
@@ -317,6 +318,17 @@ def test_a_home_knows_its_route(both: Organisations) -> None:
     assert find_route(home, Wanted(), "/jws", "X-Agent")[1].path == "/jws"
     with pytest.raises(TargetUnusable, match="the route /nowhere"):
         find_route(home, Wanted(), "/nowhere", None)
+
+
+def test_a_service_that_does_not_start_says_what_it_logged(tmp_path: Path) -> None:
+    """Its log is gone with its home by the time anybody could read it."""
+    with (
+        pytest.raises(
+            RuntimeError, match=r"not become ready; its log ends with\n  .*appliance\.toml"
+        ),
+        serve_home(tmp_path),
+    ):
+        pass
 
 
 @pytest.mark.hsm
