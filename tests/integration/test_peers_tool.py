@@ -1,5 +1,6 @@
 """The comparison with what a user would take instead: every contestant makes the same vector, and says so honestly."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.config import load_config
 from bench import makers, peers
 from bench.makers import SoftwareKey
 from tests.wss4j import Wss4j
@@ -77,6 +79,22 @@ def test_unusable_arguments(arguments: list[str], status: int, says: str) -> Non
     assert done.returncode == status
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.hsm
+def test_a_key_that_is_not_there(
+    demo_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token without a key of that label is refused in a sentence."""
+    [token] = load_config(demo_home).tokens
+    for name, value in token.environment.items():
+        monkeypatch.setenv(name, value)
+    parser = argparse.ArgumentParser()
+    peers.add_arguments(parser)
+    named = ("--module", token.module, "--token-label", token.label, "--key-label", "NOBODY")
+    pin = ("--pin-file", demo_home / token.pin_file)
+    assert peers.run(parser.parse_args(list(map(str, [*named, *pin])))) == 2
+    assert capsys.readouterr().err == "peers: the token has no such key\n"
 
 
 @pytest.mark.hsm
