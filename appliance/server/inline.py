@@ -7,7 +7,7 @@ request `front` says.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from ssl import SSLObject
 from typing import Final, Protocol, cast
@@ -70,8 +70,8 @@ class LocalCallers:
     ) -> None:
         self._certified: Final = certified
         self._keys: Final = keys
-        self._by_address: Final = dict(by_address)
-        self._name_of: Final = lru_cache(maxsize=_PEERS)(self._find_name)
+        find_name = partial(_find_name, dict(by_address))  # no method: one kept in us is a cycle
+        self._name_of: Final = lru_cache(maxsize=_PEERS)(find_name)
 
     def recognise(self, peer: Peer, authorization: bytes | None) -> Recognised:
         """Say who calls; a Bearer key that is shown is judged, other schemes are the partner's affair.
@@ -100,11 +100,12 @@ class LocalCallers:
             "show a configured key as `Authorization: Bearer KEY`, a client certificate, or call over the unix socket",
         )
 
-    def _find_name(self, peer: str) -> str | None:
-        """Return what the configuration calls an address."""
-        address = ip_address(peer)
-        named = (name for network, name in self._by_address.items() if address in network)
-        return next(named, None)
+
+def _find_name(by_address: Mapping[IPv4Network | IPv6Network, str], peer: str) -> str | None:
+    """Return what the configuration calls an address."""
+    address = ip_address(peer)
+    named = (name for network, name in by_address.items() if address in network)
+    return next(named, None)
 
 
 @lru_cache(maxsize=256)

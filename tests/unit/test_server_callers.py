@@ -1,12 +1,17 @@
 """Where a peer is, as networks, counts and traces know it."""
 
 import asyncio
+import gc
 import socket
+import weakref
+from ipaddress import ip_network
 
 import pytest
 
-from appliance.server.callers import plain_address, read_peer
+from appliance.server.callers import CallerDirectory, Peer, plain_address, read_peer
+from appliance.server.inline import LocalCallers
 from appliance.server.listener import listen_tcp
+from appliance.vectors.model import Caller
 
 
 class Accepted(asyncio.Transport):
@@ -34,3 +39,17 @@ def test_ipv4_peer_of_a_listener_of_both_families() -> None:
 def test_other_addresses_stay(text: str) -> None:
     """Only an address that stands for one of IPv4 is written as one."""
     assert plain_address(text) == text
+
+
+def test_callers_that_a_reload_replaces_go_at_once() -> None:
+    """Nothing they remember refers to them: a worker seldom looks for what only a collection of cycles would free."""
+    callers = LocalCallers(CallerDirectory([], 0), {ip_network("10.0.0.0/8"): "claims"})
+    peer = Peer("listener", frozenset(), "10.1.2.3", None, is_loopback=False)
+    assert callers.recognise(peer, None).caller == Caller("claims", "address")
+    replaced = weakref.ref(callers)
+    gc.disable()
+    try:
+        del callers
+        assert replaced() is None
+    finally:
+        gc.enable()
