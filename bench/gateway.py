@@ -119,13 +119,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="soap-10k",
         help="the message (default soap-10k)",
     )
+    parser.add_argument("--workers", type=whole, default=1, help="of each appliance (default 1)")
     parser.add_argument("--json", action="store_true", help="print a JSON list of results")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure every way; 1 when one of them brought not a single good answer."""
     try:
-        with gateway_scene() as scene:
+        with gateway_scene(arguments.workers) as scene:
             results = list(_measure(scene, arguments))
     except (SceneFailed, OSError, RuntimeError) as exc:
         print(f"gateway: {exc}", file=sys.stderr)
@@ -138,15 +139,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def gateway_scene() -> Iterator[GatewayScene]:
-    """Run both organisations' appliances on homes made for it, and the application.
+def gateway_scene(workers: int = 1) -> Iterator[GatewayScene]:
+    """Run both organisations' appliances, with so many workers each, on homes made for it, and the application.
 
     Raises:
         SceneFailed: the scene could not be set.
         RuntimeError: an appliance did not become ready, or did not end well.
     """
     with workshop("gateway-") as directory, ExitStack() as stack:
-        yield _set_the_scene(stack, directory)
+        yield _set_the_scene(stack, directory, workers)
 
 
 def message_through(target: Target, path: str, document: str) -> Scenario:
@@ -154,8 +155,10 @@ def message_through(target: Target, path: str, document: str) -> Scenario:
     return make_scenario("gateway", target, Wanted(path=path, document=document))
 
 
-def _set_the_scene(stack: ExitStack, directory: Path) -> GatewayScene:
+def _set_the_scene(stack: ExitStack, directory: Path, workers: int) -> GatewayScene:
     a, b = make_home(directory / "side-a"), make_home(directory / "side-b")
+    for home in (a, b):
+        amend(home / "appliance.toml", {"# workers = 1": f"workers = {workers}"})
     introduce(a, b)
     ports = {name: free_port() for name in ("outbound", "secured", "inbound", "plain", "tls")}
     routes = {

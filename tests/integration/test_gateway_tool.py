@@ -22,7 +22,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_every_way_is_measured() -> None:
     """Straight, through one appliance and through two, with vectors reused and fresh; the processor's time is somebody's."""
-    done = run("--seconds", "0.5", "--connections", "2", "--rate", "20", "--json")
+    done = run("--seconds", "0.5", "--connections", "2", "--rate", "20", "--workers", "2", "--json")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert [(one["way"], one["vector"]) for one in results] == [
