@@ -1,28 +1,28 @@
 """The benchmark of the gateway: two appliances and an application, set up by itself, and every way through answers."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+
+from tests.tools import run_bench
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m bench gateway` as a person would."""
-    return subprocess.run(
-        [sys.executable, "-m", "bench", "gateway", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-
-
 def test_every_way_is_measured() -> None:
     """Straight, through one appliance and through two, with vectors reused and fresh; the processor's time is somebody's."""
-    done = run("--seconds", "0.5", "--connections", "2", "--rate", "20", "--workers", "2", "--json")
+    done = run_bench(
+        "gateway",
+        "--seconds",
+        "0.5",
+        "--connections",
+        "2",
+        "--rate",
+        "20",
+        "--workers",
+        "2",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert [(one["way"], one["vector"]) for one in results] == [

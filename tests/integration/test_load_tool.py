@@ -3,8 +3,6 @@
 import base64
 import json
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +29,7 @@ from bench.load.scenario import Ask, ClientTls, Scenario, Target, Wanted
 from bench.service import serve_home
 from tests.pki import ec_key
 from tests.service import RunningService
+from tests.tools import run_bench
 from tests.two_organisations import Organisations
 
 GOOD = (200, b'{"assertion":""}')
@@ -334,7 +333,7 @@ def test_a_service_that_does_not_start_says_what_it_logged(tmp_path: Path) -> No
 @pytest.mark.hsm
 def test_reuse_needs_a_convention_that_allows_it(service: RunningService) -> None:
     """A scenario that the service refuses names the reason and ends with 1."""
-    done = run_command(
+    done = run_bench("load",
         "--url", f"http://127.0.0.1:{service.port}", "--scenario", "reuse", "--seconds", "0.2",
         "--rate", "20",
     )  # fmt: skip
@@ -360,25 +359,14 @@ def test_reuse_needs_a_convention_that_allows_it(service: RunningService) -> Non
 )  # fmt: skip
 def test_unusable_arguments(arguments: list[str], status: int, says: str) -> None:
     """What cannot be run is refused in a sentence."""
-    done = run_command(*arguments)
+    done = run_bench("load", *arguments)
     assert done.returncode == status
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def run_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m bench load` as a person would."""
-    return subprocess.run(
-        [sys.executable, "-m", "bench", "load", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def run_tool(*arguments: str) -> list[dict]:
     """Run it and read its JSON."""
-    done = run_command(*arguments)
+    done = run_bench("load", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)

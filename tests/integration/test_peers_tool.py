@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from appliance.config import load_config
 from bench import makers, peers
 from bench.makers import SoftwareKey
+from tests.tools import run_bench
 from tests.wss4j import Wss4j
 
 pytestmark = [pytest.mark.slow]
@@ -18,21 +17,10 @@ pytestmark = [pytest.mark.slow]
 BRIEF = ("--rounds", "1", "--seconds", "0.1")
 
 
-def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m bench peers` as a person would."""
-    return subprocess.run(
-        [sys.executable, "-m", "bench", "peers", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-
-
 @pytest.mark.hsm
 def test_libraries_with_both_kinds_of_key(demo_home: Path) -> None:
     """Each library makes its vectors with the software key, those that can with the token too; ours is the measure."""
-    done = run("--home", demo_home, "--key", "demo-rsa", *BRIEF, "--json")
+    done = run_bench("peers", "--home", demo_home, "--key", "demo-rsa", *BRIEF, "--json")
     assert done.returncode == 0, done.stderr
     results = {(one["tool"], one["key"]): one for one in json.loads(done.stdout)}
     assert set(results) == {
@@ -51,7 +39,7 @@ def test_libraries_with_both_kinds_of_key(demo_home: Path) -> None:
 @pytest.mark.java
 def test_opensaml(wss4j: Wss4j) -> None:
     """OpenSAML makes the vector in a Java process of its own."""
-    done = run("--jars", wss4j.jars, *BRIEF)
+    done = run_bench("peers", "--jars", wss4j.jars, *BRIEF)
     assert done.returncode == 0, done.stderr
     assert "OpenSAML       software" in done.stdout
 
@@ -75,7 +63,7 @@ def test_a_vector_that_does_not_verify_is_noticed() -> None:
 )
 def test_unusable_arguments(arguments: list[str], status: int, says: str) -> None:
     """What cannot be run is refused in a sentence."""
-    done = run(*arguments)
+    done = run_bench("peers", *arguments)
     assert done.returncode == status
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -100,6 +88,6 @@ def test_a_key_that_is_not_there(
 @pytest.mark.hsm
 def test_a_key_that_the_peers_cannot_use(demo_home: Path) -> None:
     """The peers sign with RSA."""
-    done = run("--home", demo_home, "--key", "demo-ec", *BRIEF)
+    done = run_bench("peers", "--home", demo_home, "--key", "demo-ec", *BRIEF)
     assert done.returncode == 3
     assert done.stderr == "peers: ours: the peers sign with RSA; name an RSA key\n"

@@ -1,8 +1,6 @@
 """`python -m bench report` on a running service, and what it refuses; what it writes is rendered in `tests/unit/test_report_page.py`."""
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,24 +14,15 @@ from bench.report.command import _subject
 from bench.report.model import read_report
 from tests.homes import copy_home
 from tests.service import RunningService
-
-
-def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    """Run it as a person would."""
-    return subprocess.run(
-        [sys.executable, "-m", "bench", "report", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+from tests.tools import run_bench
 
 
 @pytest.mark.hsm
 @pytest.mark.slow
 def test_a_service_elsewhere_is_measured(service: RunningService, tmp_path: Path) -> None:
     """By its URL alone: rates without a ceiling, a section that the convention does not allow named with the reason, three files."""
-    done = run(
+    done = run_bench(
+        "report",
         *(tmp_path / "r", "--url", f"http://127.0.0.1:{service.port}", "--quick"),
         *("--seconds", "0.5", "--batch-size", "2", "--only", "issue", "reuse"),
     )
