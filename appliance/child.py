@@ -54,17 +54,11 @@ class Child:
         """Its process id."""
         return self._process.pid
 
-    async def tell(self, line: bytes) -> None:
-        """Write one line to its stdin; a child that has gone is noticed by `hear` or `wait`, not here."""
-        stdin = self._process.stdin
-        if stdin is None:
-            return
-        with contextlib.suppress(ConnectionError):
-            stdin.write(line + b"\n")
-            await stdin.drain()
+    def tell(self, line: bytes) -> None:
+        """Write one line to its stdin, as far as that goes: lines pile up before a child that does not read, and are dropped.
 
-    def say(self, line: bytes) -> None:
-        """Write one line to its stdin, as far as that goes: lines pile up before a child that does not read, and are dropped."""
+        Never waits; a child that does not read, or has gone, is noticed by `hear` or `wait`.
+        """
         stdin = self._process.stdin
         if stdin is None or stdin.is_closing():
             return

@@ -49,7 +49,7 @@ async def ask(worker: Child, line: str) -> str:
     Raises:
         Unavailable: it does not, and is ended: its answer would be heard as that to the next question.
     """
-    await worker.tell(line.encode())
+    worker.tell(line.encode())
     try:
         return (await worker.hear(_WITHIN)).decode().strip()
     except Unavailable:

@@ -387,7 +387,7 @@ class _Supervisor:
         news = msgspec.json.encode(TokenNews(token.name, failure))
         for worker in self._workers:
             if worker.child is not None:
-                worker.child.say(b" ".join([NEWS.encode(), news]))
+                worker.child.tell(b" ".join([NEWS.encode(), news]))
 
     def _record_end(self, event: Event, component: str, status: int) -> None:
         self._record(event, component=component, detail=f"status {status}")

@@ -28,7 +28,7 @@ def test_lines_go_both_ways() -> None:
 
     async def run() -> None:
         child = await start(ECHO)
-        await child.tell(b"load 2")
+        child.tell(b"load 2")
         assert await child.hear(20) == b"heard load 2\n"
         assert str(child.pid) in repr(child)
         assert await child.stop(20) == -signal.SIGTERM
@@ -56,7 +56,7 @@ def test_a_child_that_ended_is_noticed() -> None:
         with pytest.raises(ServiceUnreachable, match="ended before it answered"):
             await child.hear(20)
         assert await child.wait() == 7
-        await child.tell(b"anybody there?")
+        child.tell(b"anybody there?")
         assert await child.stop(1) == 7
 
     asyncio.run(run())

@@ -82,3 +82,21 @@ def test_late_answer_is_never_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         await prompt.stop(20)
 
     asyncio.run(run())
+
+
+def test_a_worker_that_reads_nothing_keeps_no_reload_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """News fills its pipe; the question behind it has the same deadline as any other."""
+
+    async def run() -> None:
+        deaf = await begin("deaf", "import time\ntime.sleep(60)")
+        for _ in range(5000):
+            deaf.tell(b"news of the token " * 4)
+        monkeypatch.setattr(generations, "_WITHIN", 0.1)
+        with pytest.raises(ServiceUnreachable, match="deaf said nothing"):
+            async with asyncio.timeout(20):
+                await generations.ask(deaf, "load 2")
+        assert await deaf.wait() < 0
+
+    asyncio.run(run())
