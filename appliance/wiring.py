@@ -329,10 +329,8 @@ class _Control:
 
 
 def _end_on_signals(servers: Servers) -> None:
-    """Drain on SIGTERM; leave Ctrl-C to the supervisor, which stops us in order."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, servers.begin_drain)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Drain on SIGTERM, which the supervisor sends; Ctrl-C does not reach a session of our own."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, servers.begin_drain)
 
 
 async def _enter_lock(stack: contextlib.AsyncExitStack, file: Path) -> None:

@@ -40,9 +40,6 @@ _BACKLOG: Final = 16
 def main() -> int:
     """Run the lane; returns its exit status."""
     signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal sends it to all; the parent decides when lanes end
-    signal.signal(
         signal.SIGALRM, signal.SIG_DFL
     )  # the call deadline ends the process, whatever the parent ignored
     forbid_fork()

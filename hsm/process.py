@@ -155,6 +155,8 @@ class LaneProcess:
 async def spawn_lane() -> SpawnedLane:
     """Start the process of a lane, which loads its program and then waits to be told what it is a lane of.
 
+    It has a session of its own: a terminal's Ctrl-C is its parent's to hear, even before the lane has a handler.
+
     Raises:
         OSError: the machine has no room for another process.
     """
@@ -167,6 +169,7 @@ async def spawn_lane() -> SpawnedLane:
             stdout=PIPE,
             limit=_REPORT_LIMIT,
             pass_fds=[descriptor],
+            start_new_session=True,
         )
     finally:
         os.close(descriptor)

@@ -131,6 +131,15 @@ def test_ctrl_c_drains(demo_home: Path, tmp_path: Path) -> None:
     assert b"Traceback" not in errors
 
 
+def test_no_child_is_where_a_terminal_sends_ctrl_c(demo_home: Path, tmp_path: Path) -> None:
+    """Workers and lanes, the one that is only kept ready included, are outside the group of the supervisor."""
+    with serve(copy_home(demo_home, tmp_path)) as running:
+        supervisor = running.process.pid
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        assert len(children) >= 4
+        assert os.getpgid(supervisor) not in {os.getpgid(int(child)) for child in children}
+
+
 def test_children_end_with_a_killed_supervisor(demo_home: Path, tmp_path: Path) -> None:
     """When the supervisor is killed outright, workers and lanes notice and end; the home can be served again."""
     home = copy_home(demo_home, tmp_path)
