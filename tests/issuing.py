@@ -15,7 +15,7 @@ from appliance.clock import Clock, FixedClock
 from appliance.conventions.model import Convention
 from appliance.conventions.registry import Registry, RegistryCell
 from appliance.conventions.retention import trace_policy
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, QueueFull, Reason
 from appliance.operations.issue import IssueOperation, IssueSettings
 from appliance.operations.verify import VerifyOperation
 from appliance.signing.job import SigningJob
@@ -58,6 +58,7 @@ class SoftwareSigner:
     calls: list[Sequence[SigningJob]] = field(default_factory=list)
     signed_at: dict[str, float] = field(default_factory=dict)
     doubted: list[str] = field(default_factory=list)
+    is_full: bool = False
 
     async def sign(
         self, key: str, hash_name: str, digest: bytes, deadline: float, octets: bytes = b""
@@ -72,6 +73,11 @@ class SoftwareSigner:
         """Sign many digests."""
         self.calls.append(jobs)
         return [self.failure or self._sign(job) for job in jobs]
+
+    def check_room(self) -> None:
+        """Refuse what the queue has no room for."""
+        if self.is_full:
+            raise QueueFull(Reason.QUEUE_FULL, "the signing queue holds its jobs")
 
     def doubt(self, key: str) -> None:
         """Take note of a signature that does not verify."""

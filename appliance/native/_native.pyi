@@ -229,8 +229,11 @@ class PreparedSignature:
     def signed_info(self) -> bytes:
         """The canonical SignedInfo, for mechanisms that hash in the token."""
 
-    def splice(self, signature: bytes) -> SignedAssertion:
+    def splice(self, signature: bytes, *, on_trust: bool = False) -> SignedAssertion:
         """Check the signature with the profile's public key and put it in place.
+
+        With `on_trust` an ECDSA signature (r‖s as wide as the curve has it) is not checked, for callers that sample; an RSA one always is,
+        because a fault in its arithmetic gives the key away.
 
         Raises:
             SignatureRefused: it does not verify (reason `signature-invalid`); the signature must never be released.

@@ -1,7 +1,7 @@
 """The route of a request for vectors: authorize, look for one at hand, write, sign, check, trace, answer.
 
-Promises that nothing is signed outside a convention, that every signature is verified before it is used (the extension's splice),
-and that a vector, new or given out again, or the refusal of one, is returned only when its trace is durable. A batch takes each step
+Promises that nothing is signed outside a convention, that an RSA signature is verified before it is used (the extension's splice) and
+ECDSA ones are sampled (`appliance.signing.release`), and that a vector, new or given out again, or the refusal of one, is returned only when its trace is durable. A batch takes each step
 once for all of it.
 """
 
@@ -24,6 +24,7 @@ from appliance.errors import (
     ApplianceError,
     HsmUnavailable,
     InternalError,
+    QueueFull,
     Reason,
     RequestError,
 )
@@ -37,6 +38,7 @@ from appliance.operations.entries import (
 )
 from appliance.operations.tracing import TraceWriter, wait_durable
 from appliance.signing.job import SigningJob, SigningResult
+from appliance.signing.release import ReleaseCheck
 from appliance.trace.record import Receipt, TraceEntry
 from appliance.vectors.assertion import content_of, new_vector
 from appliance.vectors.model import (
@@ -60,6 +62,13 @@ class Signer(Protocol):
 
         Raises:
             ApplianceError: none of them can be signed.
+        """
+
+    def check_room(self) -> None:
+        """See that the queue would take a job now, before work is spent on one.
+
+        Raises:
+            QueueFull: it would not.
         """
 
     def doubt(self, key: str) -> None:
@@ -129,6 +138,9 @@ class _Decided(msgspec.Struct, frozen=True):
     entry: TraceEntry | None
 
 
+_Step = _Draft | _Decided | _Follower | QueueFull
+
+
 class IssueOperation:
     """Issues vectors under the client conventions."""
 
@@ -152,6 +164,7 @@ class IssueOperation:
         self._clock: Final = clock
         self._new_uuid: Final = new_uuid
         self._settings: Final = settings
+        self._release: Final = ReleaseCheck()
 
     async def issue(self, request: VectorRequest, context: RequestContext) -> IssuedVector:
         """Issue one vector; it returns, or the refusal is raised, when its trace is durable.
@@ -185,9 +198,7 @@ class IssueOperation:
                 self._vectors.crash(draft.key or b"", _left_alone())
         return await self._serve_followers(steps, answers)
 
-    def _draft(
-        self, registry: Registry, request: VectorRequest, context: RequestContext
-    ) -> _Draft | _Decided | _Follower:
+    def _draft(self, registry: Registry, request: VectorRequest, context: RequestContext) -> _Step:
         """Decide on a request; what is allowed and not at hand is given its identifier, its instants and its trace entry."""
         try:
             authorized = authorize_issue(registry, request, context, self._clock)
@@ -197,11 +208,15 @@ class IssueOperation:
                 cached = self._vectors.find(key, self._clock.now(), authorized.reuse_margin)
                 if cached is not None:
                     return self._give_again(cached, context)
+            else:
+                self._signer.check_room()
             vector = new_vector(authorized, self._clock, self._new_uuid)
             # Refuses what could not be traced, before it is signed.
             entry = self._trace.prepare(created_entry(vector, context, traced))
         except RequestError as refusal:
             return self._refuse(request, context, refusal)
+        except QueueFull as refusal:
+            return refusal
         flight = None if key is None else self._vectors.flight(key)
         if flight is not None:
             return _Follower(flight, request, context, authorized.reuse_margin)
@@ -228,9 +243,7 @@ class IssueOperation:
         entry = request_refused_entry(request, context, refusal, time)
         return _Decided(refusal, self._trace.prepare(entry))
 
-    async def _look_around(
-        self, step: _Draft | _Decided | _Follower, context: RequestContext
-    ) -> _Draft | _Decided | _Follower:
+    async def _look_around(self, step: _Step, context: RequestContext) -> _Step:
         """Before signing what may be shared, look whether another process has it."""
         if not isinstance(step, _Draft) or step.key is None:
             return step
@@ -245,9 +258,7 @@ class IssueOperation:
         await self._vectors.land(step.key, cached, is_new=False)
         return self._give_again(cached, context)
 
-    async def _settle(
-        self, steps: Sequence[_Draft | _Decided | _Follower]
-    ) -> list[IssuedVector | ApplianceError | None]:
+    async def _settle(self, steps: Sequence[_Step]) -> list[IssuedVector | ApplianceError | None]:
         """Sign what is to be signed and make all of it durable; followers keep an empty place."""
         signed = iter(await self._sign([step for step in steps if isinstance(step, _Draft)]))
         decided = [
@@ -260,7 +271,7 @@ class IssueOperation:
 
     async def _land(
         self,
-        steps: Sequence[_Draft | _Decided | _Follower],
+        steps: Sequence[_Step],
         answers: Sequence[IssuedVector | ApplianceError | None],
     ) -> None:
         """Keep what may be given out again, now that its trace is durable, and give it to those who wait."""
@@ -276,7 +287,7 @@ class IssueOperation:
 
     async def _serve_followers(
         self,
-        steps: Sequence[_Draft | _Decided | _Follower],
+        steps: Sequence[_Step],
         answers: Sequence[IssuedVector | ApplianceError | None],
     ) -> list[IssuedVector | ApplianceError]:
         """Answer those who waited, each with a trace entry of its own."""
@@ -303,7 +314,7 @@ class IssueOperation:
         if isinstance(own, _Draft):
             [signed] = await self._sign([own])
             return signed
-        return own if isinstance(own, _Decided) else _left_alone()
+        return _left_alone() if isinstance(own, _Follower) else own
 
     async def _sign(self, drafts: Sequence[_Draft]) -> list[_Decided | ApplianceError]:
         """Sign drafts, or say of each why it could not be signed."""
@@ -334,10 +345,11 @@ class IssueOperation:
             return signature
         key = draft.vector.request.key
         try:
-            assertion = prepared.splice(signature)
+            assertion = prepared.splice(signature, on_trust=self._release.may_trust(key))
         except SignatureRefused as exc:
             # A faulty signature can give an RSA key away (DESIGN 3): it stays here, and its lane proves the key anew.
             _LOG.error("signature-does-not-verify", exc, key=key)
+            self._release.note_fault(key)
             self._signer.doubt(key)
             return HsmUnavailable(
                 Reason.HSM_UNAVAILABLE,

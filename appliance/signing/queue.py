@@ -87,6 +87,17 @@ class SigningQueue:
             return result
         raise result
 
+    def check_room(self) -> None:
+        """See that one more job would be taken now, before work is spent on it.
+
+        Raises:
+            QueueFull: it would not: the queue is full, or the service is stopping.
+        """
+        if self._is_draining:
+            raise QueueFull(Reason.DRAINING, "the service is stopping")
+        if self.outstanding >= self._settings.jobs:
+            raise self._full()
+
     async def sign_many(self, jobs: Sequence[SigningJob]) -> Sequence[SigningResult]:
         """Sign many digests, each by its own deadline; results in the order of the jobs, one wake-up for all.
 
@@ -95,11 +106,9 @@ class SigningQueue:
         Raises:
             QueueFull: there is room for none of them, or the service is stopping.
         """
-        if self._is_draining:
-            raise QueueFull(Reason.DRAINING, "the service is stopping")
+        if jobs:
+            self.check_room()
         room = self._settings.jobs - self.outstanding
-        if jobs and room <= 0:
-            raise self._full()
         order = SigningOrder(len(jobs), asyncio.get_running_loop().create_future())
         self._admit(jobs[:room], order)
         for position in range(room, len(jobs)):

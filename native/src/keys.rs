@@ -25,17 +25,22 @@ pub(crate) enum PublicKey {
         key: ParsedPublicKey,
         /// The hash that AWS-LC's algorithm object insists on.
         hash: &'static digest::Algorithm,
-        /// Octets to which a shorter r‖s is widened, 0 for none.
-        widened_to: usize,
+        /// Octets of r‖s; None for RSA.
+        width: Option<usize>,
+        /// Whether a shorter r‖s is widened to that.
+        is_widened: bool,
     },
     Pkcs1(Pkcs1Key),
 }
 
 type Suite = (&'static dyn VerificationAlgorithm, &'static digest::Algorithm);
 
-const P256: Suite = (&signature::ECDSA_P256_SHA256_FIXED, &digest::SHA256);
-const P384: Suite = (&signature::ECDSA_P384_SHA384_FIXED, &digest::SHA384);
-const P521: Suite = (&signature::ECDSA_P521_SHA512_FIXED, &digest::SHA512);
+/// A suite and the octets of its r‖s.
+type Curve = (Suite, usize);
+
+const P256: Curve = ((&signature::ECDSA_P256_SHA256_FIXED, &digest::SHA256), 64);
+const P384: Curve = ((&signature::ECDSA_P384_SHA384_FIXED, &digest::SHA384), 96);
+const P521: Curve = ((&signature::ECDSA_P521_SHA512_FIXED, &digest::SHA512), 132);
 
 /// Bits of an RSA key: as small as legacy has them, as small as is modern, as large as any.
 const RSA_BITS: (usize, usize, usize) = (1024, 2048, 8192);
@@ -51,10 +56,8 @@ impl PublicKeyVerifier for PublicKey {
         }
         let loaded = match algorithm.scheme {
             Scheme::Ecdsa => match profile {
-                Profile::Generic => {
-                    Self::load(spki, &[P256, P384]).or_else(|| Self::load_p521(spki))
-                }
-                _ => Self::load(spki, &[P256, P384]),
+                Profile::Generic => Self::load_ecdsa(spki, &[P256, P384, P521]),
+                _ => Self::load_ecdsa(spki, &[P256, P384]),
             },
             _ => Self::load_rsa(spki, algorithm, profile),
         };
@@ -63,8 +66,8 @@ impl PublicKeyVerifier for PublicKey {
 
     fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureMismatch> {
         let verified = match self {
-            Self::AwsLc { key, hash, widened_to } => {
-                let signature = widened(signature, *widened_to);
+            Self::AwsLc { key, hash, width, is_widened } => {
+                let signature = widened(signature, width.filter(|_| *is_widened));
                 fitted(digest, hash)
                     .is_some_and(|digest| key.verify_digest_sig(&digest, &signature).is_ok())
             }
@@ -72,22 +75,29 @@ impl PublicKeyVerifier for PublicKey {
         };
         if verified { Ok(()) } else { Err(SignatureMismatch::new()) }
     }
+
+    /// A fault in ECDSA with a fresh random number for each signature tells nothing of the key; one in RSA by CRT, all.
+    fn trusted_width(&self) -> Option<usize> {
+        match self {
+            Self::AwsLc { width, .. } => *width,
+            Self::Pkcs1(_) => None,
+        }
+    }
 }
 
 impl PublicKey {
-    /// The key for the first of these suites that it is for.
-    fn load(spki: &[u8], suites: &[Suite]) -> Option<Self> {
-        suites.iter().find_map(|&(suite, hash)| {
-            let key = ParsedPublicKey::new(suite, spki).ok()?;
-            Some(Self::AwsLc { key, hash, widened_to: 0 })
-        })
+    fn load(spki: &[u8], (suite, hash): Suite) -> Option<Self> {
+        let key = ParsedPublicKey::new(suite, spki).ok()?;
+        Some(Self::AwsLc { key, hash, width: None, is_widened: false })
     }
 
-    /// On this curve one number in two has a leading octet of zero, and Java once left it out where both have one.
-    fn load_p521(spki: &[u8]) -> Option<Self> {
-        let (suite, hash) = P521;
-        let key = ParsedPublicKey::new(suite, spki).ok()?;
-        Some(Self::AwsLc { key, hash, widened_to: 132 })
+    /// The key on the first of these curves that it is on. On P-521 one number in two has a leading octet of zero, and Java once
+    /// left it out where both have one.
+    fn load_ecdsa(spki: &[u8], curves: &[Curve]) -> Option<Self> {
+        curves.iter().find_map(|&((suite, hash), width)| {
+            let key = ParsedPublicKey::new(suite, spki).ok()?;
+            Some(Self::AwsLc { key, hash, width: Some(width), is_widened: width == P521.1 })
+        })
     }
 
     fn load_rsa(spki: &[u8], algorithm: SignatureAlgorithm, profile: Profile) -> Option<Self> {
@@ -99,7 +109,7 @@ impl PublicKey {
             return None;
         }
         match rsa_suite(algorithm, is_small) {
-            Some(suite) => Self::load(spki, &[suite]),
+            Some(suite) => Self::load(spki, suite),
             None if algorithm.scheme == Scheme::RsaPkcs1 => {
                 Pkcs1Key::new(numbers, algorithm.hash).map(Self::Pkcs1)
             }
@@ -175,9 +185,9 @@ fn rsa_suite(algorithm: SignatureAlgorithm, is_small: bool) -> Option<Suite> {
     })
 }
 
-/// r‖s with both numbers so wide that together they fill `width`; as it came where it is not the next shorter one.
-fn widened(signature: &[u8], width: usize) -> Cow<'_, [u8]> {
-    if signature.len() + 2 != width {
+/// r‖s with both numbers so wide that together they fill `width`; as it came where that is not the next shorter one, or there is none.
+fn widened(signature: &[u8], width: Option<usize>) -> Cow<'_, [u8]> {
+    if width != Some(signature.len() + 2) {
         return Cow::Borrowed(signature);
     }
     let (r, s) = signature.split_at(signature.len() / 2);

@@ -16,7 +16,9 @@ from appliance.errors import (
     ConventionViolation,
     HsmUnavailable,
     MalformedRequest,
+    QueueFull,
     Reason,
+    RequestError,
     RequestTooLarge,
     SpoolUnavailable,
 )
@@ -228,6 +230,49 @@ def test_wrong_signature_never_leaves(pki: Pki, tmp_path: Path) -> None:
                 await room.issue.issue(request(convention=convention), CONTEXT)
         assert room.entries() == []
         assert len(room.signer.doubted) == 2
+
+    in_room(tmp_path, pki, scene)
+
+
+def test_ecdsa_signatures_are_sampled_before_release(pki: Pki, tmp_path: Path) -> None:
+    """Of an ECDSA key every 64th signature is verified, the first too; once one fails, all that follow are."""
+
+    async def scene(room: Room) -> None:
+        asked = request(convention="ec")
+        assert isinstance((await room.issue.issue_batch([asked], CONTEXT))[0], IssuedVector)
+        room.signer.is_faulty = True
+        results = await room.issue.issue_batch([asked] * 70, CONTEXT)
+        left = [isinstance(result, IssuedVector) for result in results]
+        assert left == [True] * 63 + [False] * 7
+        assert room.signer.doubted == ["ec-signer"] * 7
+        traced = [entry.event for entry in room.entries()]
+        assert traced.count("created") == 64
+
+    in_room(tmp_path, pki, scene)
+
+
+def test_rsa_signatures_are_never_taken_on_trust(pki: Pki, tmp_path: Path) -> None:
+    """Behind one that verified, each faulty RSA signature is stopped: one that left could give the key away."""
+
+    async def scene(room: Room) -> None:
+        await room.issue.issue(request(), CONTEXT)
+        room.signer.is_faulty = True
+        results = await room.issue.issue_batch([request()] * 70, CONTEXT)
+        assert all(isinstance(result, HsmUnavailable) for result in results)
+
+    in_room(tmp_path, pki, scene)
+
+
+def test_a_full_queue_is_found_before_anything_is_made(pki: Pki, tmp_path: Path) -> None:
+    """Nothing is written, digested or traced for a request that the queue would refuse; what is refused by the convention still is."""
+
+    async def scene(room: Room) -> None:
+        room.signer.is_full = True
+        full, outside = await room.issue.issue_batch([request(), request(pagms=())], CONTEXT)
+        assert isinstance(full, QueueFull)
+        assert isinstance(outside, RequestError)
+        assert room.signer.calls == []
+        assert [entry.event for entry in room.entries()] == ["request-refused"]
 
     in_room(tmp_path, pki, scene)
 

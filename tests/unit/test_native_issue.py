@@ -188,6 +188,23 @@ def test_only_a_signature_that_verifies_is_released(holder: Holder) -> None:
             prepared.splice(signature)
 
 
+def test_a_signature_is_taken_on_trust_of_an_ecdsa_key_only(holder: Holder) -> None:
+    """On trust an ECDSA signature of the right width is put in its place unverified; of another width, or RSA, none is."""
+    profile = make_profile(holder)
+    signature = sign_digest(holder, native.prepare(make_content(), profile).digest)
+    wrong = bytes([signature[0] ^ 1, *signature[1:]])
+    prepared = native.prepare(make_content(), profile)
+    if len(signature) == 64:
+        octets = prepared.splice(wrong, on_trust=True).octets
+        assert base64.b64encode(wrong) in octets.replace(b"\n", b"")
+    else:
+        with pytest.raises(native.SignatureRefused):
+            prepared.splice(wrong, on_trust=True)
+    for other in (signature[:-1], signature + b"\0", b""):
+        with pytest.raises(native.SignatureRefused):
+            native.prepare(make_content(), profile).splice(other, on_trust=True)
+
+
 def test_another_keys_signature_is_not_released(pki: Pki) -> None:
     """A signature that is right, but not by the certified key, makes no vector."""
     stranger = Holder(rsa_key("stranger"), pki.leaf.certificate, None)

@@ -81,6 +81,11 @@ pub trait PublicKeyVerifier: Sized {
     /// # Errors
     /// [`SignatureMismatch`], whatever the cause.
     fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureMismatch>;
+
+    /// Octets of a signature that may be released on trust, because a faulty one gives nothing away; None where each must be verified.
+    fn trusted_width(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Why a public key is not used.
