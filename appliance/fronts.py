@@ -7,7 +7,6 @@ themselves are those of the start.
 import asyncio
 import socket
 import ssl
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -37,6 +36,7 @@ from appliance.trust.paths import PartnerTrust, TrustSettings, load_pins
 from appliance.trust.revocation import CrlDirectories
 from appliance.trust.tls import TlsIdentity, TlsPeers, client_context, server_context
 from appliance.trust.watch import WatchedDirectory
+from appliance.vectors.identifiers import new_uuid
 
 _CRL_WARNING: Final = 86400.0
 _SWEEP_EVERY: Final = 5.0
@@ -200,7 +200,7 @@ class Gateway:
             limits=MessageLimits(table.body_limit, table.signed_limit),
             names=names,
             now=ground.clock.now,
-            new_uuid=uuid.uuid4,
+            new_uuid=new_uuid,
         )
         pools = [_make_local_pool(route, ground.clock) for route in table.route]
         routes = [

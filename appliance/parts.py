@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import uuid
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +44,7 @@ from appliance.signing.queue import SigningQueue
 from appliance.signing.settings import QueueSettings
 from appliance.tokens import key_settings, lane_socket, token_settings
 from appliance.trace.logs import TraceLogs
+from appliance.vectors.identifiers import new_uuid
 from hsm.errors import PIN_REFUSALS, HsmError
 from hsm.process import LaneProcess, SpawnedLane, start_lane
 from hsm.settings import LaneSettings
@@ -157,7 +157,7 @@ def build_issue(
         trace=trace,
         vectors=vectors,
         clock=SystemClock(),
-        new_uuid=uuid.uuid4,
+        new_uuid=new_uuid,
         settings=issue_settings(config),
     )
 
@@ -236,7 +236,7 @@ def build_operations(ground: Ground, core: Core) -> Operations:
             signer=ground.queue,
             trace=ground.trace,
             clock=ground.clock,
-            new_uuid=uuid.uuid4,
+            new_uuid=new_uuid,
         ),
         conventions=ground.cell,
         logs=ReadLogOperation(ground.config.home.logs, ground.config.trace.readers),
