@@ -5,7 +5,7 @@ sentence that says what to change). The server holds the single table that maps 
 """
 
 from enum import StrEnum, unique
-from typing import Final
+from typing import Final, Self
 
 
 @unique
@@ -145,6 +145,14 @@ class ApplianceError(Exception):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reason.value}: {self.detail})"
 
+    def as_value(self) -> Self:
+        """Let go of the traceback and the cause, for an error that is kept as a result: their frames lead to whoever keeps it.
+
+        Thousands of refusals a second would otherwise wait for the collector of cycles, each with all that its request had made.
+        """
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
 
 class RequestError(ApplianceError):
     """The caller's fault: repeating the same request gives the same answer."""
@@ -265,6 +273,10 @@ class ConfigurationError(ApplianceError):
 
 class InternalError(ApplianceError):
     """Our fault; the detail stays in the log."""
+
+    def as_value(self) -> Self:
+        """Keep cause and traceback, which the log wants."""
+        return self
 
 
 def internal_error(exc: BaseException) -> InternalError:

@@ -177,9 +177,12 @@ class IssueOperation:
             SpoolFull, SpoolUnavailable: it cannot be traced, so it does not leave.
         """
         [result] = await self.issue_batch([request], context)
-        if isinstance(result, ApplianceError):
+        if isinstance(result, IssuedVector):
+            return result
+        try:
             raise result
-        return result
+        finally:
+            del result  # `ApplianceError.as_value` says why
 
     async def issue_batch(
         self, requests: Sequence[VectorRequest], context: RequestContext
@@ -214,9 +217,9 @@ class IssueOperation:
             # Refuses what could not be traced, before it is signed.
             entry = self._trace.prepare(created_entry(vector, context, traced))
         except RequestError as refusal:
-            return self._refuse(request, context, refusal)
+            return self._refuse(request, context, refusal.as_value())
         except QueueFull as refusal:
-            return refusal
+            return refusal.as_value()
         flight = None if key is None else self._vectors.flight(key)
         if flight is not None:
             return _Follower(flight, request, context, authorized.reuse_margin)
@@ -300,7 +303,7 @@ class IssueOperation:
             within = self._settings.sign_within + _LANDS_WITHIN
             cached = await asyncio.wait_for(asyncio.shield(step.flight), within)
         except ApplianceError as exc:
-            return exc
+            return exc.as_value()
         except TimeoutError:
             return _left_alone()
         if self._vectors.may_give(cached, self._clock.now(), step.margin):
@@ -329,7 +332,7 @@ class IssueOperation:
         try:
             signatures = await self._signer.sign_many(jobs)
         except ApplianceError as exc:
-            return [exc] * len(drafts)
+            return [exc.as_value()] * len(drafts)
         return list(map(self._splice, drafts, prepared, signatures))
 
     def _make_job(self, draft: _Draft, ready: PreparedSignature, deadline: float) -> SigningJob:
@@ -366,7 +369,8 @@ class IssueOperation:
         try:
             receipts = await wait_durable(self._trace.append_many(entries)) if entries else []
         except ApplianceError as exc:
-            return [exc if isinstance(each, _Decided) else each for each in decided]
+            failure = exc.as_value()
+            return [failure if isinstance(each, _Decided) else each for each in decided]
         proofs = iter(receipts)
         return [
             _answer(each, None if each.entry is None else next(proofs))

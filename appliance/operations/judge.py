@@ -125,7 +125,7 @@ def judge(
     try:
         received = _isolate(message)
     except VectorRefused as refusal:
-        return Judgement(None, refusal)
+        return Judgement(None, refusal.as_value())
     judgement = _judge_assertion(received, question, candidates, registry, now)
     if message.kind == "assertion":
         return msgspec.structs.replace(judgement, unasked=judgement.unasked | OF_ENVELOPE)
@@ -146,7 +146,7 @@ def _judge_assertion(
         verified = inquiry.verify(received.claimed_issuer)
         signed = Signed(_read_stated(verified), claim, inquiry.legacy_sha1)
     except VectorRefused as refusal:
-        return Judgement(None, refusal, digest)
+        return Judgement(None, refusal.as_value(), digest)
     signing = Signing(
         inquiry.trusting,
         _name_of(question.tls_certificate),
@@ -156,13 +156,13 @@ def _judge_assertion(
     try:
         vector = read_vector(verified, signed.stated, claim)
     except VectorRefused as refusal:
-        return Judgement(None, refusal, digest, signed)
+        return Judgement(None, refusal.as_value(), digest, signed)
     scope, has_tls_peer = candidates.of_issuer(vector.issuer), signing.tls_peer is not None
     try:
         accepted = authorize_received(vector, candidates, question.service, signing, now)
     except VectorRefused as refusal:
         unasked = not_asked(scope, vector.saml_version, has_tls_peer=has_tls_peer)
-        return Judgement(None, refusal, digest, signed, unasked)
+        return Judgement(None, refusal.as_value(), digest, signed, unasked)
     scope = tuple(each for each in scope if each.id == accepted.convention)
     unasked = not_asked(scope, vector.saml_version, has_tls_peer=has_tls_peer)
     signer = inquiry.trusting[accepted.convention]

@@ -44,7 +44,7 @@ def judge_parts(
             question.octets, convention, judgement.signer, now, question.limits or limits
         )
     except VectorRefused as refusal:
-        return msgspec.structs.replace(judgement, accepted=None, refusal=refusal)
+        return msgspec.structs.replace(judgement, accepted=None, refusal=refusal.as_value())
     return judgement
 
 

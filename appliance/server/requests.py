@@ -62,7 +62,7 @@ def _read_item(item: msgspec.Raw, place: str) -> VectorRequest | MalformedReques
     try:
         return read_vector_request(item, place)
     except MalformedRequest as refusal:
-        return refusal
+        return refusal.as_value()
 
 
 def _read_json(decoder: msgspec.json.Decoder[Read], body: bytes | msgspec.Raw, place: str) -> Read:

@@ -1,8 +1,10 @@
 """The route of a request, with real signatures and a real spool; the HSM alone is replaced by keys in memory."""
 
 import asyncio
+import contextlib
+import gc
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -273,6 +275,50 @@ def test_a_full_queue_is_found_before_anything_is_made(pki: Pki, tmp_path: Path)
         assert isinstance(outside, RequestError)
         assert room.signer.calls == []
         assert [entry.event for entry in room.entries()] == ["request-refused"]
+
+    in_room(tmp_path, pki, scene)
+
+
+@contextlib.contextmanager
+def no_garbage() -> Iterator[None]:
+    """Make sure that nothing is left in the block for the collector of cycles."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_refusals_leave_nothing_to_the_collector(pki: Pki, tmp_path: Path) -> None:
+    """Whatever a request is refused for, what it made goes with it: thousands a second would keep the collector busy instead of us."""
+
+    async def refuse(room: Room, asked: VectorRequest) -> None:
+        with pytest.raises(ApplianceError) as raised:
+            await room.issue.issue(asked, CONTEXT)
+        raised.value.__traceback__ = None  # pytest holds this frame
+        del raised
+
+    async def scene(room: Room) -> None:
+        wrong = make_vector(Signing(pki.leaf), issuer="urn:stranger")
+        await refuse(room, request(pagms=()))  # what is made the first time stays
+        await room.verify.verify(wrong, CONTEXT, None, None)
+        with no_garbage():
+            await refuse(room, request(pagms=()))
+        with no_garbage():
+            assert (await room.verify.verify(wrong, CONTEXT, None, None)).fault is not None
+        room.signer.is_full = True
+        with no_garbage():
+            await refuse(room, request())
+        room.signer.is_full = False
+        room.signer.failure = HsmUnavailable(Reason.HSM_UNAVAILABLE, "no lane")
+        with no_garbage():
+            await refuse(room, request())
+        room.signer.failure = None
+        await room.trace.aclose()
+        with no_garbage():
+            await refuse(room, request())
 
     in_room(tmp_path, pki, scene)
 
