@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from appliance.config import load_config
 from bench.arguments import positive, whole
 from bench.documents import DOCUMENTS
@@ -23,6 +25,7 @@ from bench.load.scenario import (
     Wanted,
     make_scenario,
 )
+from bench.machine import Begun
 from bench.service import serve_home
 
 _USAGE: Final = 2
@@ -37,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_load(parser)
     add_request_arguments(parser)
     _add_scenarios(parser)
-    parser.add_argument("--json", action="store_true", help="print a JSON list of results")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document: the run and the machine, and `results`",
+    )
 
 
 def add_target_arguments(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
@@ -128,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.processes > arguments.connections:
         print("load: fewer connections than processes; each process needs one", file=sys.stderr)
         return _USAGE
+    begun = Begun.now()
     try:
         results = _run(arguments)
     except TargetUnusable as exc:
@@ -137,7 +145,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"load: {exc}", file=sys.stderr)
         return _UNAVAILABLE
     if arguments.json:
-        print(json.dumps([result.facts() for result in results], indent=2))
+        facts = msgspec.to_builtins(begun.circumstances())
+        print(json.dumps(facts | {"results": [result.facts() for result in results]}, indent=2))
     else:
         print_table(results)
     return 0 if all(result.requests for result in results) else 1

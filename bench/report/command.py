@@ -1,9 +1,7 @@
 """`python -m bench report`."""
 
 import argparse
-import shlex
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from appliance.clock import SystemClock
 from appliance.config import load_config
 from appliance.errors import ConfigurationError
 from bench.arguments import positive, whole
@@ -26,10 +23,10 @@ from bench.load.command import (
     refuse_ignored,
 )
 from bench.load.scenario import Wanted
+from bench.machine import Begun
 from bench.organisations import SceneFailed
 from bench.peers import NO_JAVA, has_java
 from bench.report.ground import FULL, QUICK, Ground, Pace, Service, Subject, run_service
-from bench.report.machine import describe_machine, load_average
 from bench.report.model import FORMAT, LeftOut, Report, Section, write_report
 from bench.report.page import write_page
 from bench.report.sections import SECTIONS, Need, measure_all
@@ -160,22 +157,23 @@ class _Given:
 def _measure(
     arguments: argparse.Namespace, pace: Pace, names: Sequence[str], unfit: Sequence[LeftOut]
 ) -> Report:
-    busy, begun, started = load_average(), SystemClock().now(), time.monotonic()
+    begun = Begun.now()
     with workshop("report-") as directory, ExitStack() as stack:
         given = _read_given(arguments, directory, stack)
         ground = Ground(
             pace, given.subjects, given.reused, directory, given.service, arguments.jars
         )
         outcomes = list(_measure_groups(names, ground, given.home))
+    circumstances = begun.circumstances()
     return Report(
         format=FORMAT,
-        command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
-        begun=begun.isoformat(timespec="seconds"),
-        seconds=time.monotonic() - started,
+        command=circumstances.command,
+        begun=circumstances.begun,
+        seconds=circumstances.seconds,
         rounds=pace.rounds,
         is_quick=pace.is_quick,
         subject=given.subject,
-        machine=describe_machine(busy),
+        machine=circumstances.machine,
         sections=tuple(one for one in outcomes if isinstance(one, Section)),
         left_out=(*(one for one in outcomes if isinstance(one, LeftOut)), *unfit),
     )

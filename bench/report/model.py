@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from bench.machine import Machine
 from bench.spread import spread
 
 FORMAT: Final = 1
@@ -150,18 +151,6 @@ class LeftOut(msgspec.Struct, frozen=True):
     name: str
     reason: str
     is_failure: bool
-
-
-class Machine(msgspec.Struct, frozen=True):
-    """Where it was measured, and how busy that was with anything (load averages of the last minute)."""
-
-    processor: str
-    cores: int
-    memory: int
-    system: str
-    versions: dict[str, str]
-    load_before: float
-    load_after: float
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import platform
+import shlex
 import ssl
 import threading
 import time
@@ -15,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -26,6 +30,7 @@ from bench.load import run_phases
 from bench.load.command import TargetUnusable, find_route
 from bench.load.phases import Arrivals, Phase, ramp
 from bench.load.scenario import Ask, ClientTls, Scenario, Target, Wanted
+from bench.machine import Circumstances
 from bench.service import serve_home
 from tests.pki import ec_key
 from tests.service import RunningService
@@ -287,12 +292,40 @@ def test_scenarios_against_the_service(service: RunningService, scenario: str) -
     [result] = run_tool(
         "--url", f"http://127.0.0.1:{service.port}", "--scenario", scenario, "--seconds", "0.5",
         "--connections", "4", "--batch-size", "8", "--json",
-    )  # fmt: skip
+    )["results"]  # fmt: skip
     assert result["scenario"] == scenario
     assert result["errors"] == {}
     assert result["requests"] > 0
     assert base64.b64decode(result["histogram"])
     assert result["batch"] == {"single": 1, "batch": 8, "verify": 1, "health": 0}[scenario]
+
+
+def test_a_run_says_where_and_how_it_was_measured(tmp_path: Path) -> None:
+    """What a reader needs to believe it: machine, versions, command line, load, begin; a caller's key is sent, and is not among it."""
+    key = tmp_path / "caller.key"
+    key.write_text("correct-horse\n")
+    begun = datetime.now(UTC).replace(microsecond=0)
+    with scripted() as server:
+        arguments = (
+            "--url", f"http://127.0.0.1:{server.port}", "--bearer-file", str(key), "--scenario", "single",
+            "--rate", "50", "--seconds", "0.2", "--warm-up", "0.1", "--json",
+        )  # fmt: skip
+        run = run_tool(*arguments)
+        assert {head for head, _ in server.requests} == {"/v1/vectors Bearer correct-horse"}
+    stated = msgspec.convert(run, Circumstances)
+    assert stated.command == shlex.join(["python", "-m", "bench", "load", *arguments])
+    assert "correct-horse" not in json.dumps(run)
+    assert begun <= datetime.fromisoformat(stated.begun) <= datetime.now(UTC)
+    assert stated.seconds > 0.3
+    machine = stated.machine
+    assert machine.processor
+    assert machine.memory > 2**28
+    assert machine.cores == len(os.sched_getaffinity(0))
+    assert platform.release() in machine.system
+    assert machine.versions["python"] == platform.python_version()
+    assert machine.versions["interops-appliance"]
+    assert min(machine.load_before, machine.load_after) >= 0
+    assert [result["offered"] for result in run["results"]] == [50]
 
 
 @pytest.mark.hsm
@@ -301,7 +334,7 @@ def test_messages_through_the_gateway(both: Organisations) -> None:
     [result] = run_tool(
         "--url", f"http://127.0.0.1:{both.application.port}", "--scenario", "gateway",
         "--seconds", "0.4", "--connections", "2", "--json",
-    )  # fmt: skip
+    )["results"]  # fmt: skip
     assert result["errors"] == {}
     assert result["requests"] > 0
     assert result["batch"] == 1
@@ -365,7 +398,7 @@ def test_unusable_arguments(arguments: list[str], status: int, says: str) -> Non
     assert "Traceback" not in done.stderr
 
 
-def run_tool(*arguments: str) -> list[dict]:
+def run_tool(*arguments: str) -> dict:
     """Run it and read its JSON."""
     done = run_bench("load", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
