@@ -4,6 +4,7 @@ import argparse
 import json
 import ssl
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,8 @@ from bench.service import serve_home
 _USAGE: Final = 2
 _UNAVAILABLE: Final = 3
 _MOST_STEPS: Final = 1_000
-_OF_URL: Final = ("ca", "cert", "key", "bearer_file")
+_OF_TLS: Final = ("ca", "cert", "key")
+_OF_URL: Final = (*_OF_TLS, "bearer_file")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,17 +172,24 @@ def _run(arguments: argparse.Namespace) -> list[LoadResult]:
 
 
 def refuse_ignored(arguments: argparse.Namespace) -> None:
-    """Refuse what only `--url` makes use of where there is none.
+    """Refuse what says how to reach a service that is not reached like that.
 
     Raises:
-        TargetUnusable: some of it is given.
+        TargetUnusable: some of it is given; says what to change.
     """
-    if arguments.url is not None:
-        return
-    given = [name for name in _OF_URL if getattr(arguments, name) is not None]
+    if arguments.url is None:
+        _refuse(arguments, _OF_URL, "for a service that is reached by --url; name it, or")
+    elif urlsplit(arguments.url).scheme == "http":
+        _refuse(arguments, _OF_TLS, "for TLS, and --url is an http:// one; write https://, or")
+    elif arguments.cert is None:
+        _refuse(arguments, ("key",), "of a certificate; name it with --cert, or")
+
+
+def _refuse(arguments: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    given = [name for name in names if getattr(arguments, name) is not None]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise TargetUnusable(f"{flags}: for a service that is reached by --url")
+        raise TargetUnusable(f"{flags}: {why} leave {'it' if len(given) == 1 else 'them'} out")
 
 
 def read_wanted(arguments: argparse.Namespace) -> Wanted:
@@ -273,7 +282,7 @@ def _url(text: str) -> str:
         iswhole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
         iswhole = False
-    if not iswhole or url.path not in {"", "/"} or url.query or url.username:
+    if not iswhole or url.path not in {"", "/"} or url.query or url.fragment or "@" in url.netloc:
         raise argparse.ArgumentTypeError("expected http://HOST[:PORT] or https://HOST[:PORT]")
     return text
 

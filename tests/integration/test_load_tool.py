@@ -387,7 +387,6 @@ def test_reuse_needs_a_convention_that_allows_it(service: RunningService) -> Non
         (["--url", "http://127.0.0.1:1", "--processes", "33"], 2, "fewer connections than processes"),
         (["--url", "http://127.0.0.1:1", "--scenario", "verify"], 3, "refused"),
         (["--url", "http://127.0.0.1:1", "--bearer-file", "/nowhere"], 3, "/nowhere"),
-        (["--home", "/nowhere", "--ca", "/a", "--bearer-file", "/b"], 2, "--ca, --bearer-file: for"),
     ],
 )  # fmt: skip
 def test_unusable_arguments(arguments: list[str], status: int, says: str) -> None:

@@ -51,7 +51,6 @@ def test_a_service_elsewhere_is_measured(service: RunningService, tmp_path: Path
             "--token-label, --key-label: of a token that --module",
         ),
         (["--home", "/nowhere", "--module", "/nowhere.so"], "--module beside --home"),
-        (["--home", "/nowhere", "--cert", "/a"], "--cert: for a service that is reached by --url"),
         (["--jars", "/nowhere"], "--jars needs java"),
     ],
 )
