@@ -1,12 +1,12 @@
 """Sections about what is measured without a service: the XML core beside its peers, and whole vectors by what a user would take instead."""
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from appliance import native
+from bench.machine import cores
 from bench.makers import SoftwareKey, make_by_us, spki_of
 from bench.native import AROUND, measure_digest, measure_vectors
 from bench.peers import race
@@ -101,9 +101,8 @@ def _verify_batches(seconds: float) -> float:
 
 
 def _count(work: Callable[[int], int], seconds: float) -> float:
-    cores = os.cpu_count() or 1
     done, begun = 0, time.perf_counter()
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         while (took := time.perf_counter() - begun) < seconds:
-            done += sum(pool.map(work, range(cores)))
+            done += sum(pool.map(work, range(cores())))
     return done / took

@@ -1,7 +1,6 @@
 """Sections about what more of something costs: lanes, workers, octets in a message; each on homes of its own."""
 
 import asyncio
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -12,6 +11,7 @@ from bench.ceiling import keys_of_home, measure_ceiling
 from bench.gateway import gateway_scene, message_through
 from bench.homes import RSA, make_bench_home, make_null_home
 from bench.load.scenario import Wanted as Asked
+from bench.machine import cores
 from bench.native import measure_digest
 from bench.report.ground import Ground, Loaded, Service, load, load_named, run_service
 from bench.report.model import Axis, Figure, Lines, Plot, Section, Series
@@ -23,14 +23,13 @@ _DOCUMENTS: Final = {"soap-10k": 10, "soap-100k": 100, "soap-1m": 1_000}
 
 def measure_scaling(ground: Ground) -> Section:
     """More lanes on a real token, more workers on one that costs nothing."""
-    cores = os.cpu_count() or 1
-    most = min(cores if ground.pace.is_quick else cores + 1, _MOST)
+    most = min(cores() if ground.pace.is_quick else cores() + 1, _MOST)
     lanes, raw = _scale_lanes(ground, range(1, most + 1))
     workers = _scale_workers(ground, range(1, most + 1))
     return Section(
         "scaling",
         "Scaling with lanes and workers",
-        f"This machine has {cores} cores, the load generator's among them. Lanes: RSA-2048 in batches of 64, one worker, beside the raw token by"
+        f"This machine has {cores()} cores, the load generator's among them. Lanes: RSA-2048 in batches of 64, one worker, beside the raw token by"
         " as many lanes. Workers: P-256 on the null token, one per request, two lanes.",
         (*lanes.values(), *workers.values()),
         (

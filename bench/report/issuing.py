@@ -1,20 +1,26 @@
 """Sections about a running service, plain HTTP or as its address says: what it issues and verifies, how quickly, and who spends the time."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from bench.ceiling import Ceiling
+from bench.homes import make_bench_home
+from bench.load import LoadResult
 from bench.load.scenario import make_scenario
+from bench.machine import cores
 from bench.release import release_check
 from bench.report.ground import (
     Ground,
     Loaded,
+    Service,
     ceilings_of,
     load,
     load_named,
     measure_subject,
     remarks_of,
+    run_service,
 )
 from bench.report.model import Axis, Bar, Bars, Figure, Lines, Section, Series, Wanted
 
@@ -117,30 +123,62 @@ def measure_verify(ground: Ground) -> Section:
 
 def measure_mixed(ground: Ground) -> Section:
     """New vectors, reused ones and verifications together."""
-    return _one_rate(
-        ground,
+    service, pace = ground.running(), ground.pace
+    results = [
+        load_named(service, "mixed", ground.reused, pace, _CONNECTIONS).result
+        for _ in range(pace.rounds)
+    ]
+    return Section(
         "mixed",
         "Issued, reused and verified together",
-        "Of ten requests six ask for a new vector, two for one that may be given out again, two have one verified.",
-        None,
+        "Of ten requests six ask for a new vector, two for one that may be given out again, two have one verified."
+        f" {_CONNECTIONS} connections, closed loop.",
+        (_answers("mixed, one per request", results),),
+        (),
+        remarks_of(results),
     )
 
 
-def _one_rate(
-    ground: Ground, scenario: str, title: str, how: str, wanted: Wanted | None
-) -> Section:
-    service, pace = ground.running(), ground.pace
-    asked = ground.subject.wanted if scenario == "verify" else ground.reused
-    results = [
-        load_named(service, scenario, asked, pace, _CONNECTIONS).result for _ in range(pace.rounds)
-    ]
-    figure = Figure(
-        f"{scenario}, one per request",
-        "answers/s",
-        tuple(each.request_rate for each in results),
-        wanted=wanted,
+def _one_rate(ground: Ground, scenario: str, title: str, how: str, wanted: Wanted) -> Section:
+    """Measure what the token has no part in by each service that there is; what is wanted is of the last, which has the whole machine."""
+    pace, asked = ground.pace, ground.subject.wanted if scenario == "verify" else ground.reused
+    with _services(ground, scenario) as services:
+        results: dict[str, list[LoadResult]] = {name: [] for name in services}
+        for _ in range(pace.rounds):
+            for name, service in services.items():
+                one = load_named(service, scenario, asked, pace, _CONNECTIONS).result
+                results[name].append(one)
+    last = list(results)[-1]
+    figures = tuple(
+        _answers(f"{scenario}, one per request{name}", its, wanted if name == last else None)
+        for name, its in results.items()
     )
-    return Section(scenario, title, f"{how} {_CONNECTIONS} connections, closed loop.", (figure,), (), remarks_of(results))  # fmt: skip
+    told = " One worker, and one for each core, in turns." if len(figures) > 1 else ""
+    return Section(
+        scenario,
+        title,
+        f"{how} {_CONNECTIONS} connections, closed loop.{told}",
+        figures,
+        (),
+        remarks_of([one for its in results.values() for one in its]),
+    )
+
+
+@contextmanager
+def _services(ground: Ground, name: str) -> Iterator[Mapping[str, Service]]:
+    """Yield the service that runs; beside one of our making, which has one worker, the same with one for each core. By how figures end."""
+    running = ground.running()
+    if ground.is_given or cores() == 1:
+        yield {"": running}
+        return
+    workers = {"# workers = 1": f"workers = {cores()}"}
+    with run_service(make_bench_home(ground.workshop / f"{name}-workers", workers)) as wide:
+        yield {", one worker": running, f", {cores()} workers": wide}
+
+
+def _answers(name: str, results: Sequence[LoadResult], wanted: Wanted | None = None) -> Figure:
+    rates = tuple(one.request_rate for one in results)
+    return Figure(name, "answers/s", rates, wanted=wanted)
 
 
 def measure_latency(ground: Ground) -> Section:

@@ -6,6 +6,7 @@ from typing import Final
 from bench.ceiling import keys_of_home
 from bench.homes import RSA, make_null_home
 from bench.load.scenario import Wanted as Asked
+from bench.machine import cores
 from bench.report.ground import (
     Ground,
     Subject,
@@ -44,7 +45,7 @@ def measure_null(ground: Ground) -> Section:
     home = ground.workshop / "null"
     rates: dict[str, list[float]] = {way: [] for way in _NULL_WAYS}
     ceilings, results = [], []
-    make_null_home(home)
+    make_null_home(home, {"# workers = 1": f"workers = {cores()}"})
     with run_service(home) as service:
         [place] = keys_of_home(home, "demo-ec")
         subject = Subject("null token", asked, place)
@@ -68,8 +69,8 @@ def measure_null(ground: Ground) -> Section:
     return Section(
         "null",
         "A token that costs nothing",
-        "The shim's null mode (P-256, valid signatures of a published key) in the place of the token: what is left is the service. One"
-        " worker, two lanes.",
+        "The shim's null mode (P-256, valid signatures of a published key) in the place of the token: what is left is the service. A"
+        f" worker for each core ({cores()}), for what is wanted is of the whole machine; two lanes.",
         figures,
         remarks=remarks_of(results),
     )

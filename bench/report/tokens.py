@@ -1,12 +1,12 @@
 """Sections about the token alone, and about queue and lanes on it."""
 
-import os
 import statistics
 from collections.abc import Sequence
 from typing import Final
 
 from bench.ceiling import NATIVE_LOOP, Ceiling, Place, measure_ceiling, measure_native_ceiling
 from bench.lanes import LanesOrder, LanesResult, measure_lanes
+from bench.machine import cores
 from bench.report.ground import Ground, NotMeasured, Subject
 from bench.report.model import Axis, Figure, Lines, Section, Series
 
@@ -15,7 +15,7 @@ _MOST: Final = 4
 
 def measure_tokens(ground: Ground) -> Section:
     """Raw signatures per second by 1 … n lanes, and by as many threads of a native loop."""
-    counts = range(1, min(os.cpu_count() or 1, _MOST) + 1)
+    counts = range(1, min(cores(), _MOST) + 1)
     pace = ground.pace
     figures: list[Figure] = []
     lines = []
