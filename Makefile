@@ -57,7 +57,7 @@ bench: prepare shim  ## the token's ceiling, then the appliance on it
 	@python -m bench ceiling --home $(DEMO)
 	@python -m bench load --home $(DEMO)
 
-report: prepare shim  ## every measurement, as report/report.html, .md and .json; QUICK=--quick for minutes instead of three quarters of an hour
+report: prepare shim  ## every measurement, as report/report.html, .md and .json; QUICK=--quick for minutes instead of most of an hour
 	@python -m bench report $(QUICK) report
 
 wheel: prepare  ## a wheel in dist/

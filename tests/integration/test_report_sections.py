@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.load import LoadResult
 from bench.load.scenario import Target, Wanted
-from bench.report import issuing
+from bench.report import issuing, overload
 from bench.report.ground import QUICK, Ground, Service, Subject
 from tests.service import RunningService
 
@@ -44,3 +45,43 @@ def test_what_the_token_has_no_part_in_is_wanted_of_the_whole_machine(
     [given] = issuing.measure_verify(replace(ours, reused=Wanted())).figures
     assert (given.name, given.wanted) == ("verify, one per request", many.wanted)
     assert len(made) == 1
+
+
+def brought(rate: float, pushbacks: int, p99: float) -> LoadResult:
+    """What a load of two seconds brought."""
+    return LoadResult(
+        *("single", 1, 2, 1, 2.0, None, "", 10, rate, rate), *(0.001,) * 6, 0, 0.1,
+        *({"503 queue-full": pushbacks} if pushbacks else {}, pushbacks, 0.001, p99, ""),
+    )  # fmt: skip
+
+
+def test_each_token_is_judged_under_overload_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that computes on our cores and the one that computes elsewhere: the same figures, the same wanted; one that fails hides nothing of the other."""
+    flat, grown = {"worker": 2.0**20}, {"worker": 1.2 * 2**20}
+    software = overload._Overloaded(brought(100, 0, 0), brought(94, 10, 0.006), flat, grown)
+    network = overload._Overloaded(brought(600, 0, 0), brought(590, 80, 0.004), flat, flat)
+    monkeypatch.setattr(overload, "_overload_software", lambda _: software)
+    monkeypatch.setattr(overload, "_overload_network", lambda _: network)
+    ground = Ground(PACE, (), Wanted(), tmp_path)
+    section = overload.measure_overload(ground)
+    met = {figure.name: figure.is_met for figure in section.figures}
+    assert met == {
+        "SoftHSM: peak, closed loop": None,
+        "SoftHSM: goodput under 3 times as much": False,
+        "SoftHSM: refused": None,
+        "SoftHSM: refusal, p50": None,
+        "SoftHSM: refusal, p99": False,
+        "SoftHSM: memory of workers at the end": False,
+        "simulated network HSM: peak, closed loop": None,
+        "simulated network HSM: goodput under 3 times as much": True,
+        "simulated network HSM: refused": None,
+        "simulated network HSM: refusal, p50": None,
+        "simulated network HSM: refusal, p99": True,
+        "simulated network HSM: memory of workers at the end": True,
+    }
+    assert section.remarks == (
+        "SoftHSM: 10 x single: 503 queue-full",
+        "simulated network HSM: 80 x single: 503 queue-full",
+    )
