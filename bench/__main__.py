@@ -23,7 +23,10 @@ from hsm.errors import HsmError
 
 _TOOLS: Final = {
     "ceiling": (ceiling, "raw PKCS#11 signatures per second, no appliance involved"),
-    "lanes": (lanes, "the same through queue and lanes, every signature checked before it counts"),
+    "lanes": (
+        lanes,
+        "the same through queue and lanes, RSA signatures verified before they count, ECDSA by sampling",
+    ),
     "faults": (faults, "a service under load while its token fails at random; needs `make shim`"),
     "load": (load, "vectors per second through a running appliance"),
     "gateway": (gateway, "a SOAP message straight, through one appliance, and through two"),

@@ -82,7 +82,8 @@ def measure_issue(ground: Ground) -> Section:
         "issue",
         "Vectors issued",
         f"New vectors, durably traced, in a closed loop: {_CONNECTIONS} connections one per request, {_BATCH_CONNECTIONS} in batches; the"
-        f" ceiling of the key before each, {ground.lanes}, in the same round. The load generator runs on the same cores where the service does.",
+        f" ceiling of the key before each, {ground.lanes}, in the same round. Verified before release: every RSA signature, one ECDSA signature in"
+        " 64. The load generator runs on the same cores where the service does.",
         tuple(figures),
         (
             Bars(
