@@ -82,7 +82,10 @@ def measure_network(ground: Ground) -> Section:
     figures, results = [], []
     for network in _NETWORKS:
         home = ground.workshop / network.profile
-        settings = {"# lanes = 2": f"lanes = {network.lanes}"}
+        settings = {
+            "# lanes = 2": f"lanes = {network.lanes}",
+            "# workers = 1": f"workers = {cores()}",
+        }
         shim = make_null_home(home, settings)
         with run_service(home) as service:
             shim.tell("profile", network.profile)
@@ -105,7 +108,7 @@ def measure_network(ground: Ground) -> Section:
         "network",
         "A simulated network HSM",
         "The shim's models of a network HSM on its null token: a signature is one round trip that keeps one of so many engines busy. As many"
-        " lanes as engines. What a model gives is engines over round trip.",
+        f" lanes as engines, {cores()} workers. What a model gives is engines over round trip.",
         tuple(figures),
         remarks=remarks_of(results),
     )
