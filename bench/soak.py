@@ -1,7 +1,7 @@
 """An hour at 70 % of capacity, with a fault of the token every minute, and keys rotated and conventions reloaded on the way.
 
 A cycle is a fault under load, through the shim, until vectors come as before, and then calm, in which no error is allowed. The load is answered
-before the fault is injected, so that they meet. What goes wrong in a cycle is stated at the end, and ends no run. Clients note the identifier of every vector they are given, and each must stand in the trace; the logs are verified at the end; memory must be flat.
+before the fault is injected, so that they meet. What goes wrong in a cycle is stated at the end, and ends no run. Clients note the identifier of every vector they are given, and each must stand in the trace; `appliance trace verify --home` judges the logs at the end; memory must be flat.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.clock import SystemClock, format_instant
 from bench.arguments import positive
 from bench.homes import RSA, amend
 from bench.injections import Injections
@@ -36,6 +37,7 @@ from bench.shim import put_behind_shim
 from bench.soak_home import KEYS, make_soak_home
 from bench.soak_ledger import Ledger
 from bench.soak_result import Cycle, SoakResult, print_soak
+from bench.soak_verdict import verify_home
 
 _SHARE: Final = 0.7
 _CONNECTIONS: Final = 32
@@ -127,7 +129,7 @@ def run_soak(home: Path, plan: Plan) -> SoakResult:
         rate=soak.rate,
         cycles=tuple(soak.cycles),
         missing=tuple(soak.ledger.missing),
-        verified=_verify(home),
+        verdict=verify_home(home, soak.cycles, _CONNECTIONS + 1),
         failures=tuple(soak.failures),
     )
 
@@ -193,10 +195,11 @@ class _Soak:
     def cycle(self, at: int, kind: str, seconds: float) -> Cycle:
         """Run a fault, then calm with or without a change."""
         change, told, noted = _CHANGES[at % len(_CHANGES)], f"cycle {at + 1}", self._noted()
-        self.has_met = False
+        self.has_met, since = False, _now()
         faulty, recovery = self._beside(
             seconds * _UNDER_FAULT, lambda: self._fail(kind, noted), f"{told} ({kind})"
         )
+        until = _now()
         calm, _ = self._beside(
             seconds * (1 - _UNDER_FAULT), lambda: self._change(at, change), f"{told}, {change}"
         )
@@ -208,6 +211,8 @@ class _Soak:
         return Cycle(
             number=at + 1,
             fault=kind,
+            since=since,
+            until=until,
             has_met=self.has_met,
             change=change,
             recovery=recovery,
@@ -318,13 +323,8 @@ class _Vector(msgspec.Struct):
     not_on_or_after: datetime
 
 
-def _verify(home: Path) -> int:
-    """Verify the logs themselves: what faults made of signatures that no vector came of, `verify --home` would report rightly."""
-    logs = [str(log) for log in sorted((home / "log").iterdir()) if log.is_dir()]
-    status, said = _command("trace", "verify", "--key", str(home / "pki" / "audit.pem"), *logs)
-    if status:
-        print(said, file=sys.stderr)
-    return status
+def _now() -> str:
+    return format_instant(SystemClock().now())
 
 
 def _command(*words: str) -> tuple[int, str]:

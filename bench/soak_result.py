@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from bench.load import LoadResult
+from bench.soak_verdict import Verdict
 
 _EXPLAINED: Final = ("503 hsm-", "503 pin-", "503 queue-", "500 internal")
 """What a failing token may make of an answer. It explains no request that is lost, nothing that the caller is blamed for, and no other part that
@@ -23,6 +24,7 @@ class Cycle:
 
     Attributes:
         fault: the kind that was injected.
+        since, until: when it was at the earliest, and over at the latest, as the trace writes instants.
         has_met: whether the load was under way then, and had been answered.
         change: what was changed in the calm after it: `rotate`, `reload` or nothing.
         recovery: seconds from its end to vectors as before.
@@ -33,6 +35,8 @@ class Cycle:
 
     number: int
     fault: str
+    since: str
+    until: str
     has_met: bool
     change: str
     recovery: float
@@ -63,7 +67,7 @@ class SoakResult:
     Attributes:
         capacity: vectors a second, measured before; the load is `rate`.
         missing: identifiers of vectors that were answered and are not in the trace.
-        verified: what `appliance trace verify` ended with.
+        verdict: what the logs are worth.
         failures: what failed besides, in sentences.
     """
 
@@ -72,7 +76,7 @@ class SoakResult:
     rate: float
     cycles: tuple[Cycle, ...]
     missing: tuple[str, ...]
-    verified: int
+    verdict: Verdict
     failures: tuple[str, ...]
 
     @property
@@ -126,9 +130,7 @@ class SoakResult:
             troubles.append(
                 f"{len(self.missing):,} vectors were answered and are not traced: {first} …"
             )
-        if self.verified:
-            troubles.append(f"`appliance trace verify` ended with {self.verified}")
-        return troubles
+        return [*troubles, *self.verdict.wrong]
 
 
 def print_soak(result: SoakResult) -> None:
@@ -155,7 +157,9 @@ def print_soak(result: SoakResult) -> None:
             f" {'yes' if growth.is_flat else 'no'} |"
         )
     given = sum(one.given for one in result.cycles)
-    print(f"\n{given:,} vectors answered, {len(result.missing):,} of them not traced")
+    print(
+        f"\n{given:,} vectors answered, {len(result.missing):,} of them not traced; {result.verdict.unaccounted:,} signatures without an entry"
+    )
     for trouble in result.troubles:
         print(f"WRONG: {trouble}")
 

@@ -1,7 +1,9 @@
 """A soak of seconds: the same run as an hour's, with a fault, a rotation and a reload, and everything it checks."""
 
 import argparse
+import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,11 @@ from bench.service import ServedHome
 from bench.soak import Plan, run_soak
 from bench.soak_ledger import Ledger
 from bench.soak_result import Cycle, Growth, SoakResult
-from tests.service import RunningService
+from bench.soak_verdict import Verdict, verify_home
+from hsm.wire import Hello
+from tests.homes import copy_home
+from tests.lane_peer import Peer, make_job
+from tests.service import RunningService, serve
 
 MIB = 1024**2
 
@@ -39,6 +45,48 @@ def test_a_vector_that_is_not_traced_is_missed(service: RunningService, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@dataclass(frozen=True)
+class Fault:
+    """From when until when."""
+
+    since: str
+    until: str
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_logs_and_signatures_are_judged_at_the_end(demo_home: Path, tmp_path: Path) -> None:
+    """A fault explains as many signatures without an entry as were on the way; more, one without a fault, and a log that is damaged or gone are named."""
+    home = copy_home(demo_home, tmp_path)
+    with serve(home) as running:
+        assert [running.issue().status for _ in range(2)] == [200] * 2
+        lane = Peer(home / "run" / "lane-demo-0.sock")
+        assert isinstance(lane.receive(), Hello)
+        lane.send(*[make_job("demo-rsa")] * 2)
+        lane.receive()
+        lane.channel.close()
+    day, before = Fault("2000-01-01T", "2999-01-01T"), Fault("2000-01-01T", "2000-01-02T")
+    assert verify_home(home, [before, day], 2) == Verdict((), unaccounted=2)
+    [too_many] = verify_home(home, [before, day], 1).wrong
+    assert too_many.startswith("key demo-rsa: 2 signatures between 2")
+    assert too_many.endswith("without an entry, of which 1 faults explain 1")
+    assert "of which 0 faults explain 0" in verify_home(home, [before], 33).wrong[0]
+    [log] = (home / "log").glob("worker-0*")
+    [bundle] = (log / "tile" / "entries").rglob("000.p")
+    [entries] = bundle.iterdir()
+    sound = entries.read_bytes()
+    entries.write_bytes(sound[:-2] + b"?" + sound[-1:])
+    [damaged] = verify_home(home, [day], 33).wrong
+    assert log.name in damaged
+    entries.write_bytes(sound)
+    shutil.rmtree(log)
+    [gone] = verify_home(home, [day], 33).wrong
+    assert f"log {log.name} is not here" in gone
+    shutil.rmtree(home / "log")
+    shutil.rmtree(home / "spool")
+    assert verify_home(home, [day], 33).wrong
+
+
 def load(**errors: int) -> LoadResult:
     """What a load brought."""
     told = {
@@ -55,9 +103,20 @@ def soak(**changes: object) -> SoakResult:
     held, has_met = changes.pop("held", [9.0]), changes.pop("has_met", True)
     cycle = {"faulty": load(_503_hsm_unavailable=3), "calm": load()}
     cycle |= {name: changes.pop(name) for name in list(changes) if name in cycle}
-    facts = {"missing": (), "verified": 0, "failures": ()} | changes
+    facts = {"missing": (), "verdict": Verdict(()), "failures": ()} | changes
     cycles = [
-        Cycle(at, "hang", has_met, "rotate", 0.1, given=9, held={"worker": octets * MIB}, **cycle)
+        Cycle(
+            at,
+            "hang",
+            "",
+            "",
+            has_met,
+            "rotate",
+            0.1,
+            given=9,
+            held={"worker": octets * MIB},
+            **cycle,
+        )
         for at, octets in enumerate(held)
     ]
     return SoakResult(60.0, 100.0, 70.0, tuple(cycles), **facts)
@@ -73,7 +132,7 @@ def soak(**changes: object) -> SoakResult:
         ({"faulty": load(_503_draining=1)}, "1 x 503 draining that the fault does not explain"),
         ({"has_met": False}, "cycle 0 (hang): the load did not meet the fault"),
         ({"missing": ("_a",)}, "1 vectors were answered and are not traced: _a"),
-        ({"verified": 1}, "`appliance trace verify` ended with 1"),
+        ({"verdict": Verdict(("log x is not here",))}, "log x is not here"),
         ({"failures": ("rotate failed",)}, "rotate failed"),
     ],
 )  # fmt: skip
