@@ -129,7 +129,7 @@ def run_soak(home: Path, plan: Plan) -> SoakResult:
         rate=soak.rate,
         cycles=tuple(soak.cycles),
         missing=tuple(soak.ledger.missing),
-        verdict=verify_home(home, soak.cycles, _CONNECTIONS + 1),
+        verdict=verify_home(home, [one.since for one in soak.cycles], _CONNECTIONS + 1),
         failures=tuple(soak.failures),
     )
 
@@ -199,7 +199,6 @@ class _Soak:
         faulty, recovery = self._beside(
             seconds * _UNDER_FAULT, lambda: self._fail(kind, noted), f"{told} ({kind})"
         )
-        until = _now()
         calm, _ = self._beside(
             seconds * (1 - _UNDER_FAULT), lambda: self._change(at, change), f"{told}, {change}"
         )
@@ -212,7 +211,6 @@ class _Soak:
             number=at + 1,
             fault=kind,
             since=since,
-            until=until,
             has_met=self.has_met,
             change=change,
             recovery=recovery,

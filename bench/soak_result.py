@@ -24,7 +24,7 @@ class Cycle:
 
     Attributes:
         fault: the kind that was injected.
-        since, until: when it was at the earliest, and over at the latest, as the trace writes instants.
+        since: when it was at the earliest, as the trace writes instants.
         has_met: whether the load was under way then, and had been answered.
         change: what was changed in the calm after it: `rotate`, `reload` or nothing.
         recovery: seconds from its end to vectors as before.
@@ -36,7 +36,6 @@ class Cycle:
     number: int
     fault: str
     since: str
-    until: str
     has_met: bool
     change: str
     recovery: float

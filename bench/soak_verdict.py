@@ -1,7 +1,8 @@
 """What the logs of a soak are worth: `appliance trace verify --home`, and which of the signatures without an entry its faults explain.
 
 A fault leaves some without guilt: what was wrong is refused after it was signed, and what a lane had signed and not yet answered is signed
-again by another. No more than what was on the way to the token is lost like that, and nothing where there was no fault.
+again by another. No more than what was on the way to the token is lost like that, and nothing before the first fault. It shows when fewer vectors
+are on the way than it hides behind, which may be long after its fault.
 """
 
 import json
@@ -10,23 +11,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 _PATIENCE: Final = 600.0
-
-
-class Faulty(Protocol):
-    """A time in which the token failed, from instant to instant as the trace writes them."""
-
-    @property
-    def since(self) -> str:
-        """Before the fault."""
-
-    @property
-    def until(self) -> str:
-        """When vectors came as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +32,6 @@ class Verdict:
 
 
 class _Period(msgspec.Struct):
-    since: str
     until: str
     unaccounted: int
 
@@ -58,8 +46,8 @@ class _Document(msgspec.Struct):
     steps_back: tuple[Mapping[str, object], ...] = ()
 
 
-def verify_home(home: Path, faults: Sequence[Faulty], on_the_way: int) -> Verdict:
-    """Verify every log of a home, and hold each signature without an entry against the faults: each explains `on_the_way` of them."""
+def verify_home(home: Path, faults: Sequence[str], on_the_way: int) -> Verdict:
+    """Verify every log of a home, and hold signatures without an entry against the instants of faults: each explains `on_the_way` of those after it."""
     done = subprocess.run(
         [sys.executable, "-m", "appliance", "trace", "verify", "--home", str(home), "--json"],
         capture_output=True,
@@ -78,14 +66,16 @@ def verify_home(home: Path, faults: Sequence[Faulty], on_the_way: int) -> Verdic
     return Verdict(tuple(wrong), unaccounted)
 
 
-def _judge(account: _Document, faults: Sequence[Faulty], on_the_way: int) -> Iterator[str]:
+def _judge(account: _Document, faults: Sequence[str], on_the_way: int) -> Iterator[str]:
     key = account.signing_key
     for step in account.steps_back:
         yield f"the count of key {key} stepped back: {json.dumps(step)}"
+    unaccounted = 0
     for period in account.periods:
-        met = sum(one.since <= period.until and one.until >= period.since for one in faults)
-        if period.unaccounted > met * on_the_way:
+        unaccounted += period.unaccounted
+        before = sum(since <= period.until for since in faults)
+        if unaccounted > before * on_the_way:
             yield (
-                f"key {key}: {period.unaccounted:,} signatures between {period.since} and {period.until} without an entry,"
-                f" of which {met} faults explain {met * on_the_way}"
+                f"key {key}: {unaccounted:,} signatures up to {period.until} without an entry, of which {before} faults explain"
+                f" {before * on_the_way}"
             )

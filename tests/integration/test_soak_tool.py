@@ -3,7 +3,6 @@
 import argparse
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -45,18 +44,10 @@ def test_a_vector_that_is_not_traced_is_missed(service: RunningService, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@dataclass(frozen=True)
-class Fault:
-    """From when until when."""
-
-    since: str
-    until: str
-
-
 @pytest.mark.hsm
 @pytest.mark.slow
 def test_logs_and_signatures_are_judged_at_the_end(demo_home: Path, tmp_path: Path) -> None:
-    """A fault explains as many signatures without an entry as were on the way; more, one without a fault, and a log that is damaged or gone are named."""
+    """A fault explains as many later signatures without an entry as were on the way; more, one before all faults, and a log that is damaged or gone are named."""
     home = copy_home(demo_home, tmp_path)
     with serve(home) as running:
         assert [running.issue().status for _ in range(2)] == [200] * 2
@@ -65,26 +56,26 @@ def test_logs_and_signatures_are_judged_at_the_end(demo_home: Path, tmp_path: Pa
         lane.send(*[make_job("demo-rsa")] * 2)
         lane.receive()
         lane.channel.close()
-    day, before = Fault("2000-01-01T", "2999-01-01T"), Fault("2000-01-01T", "2000-01-02T")
-    assert verify_home(home, [before, day], 2) == Verdict((), unaccounted=2)
-    [too_many] = verify_home(home, [before, day], 1).wrong
-    assert too_many.startswith("key demo-rsa: 2 signatures between 2")
+    before, after = "2000-01-01T", "2999-01-01T"
+    assert verify_home(home, [before, after], 2) == Verdict((), unaccounted=2)
+    [too_many] = verify_home(home, [before, after], 1).wrong
+    assert too_many.startswith("key demo-rsa: 2 signatures up to 2")
     assert too_many.endswith("without an entry, of which 1 faults explain 1")
-    assert "of which 0 faults explain 0" in verify_home(home, [before], 33).wrong[0]
+    assert "of which 0 faults explain 0" in verify_home(home, [after], 33).wrong[0]
     [log] = (home / "log").glob("worker-0*")
     [bundle] = (log / "tile" / "entries").rglob("000.p")
     [entries] = bundle.iterdir()
     sound = entries.read_bytes()
     entries.write_bytes(sound[:-2] + b"?" + sound[-1:])
-    [damaged] = verify_home(home, [day], 33).wrong
+    [damaged] = verify_home(home, [before], 33).wrong
     assert log.name in damaged
     entries.write_bytes(sound)
     shutil.rmtree(log)
-    [gone] = verify_home(home, [day], 33).wrong
+    [gone] = verify_home(home, [before], 33).wrong
     assert f"log {log.name} is not here" in gone
     shutil.rmtree(home / "log")
     shutil.rmtree(home / "spool")
-    assert verify_home(home, [day], 33).wrong
+    assert verify_home(home, [before], 33).wrong
 
 
 def load(**errors: int) -> LoadResult:
