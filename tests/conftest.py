@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import hypothesis
 import pytest
 
+from tests.reached import home_of_two_users, reached_home  # noqa: F401 - fixtures
 from tests.service import RunningService, make_demo_home, serve
 from tests.softhsm import short_path, softhsm  # noqa: F401 - fixtures
 from tests.two_organisations import Organisations, two_organisations

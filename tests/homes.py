@@ -1,6 +1,7 @@
 """Copies of the demo home that a test may spoil, and the command line run inside this process."""
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,16 @@ from appliance.cli.main import main
 
 
 def copy_home(home: Path, directory: Path) -> Path:
-    """Copy a demo home that may be in use, without what it has traced and counted; what holds its absolute path is made to hold the copy's."""
+    """Copy a demo home that may be in use, owners kept, without what it has traced and counted; what holds its absolute path is made to hold the copy's."""
     copy = directory / "home"
     shutil.copytree(
         home,
         copy,
         ignore=lambda folder, names: names if Path(folder).name in {"run", "spool", "log"} else [],
     )
+    for each in (copy, *copy.rglob("*")):
+        owner = (home / each.relative_to(copy)).stat()
+        os.chown(each, owner.st_uid, owner.st_gid)
     for file in (copy / "appliance.toml", copy / "token" / "softhsm2.conf"):
         edit(file, str(home.resolve()), str(copy.resolve()))
     return copy

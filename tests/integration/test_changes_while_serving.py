@@ -14,11 +14,11 @@ from appliance import supervisor, wiring
 from appliance.config import Config, load_config
 from appliance.conventions.loader import ConventionChanges
 from appliance.conventions.registry import Registry
-from tests.homes import edit
+from tests.homes import copy_home, edit
 from tests.messages import Signing, make_vector
 from tests.partners import write_provider
 from tests.pki import Pki, make_crl, make_pki
-from tests.service import RunningService, make_demo_home, serve, wait_until
+from tests.service import RunningService, serve, wait_until
 
 
 def test_changes_are_taken_once_they_rest(tmp_path: Path) -> None:
@@ -39,9 +39,11 @@ def test_changes_are_taken_once_they_rest(tmp_path: Path) -> None:
 
 @pytest.mark.hsm
 @pytest.mark.slow
-def test_changed_files_are_taken_under_load_without_a_failed_request(tmp_path: Path) -> None:
+def test_changed_files_are_taken_under_load_without_a_failed_request(
+    demo_home: Path, tmp_path: Path
+) -> None:
     """Nobody sends a signal: changed files are taken by all workers; a broken one changes nothing; no request fails."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     edit(home / "appliance.toml", "# workers = 1", "workers = 2")
     client = home / "conventions" / "demo-client.toml"
     with serve(home) as running:
@@ -99,10 +101,10 @@ def _publish(file: Path, crl: bytes) -> None:
 
 @pytest.mark.hsm
 @pytest.mark.slow
-def test_crl_published_while_serving(tmp_path: Path) -> None:
+def test_crl_published_while_serving(demo_home: Path, tmp_path: Path) -> None:
     """A signer is accepted until its CA publishes that it is revoked; without a current CRL nobody is; nothing is restarted."""
     now, pki = datetime.now(UTC), make_pki("partner")
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     _write_trust(home / "pki" / "partner", pki, now)
     write_provider(home, "partner", "pki/partner")
     crl = home / "pki" / "partner" / "crl" / "2.crl"
@@ -132,9 +134,9 @@ def test_crl_published_while_serving(tmp_path: Path) -> None:
 
 @pytest.mark.hsm
 @pytest.mark.slow
-def test_vectors_are_given_again_as_the_file_says(tmp_path: Path) -> None:
+def test_vectors_are_given_again_as_the_file_says(demo_home: Path, tmp_path: Path) -> None:
     """`reuse.allowed` in a convention file: the second request for the same statement gets the same octets."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     edit(home / "conventions" / "demo-client.toml", "# allowed = false", "allowed = true")
     with serve(home) as running:
         answers = [running.issue() for _ in range(2)]
@@ -146,9 +148,9 @@ def test_vectors_are_given_again_as_the_file_says(tmp_path: Path) -> None:
 
 @pytest.mark.hsm
 @pytest.mark.slow
-def test_no_vector_outlives_its_convention(tmp_path: Path) -> None:
+def test_no_vector_outlives_its_convention(demo_home: Path, tmp_path: Path) -> None:
     """A file that is changed and changed back: a vector from before is not given out again, by any worker."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     edit(home / "appliance.toml", "# workers = 1", "workers = 2")
     client = home / "conventions" / "demo-client.toml"
     edit(client, "# allowed = false", "allowed = true")

@@ -13,11 +13,12 @@ from appliance.operations.judge import Question, judge
 from appliance.operations.verify import verdict_of
 from appliance.trust.crl_download import CrlDownloads
 from appliance.trust.download import Limits
+from tests.homes import copy_home
 from tests.messages import Signing, make_vector
 from tests.partners import make_provider, make_registry, write_provider
 from tests.pki import NOW, Pki, crl_pem, make_crl, make_pki, write_pem
 from tests.publisher import Publisher, publish, trickle
-from tests.service import make_demo_home, serve, wait_until
+from tests.service import serve, wait_until
 
 
 @dataclass
@@ -324,11 +325,11 @@ def test_one_address_is_asked_once(pki: Pki, clock: ManualClock, tmp_path: Path)
 
 @pytest.mark.hsm
 @pytest.mark.slow
-def test_crl_published_on_the_network_while_serving(tmp_path: Path) -> None:
+def test_crl_published_on_the_network_while_serving(demo_home: Path, tmp_path: Path) -> None:
     """The service with an empty directory fetches, accepts, and refuses a signer once the CA's server says that it is revoked."""
     now, pki = datetime.now(UTC), make_pki("partner")
     period = {"begins": now - timedelta(hours=1), "ends": now + timedelta(days=2)}
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     trust = home / "pki" / "partner"
     (trust / "crl").mkdir(parents=True)
     write_pem(trust / "root.pem", pki.root)

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from appliance.users import LANE, WORKER, find_barrier
+from appliance.users import LANE
 from hsm.errors import HsmError
 from hsm.heads import SignedHead, read_heads
 from hsm.memory import directory_of, read_memory
 from hsm.user import User, own_directory
 from hsm.wire import CheckpointFrame, Hello, write_frame
-from tests.groups import leave_out, need_root
 from tests.homes import CommandLine
 from tests.lane_peer import Peer
-from tests.service import make_demo_home, serve
+from tests.service import serve
 from tests.shim import Shim, put_behind_shim
 from tests.softhsm import write_pin
 
@@ -26,14 +25,9 @@ SECOND = User(64011, 64011)
 
 
 @pytest.fixture
-def home(short_path: Path) -> Path:
+def home(home_of_two_users: Path) -> Path:
     """A demo home that other users can get to."""
-    need_root("only root can give lanes another user")
-    short_path.chmod(0o711)
-    barrier = find_barrier(WORKER, short_path / "home")
-    if barrier is not None:
-        leave_out("root", f"{barrier} is closed to other users")
-    return make_demo_home(short_path)
+    return home_of_two_users
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.homes import copy_home
-from tests.service import RunningService, make_demo_home, serve, wait_until
+from tests.pki import make_pki, write_pem
+from tests.service import RunningService, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -131,13 +132,12 @@ def test_ctrl_c_drains(demo_home: Path, tmp_path: Path) -> None:
     assert b"Traceback" not in errors
 
 
-def test_no_child_is_where_a_terminal_sends_ctrl_c(demo_home: Path, tmp_path: Path) -> None:
+def test_no_child_is_where_a_terminal_sends_ctrl_c(service: RunningService) -> None:
     """Workers and lanes, the one that is only kept ready included, are outside the group of the supervisor."""
-    with serve(copy_home(demo_home, tmp_path)) as running:
-        supervisor = running.process.pid
-        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-        assert len(children) >= 4
-        assert os.getpgid(supervisor) not in {os.getpgid(int(child)) for child in children}
+    supervisor = service.process.pid
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    assert len(children) >= 4
+    assert os.getpgid(supervisor) not in {os.getpgid(int(child)) for child in children}
 
 
 def test_children_end_with_a_killed_supervisor(demo_home: Path, tmp_path: Path) -> None:
@@ -157,9 +157,7 @@ def test_lane_that_cannot_prove_its_key_keeps_the_service_from_starting(
 ) -> None:
     """A certificate of another key is noticed before the first request: exit 3 with a sentence that names the key."""
     home = copy_home(demo_home, tmp_path)
-    (tmp_path / "other").mkdir()
-    others = make_demo_home(tmp_path / "other")
-    (home / "pki" / "demo-rsa.pem").write_bytes((others / "pki" / "demo-rsa.pem").read_bytes())
+    write_pem(home / "pki" / "demo-rsa.pem", make_pki("other").leaf)
     with pytest.raises(AssertionError, match="demo-rsa"), serve(home):
         pass
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.homes import edit
+from tests.homes import copy_home, edit
 from tests.logs import entries_of_home
-from tests.service import RunningService, make_demo_home, serve
+from tests.service import RunningService, serve
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -18,9 +18,9 @@ FORBIDDEN = {"convention": "demo-client", "subject": "agent-0042", "pagms": ["PA
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(demo_home: Path, tmp_path: Path) -> Path:
     """A home in which a peer gets five entries for its refusals, and another every hundred seconds."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     edit(home / "appliance.toml", "# refusals_burst = 50", f"refusals_burst = {BURST}")
     edit(home / "appliance.toml", "# refusals_per_second = 5.0", "refusals_per_second = 0.01")
     return home

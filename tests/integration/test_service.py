@@ -8,8 +8,9 @@ import pytest
 import xmlsec
 from lxml import etree
 
+from tests.homes import copy_home
 from tests.logs import entries_of_home
-from tests.service import RunningService, make_demo_home, serve, wait_until
+from tests.service import RunningService, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -153,9 +154,9 @@ def test_ready_means_that_keys_sign(service: RunningService) -> None:
         assert name in metrics
 
 
-def test_reload_takes_all_conventions_or_none(tmp_path: Path) -> None:
+def test_reload_takes_all_conventions_or_none(demo_home: Path, tmp_path: Path) -> None:
     """SIGHUP with a broken convention changes nothing; with a right one every worker takes it."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     convention = home / "conventions" / "demo-client.toml"
     text = convention.read_text()
     with serve(home) as running:
@@ -173,9 +174,9 @@ def test_reload_takes_all_conventions_or_none(tmp_path: Path) -> None:
         )
 
 
-def test_sigterm_drains_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_sigterm_drains_and_leaves_nothing_behind(demo_home: Path, tmp_path: Path) -> None:
     """SIGTERM ends the service with exit code 0; its children are gone and its socket is removed."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     with serve(home) as running:
         assert running.issue().status == 200
         children = [*running.children("worker"), *running.children("hsm.lane")]

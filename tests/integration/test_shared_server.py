@@ -21,7 +21,7 @@ from tests.homes import copy_home, edit
 from tests.integration.test_reuse import HOLDERS, REQUEST, REUSING
 from tests.issuing import make_room
 from tests.partners import CONTEXT
-from tests.service import make_demo_home, serve
+from tests.service import serve
 from tests.softhsm import short_path  # noqa: F401 - a fixture
 from tests.valkey_server import PASSWORD, run_valkey
 
@@ -266,9 +266,9 @@ def test_appliances_share_vectors(server: Path, tmp_path: Path) -> None:
 
 @pytest.mark.hsm
 @pytest.mark.slow
-def test_two_appliances_accept_a_vector_once(server: Path, tmp_path: Path) -> None:
+def test_two_appliances_accept_a_vector_once(server: Path, demo_home: Path, tmp_path: Path) -> None:
     """Two services with homes of their own and one server between them: what one accepted the other refuses."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     write_shared(home, server)
     edit(home / "conventions" / "demo-provider.toml", '# replay = "log"', 'replay = "refuse"')
     with serve(home) as running:

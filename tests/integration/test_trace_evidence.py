@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.homes import CommandLine, edit
+from tests.homes import CommandLine, copy_home, edit
 from tests.independent_log import read_independently
 from tests.logs import SoftwareSigner, entries_of_home, numbered, write_shard
-from tests.service import RunningService, make_demo_home, serve, wait_until
+from tests.service import RunningService, serve, wait_until
 
 pytestmark = [pytest.mark.hsm, pytest.mark.slow]
 
@@ -29,9 +29,9 @@ def add(file: Path, table: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def traced(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo home whose service has issued and verified, been restarted with fewer workers, and stopped."""
-    home = make_demo_home(tmp_path_factory.mktemp("traced"))
+    home = copy_home(demo_home, tmp_path_factory.mktemp("traced"))
     edit(home / "appliance.toml", "# workers = 1", "workers = 2")
     with serve(home) as running:
         for _ in range(20):  # whichever worker the kernel gives each to: both have signed
@@ -106,9 +106,9 @@ def test_proof_stands_alone(appliance: CommandLine, traced: Path, tmp_path: Path
     assert "does not hold this entry" in refused.stderr
 
 
-def test_live_home_verifies(appliance: CommandLine, tmp_path: Path) -> None:
+def test_live_home_verifies(appliance: CommandLine, demo_home: Path, tmp_path: Path) -> None:
     """Beside a service that writes, the logs of a home verify, and what was just answered can be proven."""
-    with serve(make_demo_home(tmp_path)) as running:
+    with serve(copy_home(demo_home, tmp_path)) as running:
         for _ in range(3):
             receipt = running.issue().json["trace"]
             place = f"{receipt['log']}:{receipt['index']}"
@@ -135,10 +135,10 @@ def test_witness_is_exported_and_checked(
 
 
 def test_home_taken_back_fails_against_what_its_lanes_signed(
-    appliance: CommandLine, tmp_path: Path
+    appliance: CommandLine, demo_home: Path, tmp_path: Path
 ) -> None:
     """Logs and spools of an older copy, under the memory of the lanes that is there still, are named."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     with serve(home) as running:
         running.issue()
     for name in ("log", "spool"):
@@ -208,9 +208,9 @@ def test_log_that_is_gone_is_named(appliance: CommandLine, traced: Path, tmp_pat
         assert kept.code == 0, "a log that is kept elsewhere is not missed, nor are its vectors"
 
 
-def test_nothing_to_verify_is_said(appliance: CommandLine, tmp_path: Path) -> None:
+def test_nothing_to_verify_is_said(appliance: CommandLine, demo_home: Path, tmp_path: Path) -> None:
     """A home without a log ends with 2 and says so; one whose logs are all gone ends with 1 and names them."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     ended = appliance("trace", "verify", "--home", home)
     assert ended.code == 2
     assert "nothing has been traced here" in ended.stderr
@@ -295,9 +295,11 @@ def test_unknown_retention_class_is_refused(
     assert b"a key of pseudonyms" in appliance("convention", "check", "--home", home).stdout
 
 
-def test_purge_drops_whole_old_bundles(appliance: CommandLine, tmp_path: Path) -> None:
+def test_purge_drops_whole_old_bundles(
+    appliance: CommandLine, demo_home: Path, tmp_path: Path
+) -> None:
     """What its class lets go of is dropped under a signed record; the rest verifies, and later proofs hold."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     add(home / "appliance.toml", '[trace.retention]\n6y = "2s"')
     with serve(home) as running:
         log = issue_many(running, 300)

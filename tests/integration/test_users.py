@@ -5,16 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from appliance.users import LANE, WORKER, find_barrier
+from appliance.users import LANE, WORKER
 from hsm.user import User, become
 from hsm.wire import SignFrame, SignJob, write_frame
-from tests.groups import leave_out, need_root
-from tests.homes import CommandLine, edit
-from tests.service import RunningService, make_demo_home, serve, wait_until
+from tests.homes import CommandLine, copy_home, edit
+from tests.service import RunningService, serve, wait_until
 
 pytestmark = [
     pytest.mark.hsm,
@@ -28,20 +29,18 @@ _OF_USERS = ("permissions", "PIN", "user", "token", "key", "audit", "spool", "ru
 
 
 @pytest.fixture
-def reached(short_path: Path) -> Path:
-    """A directory that others can pass through, in one that they can."""
-    need_root("only root can give processes other users")
-    short_path.chmod(0o711)
-    barrier = find_barrier(WORKER, short_path / "home")
-    if barrier is not None:
-        leave_out("root", f"{barrier} is closed to other users")
-    return short_path
-
-
-@pytest.fixture
-def home(reached: Path) -> Path:
+def home(home_of_two_users: Path) -> Path:
     """A demo home as `init` makes it."""
-    return make_demo_home(reached)
+    return home_of_two_users
+
+
+@pytest.fixture(scope="module")
+def served(reached_home: Path) -> Iterator[RunningService]:
+    """Such a home, served, for tests that change nothing."""
+    with tempfile.TemporaryDirectory(prefix="served-") as made:
+        Path(made).chmod(0o711)
+        with serve(copy_home(reached_home, Path(made))) as running:
+            yield running
 
 
 def own(path: Path, uid: int) -> None:
@@ -115,41 +114,41 @@ def test_lanes_and_workers_of_a_fresh_home_are_different_users(home: Path) -> No
         assert b"users-shared" not in running.errors.read_bytes()
 
 
-def test_worker_reaches_neither_pin_nor_token(home: Path) -> None:
+def test_worker_reaches_neither_pin_nor_token(served: RunningService) -> None:
     """While the service runs, its workers' user reads the conventions, and neither the PIN nor the token's files; nor does it write."""
-    with serve(home):
-        assert run_as(WORKER, "cat", home / "conventions" / "demo-client.toml").returncode == 0
-        assert run_as(LANE, "cat", home / "secrets" / "pin").returncode == 0
-        closed = (
-            ("cat", home / "secrets" / "pin"),
-            ("cat", home / "secrets" / "so-pin"),
-            ("ls", home / "token"),
-            ("cat", home / "token" / "softhsm2.conf"),
-            ("ls", home),
-            ("touch", home / "conventions" / "mine.toml"),
-            ("cp", "/dev/null", home / "appliance.toml"),
-        )
-        for command in closed:
-            refused = run_as(WORKER, *command)
-            assert refused.returncode, command
-            assert b"Permission denied" in refused.stderr, command
+    home = served.home
+    assert run_as(WORKER, "cat", home / "conventions" / "demo-client.toml").returncode == 0
+    assert run_as(LANE, "cat", home / "secrets" / "pin").returncode == 0
+    closed = (
+        ("cat", home / "secrets" / "pin"),
+        ("cat", home / "secrets" / "so-pin"),
+        ("ls", home / "token"),
+        ("cat", home / "token" / "softhsm2.conf"),
+        ("ls", home),
+        ("touch", home / "conventions" / "mine.toml"),
+        ("cp", "/dev/null", home / "appliance.toml"),
+    )
+    for command in closed:
+        refused = run_as(WORKER, *command)
+        assert refused.returncode, command
+        assert b"Permission denied" in refused.stderr, command
 
 
-def test_lane_signs_for_the_workers_user_only(home: Path) -> None:
+def test_lane_signs_for_the_workers_user_only(served: RunningService) -> None:
     """Whoever else reaches the lane's socket is told so; root, whose own log it signs for, gets checkpoints and no signature."""
-    with serve(home):
-        [lane, _] = sorted((home / "run" / f"lanes-{LANE.uid}").glob("lane-*.sock"))
-        said = greeting_of(lane, User(STRANGER, STRANGER))
-        assert b"PEER_NOT_ALLOWED" in said
-        assert b"hello" not in said
-        assert b"hello" in greeting_of(lane, WORKER)
-        with socket.socket(socket.AF_UNIX) as root:
-            root.settimeout(10)
-            root.connect(str(lane))
-            assert b"hello" in root.recv(65536)
-            job = SignJob("demo-rsa", "sha256", bytes(32), float("inf"))
-            root.sendall(write_frame(SignFrame(1, [job])))
-            assert b"PEER_NOT_ALLOWED" in root.recv(65536)
+    home = served.home
+    [lane, _] = sorted((home / "run" / f"lanes-{LANE.uid}").glob("lane-*.sock"))
+    said = greeting_of(lane, User(STRANGER, STRANGER))
+    assert b"PEER_NOT_ALLOWED" in said
+    assert b"hello" not in said
+    assert b"hello" in greeting_of(lane, WORKER)
+    with socket.socket(socket.AF_UNIX) as root:
+        root.settimeout(10)
+        root.connect(str(lane))
+        assert b"hello" in root.recv(65536)
+        job = SignJob("demo-rsa", "sha256", bytes(32), float("inf"))
+        root.sendall(write_frame(SignFrame(1, [job])))
+        assert b"PEER_NOT_ALLOWED" in root.recv(65536)
 
 
 def test_what_root_writes_later_is_read_by_workers(home: Path) -> None:
@@ -185,6 +184,9 @@ def test_worker_reads_the_log_of_the_supervisor_and_cannot_touch_it(
     for _ in range(2):
         with serve(home) as running:
             assert running.issue().status == 200
+            wait_until(
+                lambda: any((home / "log").glob("system.*")), 20, "the log of the supervisor"
+            )
             [system] = (home / "log").glob("system.*")
             checkpoint = f"/v1/log/{system.name}/checkpoint"
             wait_until(lambda path=checkpoint: running.request("GET", path).status == 200, 20, "it")
@@ -213,9 +215,8 @@ def test_logs_of_workers_are_theirs_whoever_writes_them(home: Path) -> None:
         edit(home / "appliance.toml", f"\nworkers = {now}", f"\nworkers = {then}")
 
 
-def test_named_users_win(reached: Path) -> None:
+def test_named_users_win(home: Path) -> None:
     """Accounts that the configuration names, by number here, are what lanes and workers become."""
-    home = make_demo_home(reached)
     edit(home / "appliance.toml", "# lanes = 2", f'user = "{NAMED_LANE}"')
     edit(home / "appliance.toml", "[api]\n", f'[api]\nuser = "{NAMED_WORKER}"\n')
     own(home / "token", NAMED_LANE)
@@ -225,9 +226,8 @@ def test_named_users_win(reached: Path) -> None:
         assert users_of(running) == ({str(NAMED_LANE)}, {str(NAMED_WORKER)})
 
 
-def test_token_that_is_roots_keeps_its_lanes_root(reached: Path) -> None:
+def test_token_that_is_roots_keeps_its_lanes_root(home: Path) -> None:
     """Lanes are whoever owns the PIN: where that is root they stay it, and workers cannot follow."""
-    home = make_demo_home(reached)
     own(home / "token", 0)
     os.chown(home / "secrets" / "pin", 0, 0)
     with serve(home) as running:
@@ -237,10 +237,10 @@ def test_token_that_is_roots_keeps_its_lanes_root(reached: Path) -> None:
 
 
 def test_home_that_nobody_else_can_reach_is_served_by_root_alone(
-    short_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+    demo_home: Path, short_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """In a directory that is closed to others there is no other user to be: the log and the doctor say which it is."""
-    home = make_demo_home(short_path)
+    home = copy_home(demo_home, short_path)
     with serve(home) as running:
         assert running.issue().status == 200
         assert users_of(running) == ({"0"}, {"0"})
@@ -251,9 +251,9 @@ def test_home_that_nobody_else_can_reach_is_served_by_root_alone(
     assert (shared["level"], f"{short_path} is closed" in shared["found"]) == ("warning", True)
 
 
-def test_worker_that_cannot_get_to_the_home_is_refused(short_path: Path) -> None:
+def test_worker_that_cannot_get_to_the_home_is_refused(demo_home: Path, short_path: Path) -> None:
     """An account that is named and cannot reach the home ends the start, and the directory in its way is named."""
-    home = make_demo_home(short_path)
+    home = copy_home(demo_home, short_path)
     edit(home / "appliance.toml", "[api]\n", f'[api]\nuser = "{NAMED_WORKER}"\n')
     refused = subprocess.run(
         [sys.executable, "-m", "appliance", "serve", "--home", str(home)],
