@@ -22,13 +22,13 @@ from appliance.errors import ReplayGuardFull, SpoolUnavailable
 from appliance.operations.judge import Question, judge
 from appliance.operations.verify import Verdict, VerifyOperation, verdict_of
 from tests.fault_disk import FaultDisk
-from tests.homes import edit
+from tests.homes import copy_home, edit
 from tests.integration.test_reuse import MovingClock
 from tests.issuing import Room, make_room
 from tests.messages import Signing, make_vector
 from tests.partners import CONTEXT, make_provider, make_registry
 from tests.pki import NOW, Pki, make_pki
-from tests.service import make_demo_home, serve, wait_until
+from tests.service import serve, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -207,10 +207,11 @@ def test_diagnosis_asks_nobody(pki: Pki, tmp_path: Path) -> None:
 @pytest.mark.hsm
 @pytest.mark.slow
 def test_one_vector_to_every_worker_at_the_same_instant(
+    demo_home: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Of sixteen connections that present the same vector to four workers at once, one is accepted; a restart forgets nothing."""
-    home = make_demo_home(tmp_path_factory.mktemp("replay"))
+    home = copy_home(demo_home, tmp_path_factory.mktemp("replay"))
     edit(home / "appliance.toml", "# workers = 1", "workers = 4")
     edit(home / "conventions" / "demo-provider.toml", '# replay = "log"', 'replay = "refuse"')
     with serve(home) as running:
@@ -289,11 +290,11 @@ def test_next_convention_that_tolerates_more(
 
 @pytest.mark.hsm
 @pytest.mark.slow
-def test_reload_that_tolerates_more_opens_no_gap(tmp_path: Path) -> None:
+def test_reload_that_tolerates_more_opens_no_gap(demo_home: Path, tmp_path: Path) -> None:
     """A vector accepted, replayed and expired stays a replay when a reload raises `skew`: the running service never takes it twice."""
-    home = make_demo_home(tmp_path)
+    home = copy_home(demo_home, tmp_path)
     provider = home / "conventions" / "demo-provider.toml"
-    edit(home / "conventions" / "demo-client.toml", '# lifetime = "1h"', 'lifetime = "5s"')
+    edit(home / "conventions" / "demo-client.toml", '# lifetime = "1h"', 'lifetime = "2s"')
     edit(provider, '# replay = "log"', 'replay = "refuse"')
     edit(provider, '# skew = "60s"', 'skew = "0s"')
     with serve(home) as running:
