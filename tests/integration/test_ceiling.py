@@ -17,10 +17,9 @@ from bench import ceiling
 from bench.ceiling import NATIVE_LOOP, measure_native_ceiling
 from hsm.errors import Finding, HsmError
 from hsm.native_ceiling import NativeRequest
-from hsm.provision.keygen import KeyPlan
 from hsm.settings import KeySettings, TokenSettings
 from tests.shim import Shim
-from tests.softhsm import PIN, SoftHsm, make_softhsm, verifies, wait_for
+from tests.softhsm import PIN, SoftHsm, verifies, wait_for
 
 pytestmark = pytest.mark.hsm
 
@@ -28,11 +27,11 @@ DIGEST = b"\x5a" * 32
 KINDS = ("rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384")
 
 
-@pytest.fixture(scope="module")
-def token(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+@pytest.fixture
+def token(softhsm: SoftHsm) -> SoftHsm:
     """A token with a key of every kind."""
-    plans = tuple(KeyPlan(kind, f"{number:02x}", kind) for number, kind in enumerate(KINDS))
-    return make_softhsm(tmp_path_factory.mktemp("ceiling"), plans)
+    assert set(softhsm.keys) == set(KINDS)
+    return softhsm
 
 
 @pytest.fixture
