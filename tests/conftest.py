@@ -11,6 +11,7 @@ import pytest
 from tests.reached import home_of_two_users, reached_home  # noqa: F401 - fixtures
 from tests.service import RunningService, make_demo_home, serve
 from tests.softhsm import short_path, softhsm  # noqa: F401 - fixtures
+from tests.tools import bench  # noqa: F401 - fixture
 from tests.two_organisations import Organisations, two_organisations
 from tests.wss4j import wss4j  # noqa: F401 - fixture
 

@@ -34,7 +34,7 @@ from bench.machine import Circumstances
 from bench.service import serve_home
 from tests.pki import ec_key
 from tests.service import RunningService
-from tests.tools import run_bench
+from tests.tools import Bench, run_bench
 from tests.two_organisations import Organisations
 
 GOOD = (200, b'{"assertion":""}')
@@ -389,9 +389,9 @@ def test_reuse_needs_a_convention_that_allows_it(service: RunningService) -> Non
         (["--url", "http://127.0.0.1:1", "--bearer-file", "/nowhere"], 3, "/nowhere"),
     ],
 )  # fmt: skip
-def test_unusable_arguments(arguments: list[str], status: int, says: str) -> None:
+def test_unusable_arguments(bench: Bench, arguments: list[str], status: int, says: str) -> None:
     """What cannot be run is refused in a sentence."""
-    done = run_bench("load", *arguments)
+    done = bench("load", *arguments)
     assert done.returncode == status
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ import pytest
 from appliance.config import load_config
 from bench import makers, peers
 from bench.makers import SoftwareKey
-from tests.tools import run_bench
+from tests.tools import Bench, run_bench
 from tests.wss4j import Wss4j
 
 pytestmark = [pytest.mark.slow]
@@ -61,9 +61,9 @@ def test_a_vector_that_does_not_verify_is_noticed() -> None:
         (["--home", "/nowhere"], 2, "/nowhere"),
     ],
 )
-def test_unusable_arguments(arguments: list[str], status: int, says: str) -> None:
+def test_unusable_arguments(bench: Bench, arguments: list[str], status: int, says: str) -> None:
     """What cannot be run is refused in a sentence."""
-    done = run_bench("peers", *arguments)
+    done = bench("peers", *arguments)
     assert done.returncode == status
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -86,8 +86,8 @@ def test_a_key_that_is_not_there(
 
 
 @pytest.mark.hsm
-def test_a_key_that_the_peers_cannot_use(demo_home: Path) -> None:
+def test_a_key_that_the_peers_cannot_use(bench: Bench, demo_home: Path) -> None:
     """The peers sign with RSA."""
-    done = run_bench("peers", "--home", demo_home, "--key", "demo-ec", *BRIEF)
+    done = bench("peers", "--home", demo_home, "--key", "demo-ec", *BRIEF)
     assert done.returncode == 3
     assert done.stderr == "peers: ours: the peers sign with RSA; name an RSA key\n"
