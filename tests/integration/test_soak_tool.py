@@ -100,7 +100,6 @@ def soak(**changes: object) -> SoakResult:
             at,
             "hang",
             "",
-            "",
             has_met,
             "rotate",
             0.1,
