@@ -29,6 +29,7 @@ from bench.peers import NO_JAVA, has_java
 from bench.report.ground import FULL, QUICK, Ground, Pace, Service, Subject, run_service
 from bench.report.model import FORMAT, LeftOut, Report, Section, write_report
 from bench.report.page import write_page
+from bench.report.plots import write_plots
 from bench.report.sections import SECTIONS, Need, measure_all
 from bench.report.table import write_table
 
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "directory",
         type=Path,
         metavar="DIR",
-        help="where report.json, report.md and report.html are written",
+        help="where report.json, report.html, report.md and its plots/*.svg are written",
     )
     parser.add_argument(
         "--quick", action="store_true", help="each measurement short, and once: minutes in all"
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, write the three files, print the table; 1 when a section failed."""
+    """Measure, write the files, print the table; 1 when a section failed."""
     try:
         _refuse_unusable(arguments)
         pace = _pace(arguments)
@@ -87,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     (directory / "report.json").write_bytes(write_report(report))
     (directory / "report.md").write_text(table)
     (directory / "report.html").write_text(write_page(report))
+    write_plots(report, directory)
     print(table, end="")
     return 1 if any(one.is_failure for one in report.left_out) else 0
 

@@ -5,7 +5,9 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
-from bench.report.model import Axis, Bar, Bars, Figure, Lines, Plot, Report, Section
+from bench.report.model import Lines, Plot, Report, Section
+from bench.report.numerals import number
+from bench.report.plots import overview, plots_of, read_style
 from bench.report.svg import draw
 from bench.report.table import (
     HEADS,
@@ -13,7 +15,6 @@ from bench.report.table import (
     describe_left_out,
     describe_load,
     facts,
-    number,
 )
 
 _TITLE: Final = "What the appliance does, and what its token could"
@@ -24,29 +25,8 @@ def write_page(report: Report) -> str:
     return "\n".join(_page(report)) + "\n"
 
 
-def overview(sections: Sequence[Section]) -> Bars | None:
-    """Every rate that is a part of the token's ceiling, with what is wanted; None where there is none."""
-    bars = tuple(
-        Bar(figure.name, (share * 100,), _mark(figure))
-        for section in sections
-        for figure in section.figures
-        if "token" in figure.of and (share := figure.share) is not None
-    )
-    if not bars:
-        return None
-    axis = Axis("throughput, part of the token's ceiling in the same run", "%")
-    return Bars("Throughput against the ceiling", axis, ("reached",), bars)
-
-
-def _mark(figure: Figure) -> float | None:
-    wanted = figure.wanted
-    if wanted is None or wanted.least is None or not wanted.is_share:
-        return None
-    return wanted.least * 100
-
-
 def _page(report: Report) -> Iterator[str]:
-    style = files("bench.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = read_style() + files("bench.report").joinpath("page.css").read_text(encoding="utf-8")
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
@@ -94,8 +74,8 @@ def _section(section: Section) -> Iterator[str]:
     yield f'<section id="{section.name}"><h2>{escape(section.title)}</h2><p>{escape(section.how)}</p>'
     rows = [cells(figure) for figure in section.figures]
     yield from _table(section.title, HEADS, rows)
-    for at, plot in enumerate(section.plots):
-        yield from _plot(plot, f"{section.name}-{at}")
+    for name, plot in plots_of(section):
+        yield from _plot(plot, name)
     if section.remarks:
         yield "<ul>"
         for remark in section.remarks:

@@ -9,8 +9,8 @@ from html import escape
 from typing import Final
 
 from bench.report.model import Axis, Bar, Bars, Lines, Plot, Series
+from bench.report.numerals import number
 from bench.report.scale import Scale, linear, logarithmic
-from bench.report.table import number
 
 _WIDTH: Final = 760
 _HEIGHT: Final = 400
@@ -33,15 +33,19 @@ COLOURS: Final = 6
 """The page has so many, `--c0` and on; a seventh line or part takes the first again."""
 
 
-def draw(plot: Plot, name: str) -> str:
-    """Draw a plot; `name` makes its identifiers the page's only ones."""
+def draw(plot: Plot, name: str, style: str = "") -> str:
+    """Draw a plot; `name` makes its identifiers the page's only ones, `style` is for one that stands in no page."""
     body, height = _draw_lines(plot) if isinstance(plot, Lines) else _draw_bars(plot)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"'
         f' aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(plot.title)}</title>'
-        f'<desc id="{name}-desc">{escape(describe(plot))}</desc>{"".join(body)}</svg>'
+        f'<desc id="{name}-desc">{escape(describe(plot))}</desc>{_styled(style)}{"".join(body)}</svg>'
     )
+
+
+def _styled(style: str) -> str:
+    return f"<style>{escape(style)}</style>" if style else ""
 
 
 def describe(plot: Plot) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from bench.report.model import Figure, LeftOut, Report, Section, Wanted
+from bench.report.model import Figure, LeftOut, Plot, Report, Section, Wanted
+from bench.report.numerals import number
+from bench.report.plots import FOLDER, overview, plots_of
 
 HEADS: Final = ("", "median", "±", "as a part", "of", "wanted", "reached")
-_HUNDRED: Final = 100
 _IDLE: Final = 0.25
 _GIB: Final = 1024**3
 
@@ -28,13 +29,6 @@ def cells(figure: Figure) -> tuple[str, ...]:
         _write_wanted(figure.wanted, figure.unit),
         {None: "", True: "yes", False: "no"}[figure.is_met],
     )
-
-
-def number(value: float) -> str:
-    """Write as many digits as mean something."""
-    if abs(value) >= _HUNDRED:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def facts(report: Report) -> tuple[tuple[str, str], ...]:
@@ -75,6 +69,9 @@ def _lines(report: Report) -> Iterator[str]:
     warning = describe_load(report)
     if warning:
         yield f"\n**{warning}**"
+    whole = overview(report.sections)
+    if whole is not None:
+        yield f"\n## {whole.title}\n\n{_picture('overview', whole)}\n\nA tick shows what is wanted."
     for section in report.sections:
         yield from _section(section)
     if report.left_out:
@@ -89,10 +86,16 @@ def _section(section: Section) -> Iterator[str]:
     yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
     for figure in section.figures:
         yield f"| {' | '.join(cells(figure))} |"
+    for name, plot in plots_of(section):
+        yield f"\n{_picture(name, plot)}"
     if section.remarks:
         yield ""
         for remark in section.remarks:
             yield f"- {remark}"
+
+
+def _picture(name: str, plot: Plot) -> str:
+    return f"![{plot.title}]({FOLDER}/{name}.svg)"
 
 
 def _write_wanted(wanted: Wanted | None, unit: str) -> str:

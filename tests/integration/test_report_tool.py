@@ -20,7 +20,7 @@ from tests.tools import run_bench
 @pytest.mark.hsm
 @pytest.mark.slow
 def test_a_service_elsewhere_is_measured(service: RunningService, tmp_path: Path) -> None:
-    """By its URL alone: rates without a ceiling, a section that the convention does not allow named with the reason, three files."""
+    """By its URL alone: rates without a ceiling, a section that the convention does not allow named with the reason, and all files."""
     done = run_bench(
         "report",
         *(tmp_path / "r", "--url", f"http://127.0.0.1:{service.port}", "--quick"),
@@ -36,6 +36,7 @@ def test_a_service_elsewhere_is_measured(service: RunningService, tmp_path: Path
     assert "403 reuse-not-granted" in reuse.reason
     assert done.stdout == (tmp_path / "r" / "report.md").read_text()
     assert 'id="issue"' in (tmp_path / "r" / "report.html").read_text()
+    assert (tmp_path / "r" / "plots").is_dir()  # of a service elsewhere nothing is drawn
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from bench.report.model import (
     read_report,
     write_report,
 )
-from bench.report.page import overview, write_page
+from bench.report.page import write_page
+from bench.report.plots import overview, write_plots
 from bench.report.scale import linear, logarithmic
 from bench.report.svg import draw
 from bench.report.table import write_table
@@ -175,6 +176,19 @@ def test_no_text_runs_over_another_or_out_of_the_frame(page: str) -> None:
         for texts in lines.values():
             for (_, end, one), (begin, _, other) in pairwise(sorted(texts)):
                 assert end <= begin, (one, other)
+
+
+def test_plots_are_files_that_the_table_shows(report: Report, tmp_path: Path) -> None:
+    """Every plot stands alone beside the table that shows it, with its own colours for a light and a dark page."""
+    write_plots(report, tmp_path)
+    shown = re.findall(r"!\[.+\]\((.+)\)", write_table(report))
+    files = sorted(tmp_path.rglob("*.svg"))
+    assert files
+    assert sorted(shown) == [str(file.relative_to(tmp_path)) for file in files]
+    for file in files:
+        style = etree.parse(file).findtext(f"{SVG}style")
+        assert "prefers-color-scheme: dark" in style
+        assert "--c0" in style
 
 
 def test_names_are_text_and_not_markup() -> None:
