@@ -17,6 +17,7 @@ from appliance.clock import SystemClock
 from appliance.native import verify_digest
 from appliance.signing.job import SigningJob
 from appliance.signing.queue import SigningQueue
+from appliance.signing.release import EVERY
 from appliance.signing.settings import QueueSettings
 from hsm.wire import KeyFacts
 
@@ -24,8 +25,6 @@ _ALGORITHMS: Final = {
     "rsa": "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
     "ec": "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256",
 }
-_SAMPLE: Final = 64
-"""One ECDSA signature in so many is verified, and the first of each lane by the lane itself; every RSA signature is."""
 
 _PATIENCE: Final = 10.0
 _OUTSTANDING: Final = 512
@@ -101,7 +100,7 @@ class _Worker:
     async def _call(self, queue: SigningQueue) -> None:
         key, batch = self._order.key, self._order.batch
         algorithm, public_key = _ALGORITHMS[key.kind], key.public_key
-        every = 1 if key.kind == "rsa" else _SAMPLE
+        every = 1 if key.kind == "rsa" else EVERY
         while (now := time.monotonic()) < self._end:
             jobs = [SigningJob(key.name, "sha256", _DIGEST, now + _PATIENCE)] * batch
             signatures = await queue.sign_many(jobs)

@@ -132,9 +132,7 @@ async def make_room(
 ) -> AsyncIterator[Room]:
     """Open the trace and put the operations together; with a queue its lanes sign, else keys in memory."""
     clock = clock or FixedClock(NOW)
-    keyring = Keyring.load(
-        [_write_key(directory, name, holder) for name, holder in holders.items()]
-    )
+    keyring = make_keyring(directory, holders)
     cell = RegistryCell(Registry(conventions))
     signer = SoftwareSigner(holders, clock)
     audit = AuditSigner()
@@ -164,6 +162,11 @@ async def make_room(
             yield Room(directory, cell, keyring, signer, trace, issue, verify)
     finally:
         await trace.aclose()
+
+
+def make_keyring(directory: Path, holders: Mapping[str, Holder]) -> Keyring:
+    """Make a keyring of these keys, with their certificates in a directory."""
+    return Keyring.load([_write_key(directory, name, holder) for name, holder in holders.items()])
 
 
 def _write_key(directory: Path, name: str, holder: Holder) -> KeyRef:

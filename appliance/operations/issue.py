@@ -109,11 +109,13 @@ class _Draft(msgspec.Struct, frozen=True):
     """A vector to be signed, how, and its trace but for the digest of what will be signed.
 
     Attributes:
+        certificate: fingerprint of the one that is shown.
         key: under which it may be given out again; None where it may not. Others may be waiting for it.
     """
 
     vector: UnsignedVector
     profile: SignatureProfile
+    certificate: str
     entry: TraceEntry
     key: bytes | None
 
@@ -229,7 +231,7 @@ class IssueOperation:
             authorized.key_info,
             authorized.variant,
         )
-        return _Draft(vector, profile, entry, key)
+        return _Draft(vector, profile, traced.certificate_sha256, entry, key)
 
     def _give_again(self, cached: CachedVector, context: RequestContext) -> _Decided:
         time = format_instant(self._clock.now())
@@ -346,13 +348,15 @@ class IssueOperation:
         """Put a signature in its place, once it verifies, and complete the trace entry."""
         if isinstance(signature, ApplianceError):
             return signature
-        key = draft.vector.request.key
+        key, certificate = draft.vector.request.key, draft.certificate
+        # What will be given out again and again is never taken on trust.
+        on_trust = draft.key is None and self._release.may_trust(certificate)
         try:
-            assertion = prepared.splice(signature, on_trust=self._release.may_trust(key))
+            assertion = prepared.splice(signature, on_trust=on_trust)
         except SignatureRefused as exc:
             # A faulty signature can give an RSA key away (DESIGN 3): it stays here, and its lane proves the key anew.
             _LOG.error("signature-does-not-verify", exc, key=key)
-            self._release.note_fault(key)
+            self._release.note_fault(certificate)
             self._signer.doubt(key)
             return HsmUnavailable(
                 Reason.HSM_UNAVAILABLE,

@@ -191,7 +191,10 @@ class SecureOperation:
             [SigningJob(key, hash_name, prepared.digest, deadline, octets)]
         )
         if not isinstance(signature, bytes):
-            raise signature
+            try:
+                raise signature
+            finally:
+                del signature  # `ApplianceError.as_value` says why
         entry = message_signed_entry(
             issued.vector.unsigned,
             context,

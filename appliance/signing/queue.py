@@ -85,7 +85,10 @@ class SigningQueue:
         [result] = await self.sign_many([SigningJob(key, hash_name, digest, deadline, octets)])
         if isinstance(result, bytes):
             return result
-        raise result
+        try:
+            raise result
+        finally:
+            del result  # `ApplianceError.as_value` says why
 
     def check_room(self) -> None:
         """See that one more job would be taken now, before work is spent on it.

@@ -25,7 +25,7 @@ _AT_ONCE: Final = 256
 
 
 def new_uuid() -> UUID:
-    """Make a random UUID (RFC 9562, version 4)."""
+    """Make a random UUID (RFC 9562, version 4); for the event loop's thread alone, in a process that does not fork."""
     return next(_made)
 
 

@@ -168,6 +168,7 @@ impl PreparedSignature {
         let Some(prepared) = prepared else {
             return Err(AlreadySpliced::new_err("this prepared signature was spliced before"));
         };
+        let on_trust = on_trust && prepared.may_trust(signature);
         let splice = || {
             let signed = if on_trust {
                 prepared.splice_on_trust(signature)?

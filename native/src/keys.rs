@@ -76,7 +76,7 @@ impl PublicKeyVerifier for PublicKey {
         if verified { Ok(()) } else { Err(SignatureMismatch::new()) }
     }
 
-    /// A fault in ECDSA with a fresh random number for each signature tells nothing of the key; one in RSA by CRT, all.
+    /// One faulty ECDSA signature does not give the key away, as one of RSA by CRT does (docs/known-attacks.md).
     fn trusted_width(&self) -> Option<usize> {
         match self {
             Self::AwsLc { width, .. } => *width,

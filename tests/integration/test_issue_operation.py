@@ -27,7 +27,7 @@ from appliance.errors import (
 from appliance.operations.health import ReadyProbe
 from appliance.trace.record import MAX_ENTRY_OCTETS
 from appliance.vectors.model import IssuedVector, VectorRequest
-from tests.issuing import Room, make_room
+from tests.issuing import Room, make_keyring, make_room
 from tests.messages import MORE, Signing, make_unsigned, make_vector
 from tests.partners import CLIENT, CONTEXT, make_provider
 from tests.pki import Pki, ec_key, make_pki
@@ -49,15 +49,14 @@ def in_room(
     pki: Pki,
     scene: Callable[[Room], Awaitable[None]],
     client: ClientConvention = CLIENT,
+    ec: ClientConvention = EC_CLIENT,
 ) -> None:
     """Run a scene with an RSA and an EC client convention, and the provider convention that accepts them."""
     pki.write(directory)
     holders = {"signer": pki.leaf, "ec-signer": pki.certify_leaf("ec", ec_key("signer"))}
 
     async def run() -> None:
-        async with make_room(
-            directory, holders, client, EC_CLIENT, make_provider(directory)
-        ) as room:
+        async with make_room(directory, holders, client, ec, make_provider(directory)) as room:
             await scene(room)
 
     asyncio.run(run())
@@ -249,6 +248,38 @@ def test_ecdsa_signatures_are_sampled_before_release(pki: Pki, tmp_path: Path) -
         assert room.signer.doubted == ["ec-signer"] * 7
         traced = [entry.event for entry in room.entries()]
         assert traced.count("created") == 64
+
+    in_room(tmp_path, pki, scene)
+
+
+def test_what_is_given_out_again_is_not_taken_on_trust(pki: Pki, tmp_path: Path) -> None:
+    """A vector that many will be given is verified when it is made, in the middle of those that are trusted, too."""
+    reusable = replace(EC_CLIENT, reuse=True)
+
+    async def scene(room: Room) -> None:
+        asked = request(convention="ec", reuse=False)
+        assert all(
+            isinstance(one, IssuedVector)
+            for one in await room.issue.issue_batch([asked] * 2, CONTEXT)
+        )
+        room.signer.is_faulty = True
+        with pytest.raises(HsmUnavailable, match="does not verify"):
+            await room.issue.issue(request(convention="ec"), CONTEXT)
+
+    in_room(tmp_path, pki, scene, ec=reusable)
+
+
+def test_a_new_certificate_is_not_taken_on_trust(pki: Pki, tmp_path: Path) -> None:
+    """A certificate that is not the key's is noticed with its first vector, however many came before under the same name."""
+
+    async def scene(room: Room) -> None:
+        asked = request(convention="ec")
+        assert isinstance(await room.issue.issue(asked, CONTEXT), IssuedVector)
+        other = {"ec-signer": pki.certify_leaf("ec", ec_key("another")), "signer": pki.leaf}
+        room.keyring.adopt(make_keyring(tmp_path, other))
+        for _ in range(2):
+            with pytest.raises(HsmUnavailable, match="does not verify"):
+                await room.issue.issue(asked, CONTEXT)
 
     in_room(tmp_path, pki, scene)
 

@@ -82,7 +82,7 @@ pub trait PublicKeyVerifier: Sized {
     /// [`SignatureMismatch`], whatever the cause.
     fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureMismatch>;
 
-    /// Octets of a signature that may be released on trust, because a faulty one gives nothing away; None where each must be verified.
+    /// Octets of a signature that may be released on trust, because one faulty signature does not give the key away, as one by CRT does; None where each must be verified.
     fn trusted_width(&self) -> Option<usize> {
         None
     }

@@ -8,7 +8,8 @@ use crate::locate::{MessageKind, locate};
 use crate::prepare::{PreparedSignature, SignatureProfile};
 use crate::signed_info::write_base64;
 
-/// A complete vector. Only [`PreparedSignature::splice`] makes one, or [`SignedAssertion::restore`] proves one again.
+/// A complete vector. Only [`PreparedSignature::splice`] and [`PreparedSignature::splice_on_trust`] make one, or
+/// [`SignedAssertion::restore`] proves one again.
 #[derive(Debug)]
 pub struct SignedAssertion {
     octets: Vec<u8>,
@@ -42,10 +43,17 @@ impl<K: PublicKeyVerifier> PreparedSignature<K> {
     /// # Errors
     /// As of [`Self::splice`].
     pub fn splice_on_trust(self, signature: &[u8]) -> Result<SignedAssertion, Error> {
-        if self.profile.key.trusted_width() != Some(signature.len()) {
-            return self.splice(signature);
+        if self.may_trust(signature) {
+            Ok(self.complete(signature))
+        } else {
+            self.splice(signature)
         }
-        Ok(self.complete(signature))
+    }
+
+    /// Whether [`Self::splice_on_trust`] would put it in place unverified.
+    #[must_use]
+    pub fn may_trust(&self, signature: &[u8]) -> bool {
+        self.profile.key.trusted_width() == Some(signature.len())
     }
 
     fn complete(self, signature: &[u8]) -> SignedAssertion {
