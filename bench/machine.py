@@ -118,7 +118,10 @@ def _softhsm() -> str:
     tool = shutil.which("softhsm2-util")
     if tool is None:
         return "not installed"
-    done = subprocess.run(
-        [tool, "--version"], capture_output=True, text=True, timeout=10, check=False
-    )
+    try:
+        done = subprocess.run(
+            [tool, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
     return done.stdout.strip() or "unknown"

@@ -48,14 +48,17 @@ class _Document(msgspec.Struct):
 
 def verify_home(home: Path, faults: Sequence[str], on_the_way: int) -> Verdict:
     """Verify every log of a home, and hold signatures without an entry against the instants of faults: each explains `on_the_way` of those after it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", "trace", "verify", "--home", str(home), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
-    told = [msgspec.json.decode(line, type=_Document) for line in done.stdout.splitlines()]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "appliance", "trace", "verify", "--home", str(home), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+        told = [msgspec.json.decode(line, type=_Document) for line in done.stdout.splitlines()]
+    except (subprocess.TimeoutExpired, msgspec.MsgspecError) as exc:
+        return Verdict((f"`appliance trace verify` gave no verdict: {exc}",))
     if done.returncode and all(one.ok for one in told):
         said = done.stderr.strip()
         return Verdict((f"`appliance trace verify` ended with {done.returncode}: {said}",))
