@@ -38,9 +38,11 @@ def overview(sections: Sequence[Section]) -> Bars | None:
 
 
 def write_plots(report: Report, directory: Path) -> None:
-    """Write every plot as `directory/plots/NAME.svg`."""
+    """Write every plot as `directory/plots/NAME.svg`, and no other that an earlier report left there."""
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
+    for earlier in folder.glob("*.svg"):
+        earlier.unlink()
     whole = overview(report.sections)
     named: list[tuple[str, Plot]] = [] if whole is None else [("overview", whole)]
     for section in report.sections:

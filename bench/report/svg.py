@@ -45,7 +45,9 @@ def draw(plot: Plot, name: str, style: str = "") -> str:
 
 
 def _styled(style: str) -> str:
-    return f"<style>{escape(style)}</style>" if style else ""
+    """Its own colours and ground: what shows it may be dark where the reader's system is light."""
+    ground = '<rect width="100%" height="100%" fill="var(--page)"/>'
+    return f"<style>{escape(style)}</style>{ground}" if style else ""
 
 
 def describe(plot: Plot) -> str:

@@ -180,6 +180,8 @@ def test_no_text_runs_over_another_or_out_of_the_frame(page: str) -> None:
 
 def test_plots_are_files_that_the_table_shows(report: Report, tmp_path: Path) -> None:
     """Every plot stands alone beside the table that shows it, with its own colours for a light and a dark page."""
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "earlier-0.svg").touch()
     write_plots(report, tmp_path)
     shown = re.findall(r"!\[.+\]\((.+)\)", write_table(report))
     files = sorted(tmp_path.rglob("*.svg"))
@@ -189,6 +191,7 @@ def test_plots_are_files_that_the_table_shows(report: Report, tmp_path: Path) ->
         style = etree.parse(file).findtext(f"{SVG}style")
         assert "prefers-color-scheme: dark" in style
         assert "--c0" in style
+        assert etree.parse(file).find(f"{SVG}rect").get("fill") == "var(--page)"
 
 
 def test_names_are_text_and_not_markup() -> None:
