@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.homes import workshop
 from bench.load import LoadResult
 from bench.load.scenario import Target, Wanted
-from bench.report import issuing, overload
+from bench.report import issuing, overload, simulated
 from bench.report.ground import QUICK, Ground, Service, Subject
 from tests.service import RunningService
 
@@ -45,6 +46,25 @@ def test_what_the_token_has_no_part_in_is_wanted_of_the_whole_machine(
     [given] = issuing.measure_verify(replace(ours, reused=Wanted())).figures
     assert (given.name, given.wanted) == ("verify, one per request", many.wanted)
     assert len(made) == 1
+
+
+@pytest.mark.hsm
+@pytest.mark.slow
+def test_tokens_of_the_shims_making_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On homes of their own: one that costs nothing, a model of a network HSM, and three times what one can carry, of which the rest is refused."""
+    fewer_lanes = replace(simulated._NETWORKS[0], lanes=2)
+    monkeypatch.setattr(simulated, "_NETWORKS", (fewer_lanes,))
+    with workshop("sections-") as directory:
+        ground = Ground(replace(PACE, overload=0.5), (), Wanted(), directory)
+        null, network = simulated.measure_null(ground), simulated.measure_network(ground)
+        over = overload._overload_network(ground)
+    rates = [figure.value for figure in (*null.figures, *network.figures)]
+    assert len(rates) == 3
+    assert min(rates) > 0
+    assert [figure.of for figure in network.figures] == ["what the model gives"]
+    assert over.peak.rate > 0
+    assert set(over.over.errors) == {"503 queue-full"}
+    assert over.before.keys() == over.after.keys() == {"supervisor", "lane", "worker"}
 
 
 def brought(rate: float, pushbacks: int, p99: float) -> LoadResult:
