@@ -58,7 +58,7 @@ bench: prepare shim  ## the token's ceiling, then the appliance on it
 	@python -m bench load --home $(DEMO)
 
 report: prepare shim  ## every measurement, as report/report.html, .md and .json; QUICK=--quick for minutes instead of most of an hour
-	@python -m bench report $(QUICK) report
+	@python -m bench report $(QUICK) $(if $(wildcard target/java/opensaml*.jar),--jars target/java) report
 
 wheel: prepare  ## a wheel in dist/
 	maturin build --release --locked --out dist
