@@ -1,8 +1,8 @@
 """The route of a request for vectors: authorize, look for one at hand, write, sign, check, trace, answer.
 
 Promises that nothing is signed outside a convention, that an RSA signature is verified before it is used (the extension's splice) and
-ECDSA ones are sampled (`appliance.signing.release`), and that a vector, new or given out again, or the refusal of one, is returned only when its trace is durable. A batch takes each step
-once for all of it.
+ECDSA ones are sampled (`appliance.signing.release`), and that a vector, new or given out again, or the refusal of one, is returned only
+when its trace is durable. A batch takes each step once for all of it.
 """
 
 import asyncio
