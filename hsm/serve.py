@@ -36,7 +36,9 @@ PEER_LIMIT: Final = 64
 WINDOW_LIMIT: Final = 8
 """Frames one peer may have waiting; a `LaneClient` keeps two."""
 
-_READ_OCTETS: Final = 256 * 1024
+_READ_OCTETS: Final = 64 * 1024
+"""A few full frames; from 128 KiB on each buffer would be mapped and unmapped anew (mallopt(3), M_MMAP_THRESHOLD)."""
+
 _LAST_WORDS: Final = 1.0
 _READABLE: Final = selectors.EVENT_READ
 _WRITABLE: Final = selectors.EVENT_WRITE
@@ -93,13 +95,16 @@ class FrameServer:
     def run(self) -> None:
         """Serve; returns once stopped and after the answers already made have been offered to their peers."""
         while not self._is_stopping and self._signer.broken is None:
-            waiting = [peer for peer in self._peers.values() if peer.frames and not peer.unsent]
-            for key, _ in self._selector.select(0 if waiting else None):
+            for key, _ in self._selector.select(0 if self._waiting() else None):
                 key.data()
-            self._serve_round(waiting)
+            self._serve_round(self._waiting())
         self._dismiss()
         self._listener.close()
         self._selector.close()
+
+    def _waiting(self) -> list[_Peer]:
+        """The peers whose turn it is: each has a frame waiting, and has taken its last answer."""
+        return [peer for peer in self._peers.values() if peer.frames and not peer.unsent]
 
     def _serve_round(self, waiting: Iterable[_Peer]) -> None:
         for peer in waiting:
