@@ -1,10 +1,10 @@
 """Assertion identifiers: how we write them, and which ones a convention accepts (DOMAIN 12, row 4)."""
 
-import os
 import re
-from collections.abc import Iterator
 from typing import Final, Literal
 from uuid import UUID
+
+from appliance.randomness import random_pieces
 
 WrittenStyle = Literal["uuid", "xs-id"]
 AcceptedStyle = Literal["uuid", "xs-id", "any"]
@@ -18,25 +18,12 @@ _NAME_START: Final = (
 _NCNAME: Final = re.compile(
     rf"[{_NAME_START}][{_NAME_START}\-.0-9\u00B7\u0300-\u036F\u203F-\u2040]*"
 )
-
-
-_AT_ONCE: Final = 256
-"""UUIDs made of one look at the random source, which is a call of the kernel that lets other threads go first."""
+_pieces: Final = random_pieces(16)
 
 
 def new_uuid() -> UUID:
     """Make a random UUID (RFC 9562, version 4); for the event loop's thread alone, in a process that does not fork."""
-    return next(_made)
-
-
-def _make_uuids() -> Iterator[UUID]:
-    while True:
-        octets = os.urandom(_AT_ONCE * 16)
-        for at in range(0, len(octets), 16):
-            yield UUID(bytes=octets[at : at + 16], version=4)
-
-
-_made: Final = _make_uuids()
+    return UUID(bytes=next(_pieces), version=4)
 
 
 def write_assertion_id(uuid: UUID, style: WrittenStyle) -> str:

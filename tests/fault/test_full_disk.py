@@ -141,7 +141,9 @@ def test_full_disk_refuses_by_name_and_recovers_alone(home: Path, small_disk: Pa
             filler = fill(small_disk)
             wait_until(lambda: clients.answers[REFUSED] > 20, 60, "refusals")
             assert running.request("GET", "/healthz").status == 200
-            wait_until(lambda: SAYS_FULL in running.request("GET", "/readyz").body, 20, "unreadiness")
+            wait_until(
+                lambda: SAYS_FULL in running.request("GET", "/readyz").body, 20, "unreadiness"
+            )
             assert b"appliance_errors_total" in running.request("GET", "/metrics").body
             filler.unlink()
             done = clients.answers["done"]
