@@ -14,7 +14,9 @@ from bench.release import release_check
 from bench.report.ground import (
     Ground,
     Loaded,
+    Pace,
     Service,
+    Subject,
     ceilings_of,
     load,
     load_named,
@@ -50,40 +52,32 @@ _PARTS: Final = (
 
 
 def measure_issue(ground: Ground) -> Section:
-    """New vectors, one per request and in batches, each rate beside the ceiling of the same round."""
-    service, pace = ground.running(), ground.pace
-    figures, bars = [], []
-    remarks: list[str] = []
-    for subject in ground.subjects:
-        ceilings: list[Ceiling | None] = []
-        loaded: dict[str, list[Loaded]] = {way: [] for way in _WAYS}
-        for _ in range(pace.rounds):
-            ceilings.append(measure_subject(subject, pace))
-            for way, (_, connections) in _WAYS.items():
-                one = load_named(service, way, subject.wanted, pace, connections)
-                loaded[way].append(one)
-        for way, (name, _) in _WAYS.items():
-            named = name if way == "single" else f"{name} of {subject.wanted.batch}"
-            least = _ISSUE_WANTED.get((subject.label, way))
-            figures.append(
-                Figure(
-                    subject.name(named),
-                    "vectors/s",
-                    tuple(each.result.rate for each in loaded[way]),
-                    ceilings_of(ceilings),
-                    "token",
-                    None if least is None else Wanted(least=least, is_share=True),
-                )
-            )
-            if service.supervisor is not None:
-                bars.append(Bar(subject.name(named), _split(ceilings, loaded[way])))
-            remarks += remarks_of([each.result for each in loaded[way]])
+    """New vectors, one per request and in batches, by each service that there is; each rate beside the ceiling of the same round."""
+    figures: list[Figure] = []
+    bars: list[Bar] = []
+    results: list[LoadResult] = []
+    running = ground.running()
+    with _services(ground, "issue") as services:
+        for subject in ground.subjects:
+            ceilings, loaded = _issue(subject, services, ground.pace)
+            for (way, served), its in loaded.items():
+                name = _name_issued(subject, way) + served
+                figures.append(_issued(name, (subject.label, way), its, ceilings))
+                if services[served] is running and running.supervisor is not None:
+                    bars.append(Bar(name, _split(ceilings, its)))
+                results += [each.result for each in its]
+    told = (
+        " One worker, and one for each core, in turns beside the same ceiling: which of them gives more depends on whether the token computes on"
+        " these cores, so that both are judged."
+        if len(services) > 1
+        else ""
+    )
     return Section(
         "issue",
         "Vectors issued",
         f"New vectors, durably traced, in a closed loop: {_CONNECTIONS} connections one per request, {_BATCH_CONNECTIONS} in batches; the"
-        f" ceiling of the key before each, {ground.lanes}, in the same round. Verified before release: every RSA signature, one ECDSA signature in"
-        " 64. The load generator runs on the same cores where the service does.",
+        f" ceiling of the key before each, {ground.lanes}, in the same round.{told} Verified before release: every RSA signature, one ECDSA"
+        " signature in 64. The load generator runs on the same cores where the service does.",
         tuple(figures),
         (
             Bars(
@@ -95,7 +89,45 @@ def measure_issue(ground: Ground) -> Section:
         )
         if bars
         else (),
-        tuple(remarks),
+        remarks_of(results),
+    )
+
+
+def _issue(
+    subject: Subject, services: Mapping[str, Service], pace: Pace
+) -> tuple[list[Ceiling | None], Mapping[tuple[str, str], list[Loaded]]]:
+    """Load each service in each way, in turns; what came by way and service, and the ceiling of each round."""
+    ceilings: list[Ceiling | None] = []
+    loaded: dict[tuple[str, str], list[Loaded]] = {
+        (way, served): [] for way in _WAYS for served in services
+    }
+    for _ in range(pace.rounds):
+        ceilings.append(measure_subject(subject, pace))
+        for (way, served), its in loaded.items():
+            connections = _WAYS[way][1]
+            its.append(load_named(services[served], way, subject.wanted, pace, connections))
+    return ceilings, loaded
+
+
+def _name_issued(subject: Subject, way: str) -> str:
+    name, _ = _WAYS[way]
+    return subject.name(name if way == "single" else f"{name} of {subject.wanted.batch}")
+
+
+def _issued(
+    name: str,
+    measured: tuple[str, str],
+    loaded: Sequence[Loaded],
+    ceilings: Sequence[Ceiling | None],
+) -> Figure:
+    least = _ISSUE_WANTED.get(measured)
+    return Figure(
+        name,
+        "vectors/s",
+        tuple(each.result.rate for each in loaded),
+        ceilings_of(ceilings),
+        "token",
+        None if least is None else Wanted(least=least, is_share=True),
     )
 
 

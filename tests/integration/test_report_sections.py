@@ -7,23 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from bench.ceiling import Ceiling
 from bench.homes import workshop
 from bench.load import LoadResult
 from bench.load.scenario import Target, Wanted
 from bench.report import issuing, overload, simulated
 from bench.report.ground import QUICK, Ground, Service, Subject
+from bench.report.model import Bars, Wanted as Least
 from tests.service import RunningService
 
 PACE = replace(QUICK, seconds=0.1, warm_up=0.05)
 
 
-@pytest.mark.hsm
-def test_what_the_token_has_no_part_in_is_wanted_of_the_whole_machine(
-    service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A service of ours is measured beside the same with a worker for each core, in turns, and the second is judged; one that is given, as it is."""
-    running = Service(Target("127.0.0.1", service.port))
-    made: list[tuple[Path, Mapping[str, str]]] = []
+Made = list[tuple[Path, Mapping[str, str]]]
+
+
+@pytest.fixture
+def made(service: RunningService, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """The homes that a section would make on a machine of three cores, and their settings; each is served by the one service there is."""
+    made: Made = []
 
     def make(home: Path, settings: Mapping[str, str]) -> Path:
         made.append((home, settings))
@@ -31,21 +33,61 @@ def test_what_the_token_has_no_part_in_is_wanted_of_the_whole_machine(
 
     @contextmanager
     def serve(_home: Path) -> Iterator[Service]:
-        yield running
+        yield Service(Target("127.0.0.1", service.port))
 
     monkeypatch.setattr(issuing, "make_bench_home", make)
     monkeypatch.setattr(issuing, "run_service", serve)
     monkeypatch.setattr(issuing, "cores", lambda: 3)
-    ours = Ground(PACE, (Subject("", Wanted(), None),), Wanted(convention="x"), tmp_path, running)
+    return made
+
+
+def ground_of(service: RunningService, workshop: Path, label: str = "") -> Ground:
+    """A service of our making, and a kind of vectors whose token is out of reach."""
+    running = Service(Target("127.0.0.1", service.port), service.process.pid)
+    return Ground(
+        PACE, (Subject(label, Wanted(batch=2), None),), Wanted(convention="x"), workshop, running
+    )
+
+
+@pytest.mark.hsm
+def test_what_the_token_has_no_part_in_is_wanted_of_the_whole_machine(
+    service: RunningService, tmp_path: Path, made: Made
+) -> None:
+    """A service of ours is measured beside the same with a worker for each core, in turns, and the second is judged; one that is given, as it is."""
+    ours = ground_of(service, tmp_path)
     one, many = issuing.measure_verify(ours).figures
     assert made == [(tmp_path / "verify-workers", {"# workers = 1": "workers = 3"})]
     assert (one.name, one.wanted) == ("verify, one per request, one worker", None)
     assert many.name == "verify, one per request, 3 workers"
     assert many.wanted is not None
     assert min(one.value, many.value) > 0
-    [given] = issuing.measure_verify(replace(ours, reused=Wanted())).figures
+    [given] = issuing.measure_verify(replace(ours, reused=ours.subject.wanted)).figures
     assert (given.name, given.wanted) == ("verify, one per request", many.wanted)
     assert len(made) == 1
+
+
+@pytest.mark.hsm
+def test_vectors_are_issued_by_one_worker_and_by_one_for_each_core(
+    service: RunningService, tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turns beside one ceiling a round, both judged; where the time goes is drawn of the first."""
+    asked: list[Subject] = []
+    ceiling = Ceiling("k", "rsa-2048", "pkcs1", "python", 2, 1.0, 1e9, 0.0)
+    monkeypatch.setattr(issuing, "measure_subject", lambda one, _: asked.append(one) or ceiling)
+    ours = ground_of(service, tmp_path, "RSA-2048")
+    section = issuing.measure_issue(ours)
+    assert made == [(tmp_path / "issue-workers", {"# workers = 1": "workers = 3"})]
+    assert asked == list(ours.subjects)
+    assert {figure.name: figure.wanted for figure in section.figures} == {
+        "RSA-2048, one per request, one worker": Least(least=0.75, is_share=True),
+        "RSA-2048, one per request, 3 workers": Least(least=0.75, is_share=True),
+        "RSA-2048, batches of 2, one worker": Least(least=0.92, is_share=True),
+        "RSA-2048, batches of 2, 3 workers": Least(least=0.92, is_share=True),
+    }
+    assert {figure.ceilings for figure in section.figures} == {(1e9,)}
+    [plot] = section.plots
+    assert isinstance(plot, Bars)
+    assert [bar.name.rpartition(", ")[2] for bar in plot.bars] == ["one worker"] * 2
 
 
 @pytest.mark.hsm
