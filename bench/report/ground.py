@@ -13,8 +13,10 @@ from bench.load.scenario import Scenario, Target, Wanted, make_scenario
 from bench.processes import spent
 from bench.service import serve_home
 
-_BUSY: Final = 0.9
+MANY: Final = 64
+"""Connections on a token that costs nothing, one vector per request: with half as many two workers do not fill their cores."""
 
+_BUSY: Final = 0.9
 
 _NOT_GRANTED: Final = {"403 reuse-not-granted"}
 

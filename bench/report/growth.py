@@ -13,7 +13,7 @@ from bench.homes import RSA, make_bench_home, make_null_home
 from bench.load.scenario import Wanted as Asked
 from bench.machine import cores
 from bench.native import measure_digest
-from bench.report.ground import Ground, Loaded, Service, load, load_named, run_service
+from bench.report.ground import MANY, Ground, Loaded, Service, load, load_named, run_service
 from bench.report.model import Axis, Figure, Lines, Plot, Section, Series
 
 _MOST: Final = 4
@@ -30,7 +30,8 @@ def measure_scaling(ground: Ground) -> Section:
         "scaling",
         "Scaling with lanes and workers",
         f"This machine has {cores()} cores, the load generator's among them. Lanes: RSA-2048 in batches of 64, one worker, beside the raw token by"
-        " as many lanes. Workers: P-256 on the null token, one per request, two lanes.",
+        " as many lanes. Workers: P-256 on the null token, one per request,"
+        f" {MANY} connections, two lanes.",
         (*lanes.values(), *workers.values()),
         (
             _plot(
@@ -148,7 +149,7 @@ def _scale_workers(ground: Ground, counts: Sequence[int]) -> Mapping[int, Figure
         home = ground.workshop / f"workers-{count}"
         make_null_home(home, {"# workers = 1": f"workers = {count}"})
         with run_service(home) as service:
-            runs = [load_named(service, "single", asked, pace, 64) for _ in range(pace.rounds)]
+            runs = [load_named(service, "single", asked, pace, MANY) for _ in range(pace.rounds)]
         name = f"{count} worker{'s' * (count > 1)}"
         found[count] = Figure(name, "vectors/s", tuple(one.result.rate for one in runs))
     return found
