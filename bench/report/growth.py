@@ -14,25 +14,41 @@ from bench.load.scenario import Wanted as Asked
 from bench.machine import cores
 from bench.native import measure_digest
 from bench.report.ground import MANY, Ground, Loaded, Service, load, load_named, run_service
-from bench.report.model import Axis, Figure, Lines, Plot, Section, Series
+from bench.report.model import Axis, Figure, Lines, Plot, Section, Series, Wanted
 
 _MOST: Final = 4
 _DOCUMENTS: Final = {"soap-10k": 10, "soap-100k": 100, "soap-1m": 1_000}
 """And how many kilobytes each is."""
 
+_BATCHES: Final = "RSA-2048, batches of 64"
+_A_KB: Final = 1.25
+_A_KB_ADDED: Final = 1.5
+_HELD: Final = 2.0
+_CORES_USED: Final = 0.9
+_A_VECTOR: Final = 1.25
+
 
 def measure_scaling(ground: Ground) -> Section:
     """More lanes on a real token, more workers on one that costs nothing."""
     most = min(cores() if ground.pace.is_quick else cores() + 1, _MOST)
-    lanes, raw = _scale_lanes(ground, range(1, most + 1))
+    loaded, raw = _scale_lanes(ground, range(1, most + 1))
+    lanes = {count: _through(count, its, raw[count]) for count, its in loaded.items()}
+    linear = [
+        figure
+        for count in range(2, min(cores(), most) + 1)
+        for figure in _judge(count, loaded[count], loaded[1])
+    ]
     workers = _scale_workers(ground, range(1, most + 1))
     return Section(
         "scaling",
         "Scaling with lanes and workers",
         f"This machine has {cores()} cores, the load generator's among them. Lanes: RSA-2048 in batches of 64, one worker, beside the raw token by"
-        " as many lanes. Workers: P-256 on the null token, one per request,"
-        f" {MANY} connections, two lanes.",
-        (*lanes.values(), *workers.values()),
+        " as many lanes. So many lanes should give as many times what one gives until the cores are full, that is until the processor time of a"
+        f" vector, measured in the same load, leaves no more: of the lesser of the two {_CORES_USED:.0%} is wanted, for lanes, worker and client"
+        f" wait for each other; and a vector by more lanes may take {_A_VECTOR - 1:.0%} more processor time than by one, for those share caches."
+        " Beyond the number of cores, where more lanes only queue, nothing is wanted. Workers: P-256 on the null token, one per request,"
+        f" {MANY} connections, two lanes; nothing is wanted of a second worker here, for lanes and client fill cores beside the first.",
+        (*lanes.values(), *linear, *workers.values()),
         (
             _plot(
                 "Scaling with lanes",
@@ -59,14 +75,6 @@ def measure_size(ground: Ground) -> Section:
                 scenario = message_through(scene.outbound, "/one/reused", name)
                 passed[name].append(load(service, scenario, pace, 8))
     workers = {name: [one.processor["worker"] for one in its] for name, its in passed.items()}
-    figures = [
-        Figure(f"digest, {size:,} KB", "µs", _micro(digests[name]))
-        for name, size in _DOCUMENTS.items()
-    ]
-    figures += [
-        Figure(f"through the gateway, {size:,} KB", "µs", _micro(workers[name]))
-        for name, size in _DOCUMENTS.items()
-    ]
     plot = Lines(
         "Processor time of one message against its size",
         Axis("size of the message", "KB", is_log=True),
@@ -80,10 +88,40 @@ def measure_size(ground: Ground) -> Section:
         "size",
         "Message size",
         "A SOAP message of 10 KB, 100 KB, 1 MB: its digest in process (exclusive canonical form, SHA-256), and what a worker spends on it"
-        " from an application to the partner over mutual TLS, with a vector that is reused.",
-        tuple(figures),
+        " from an application to the partner over mutual TLS, with a vector that is reused. A KB of 1 MB may cost a quarter more than one of 100 KB,"
+        " and a KB that is added beyond 100 KB half more than one before, which leaves room for the processor's caches, out of which 1 MB"
+        " and its copies fall; were the cost to grow as the square, both would be ten times as much.",
+        (*_sized("digest", digests), *_sized("through the gateway", workers)),
         (plot,),
     )
+
+
+def _sized(what: str, seconds: Mapping[str, Sequence[float]]) -> list[Figure]:
+    """What a message of each size costs, and whether the largest costs in proportion: as a whole, and without what every message costs."""
+    few, some, many = (_micro(seconds[name]) for name in _DOCUMENTS)
+    size, middle, most = _DOCUMENTS.values()
+    each, added = f"{what}, a KB of {most:,}", f"{what}, a KB added up to {most:,}"
+    return [
+        Figure(f"{what}, {size:,} KB", "µs", few),
+        Figure(f"{what}, {middle:,} KB", "µs", some),
+        Figure(f"{what}, {most:,} KB", "µs", many),
+        Figure(
+            each,
+            "µs",
+            tuple(one / most for one in many),
+            tuple(one / middle for one in some),
+            f"a KB of {middle}",
+            Wanted(most=_A_KB, is_share=True),
+        ),
+        Figure(
+            added,
+            "µs",
+            tuple((b - a) / (most - middle) for a, b in zip(some, many, strict=True)),
+            tuple((b - a) / (middle - size) for a, b in zip(few, some, strict=True)),
+            f"a KB added up to {middle}",
+            Wanted(most=_A_KB_ADDED, is_share=True),
+        ),
+    ]
 
 
 def measure_held(ground: Ground) -> Section:
@@ -97,7 +135,8 @@ def measure_held(ground: Ground) -> Section:
         for size, seconds in list(sizes.items())[1:]:
             name = f"{operation} ({size:,})"
             fewest = f"with {next(iter(sizes)):,}"
-            figures.append(Figure(name, "µs", (seconds * 1e6,), (least * 1e6,), fewest))
+            flat = Wanted(most=_HELD, is_share=True)
+            figures.append(Figure(name, "µs", (seconds * 1e6,), (least * 1e6,), fewest, flat))
     plots = tuple(
         _plot_held(what, {name: its for name, its in found.items() if tuple(its) == sizes})
         for what, sizes in (("vectors held", vectors), ("conventions", conventions))
@@ -106,7 +145,10 @@ def measure_held(ground: Ground) -> Section:
         "held",
         "Cached vectors and conventions",
         f"The same operations with up to {vectors[-1]:,} vectors cached and remembered and {conventions[-1]:,} conventions in force, blocks of each size taking"
-        " turns, once; what is read or filled whole is stated for each vector or convention.",
+        " turns, once; what is read or filled whole is stated for each vector or convention, and done once before it counts. None of it may cost twice"
+        " what it costs with the fewest: a place in a table is found at once however many there are, but among more it is less often in the"
+        " processor's caches."
+        f" Were everything gone through, it would be {vectors[-1] // vectors[0]} times as much.",
         tuple(figures),
         plots,
     )
@@ -123,23 +165,58 @@ def _plot_held(what: str, found: Mapping[str, Mapping[int, float]]) -> Plot:
 
 def _scale_lanes(
     ground: Ground, counts: Sequence[int]
-) -> tuple[Mapping[int, Figure], Mapping[int, Figure]]:
+) -> tuple[Mapping[int, Sequence[Loaded]], Mapping[int, Figure]]:
+    """Load a service by so many lanes each, and measure the raw token by as many before each load."""
     pace, asked = ground.pace, Asked(convention=RSA)
-    through, raw = {}, {}
+    loaded, raw = {}, {}
     for count in counts:
         home = make_bench_home(
             ground.workshop / f"lanes-{count}", {"# lanes = 2": f"lanes = {count}"}
         )
         [place] = keys_of_home(home, "demo-rsa")
-        rates, ceilings = [], []
+        its, ceilings = [], []
         with run_service(home) as service:
             for _ in range(pace.rounds):
                 ceilings.append(measure_ceiling(*place, count, pace.seconds).rate)
-                rates.append(load_named(service, "batch", asked, pace, 8).result.rate)
-        name = f"{count} lane{'s' * (count > 1)}"
-        through[count] = Figure(name, "vectors/s", tuple(rates), tuple(ceilings), f"token, {name}")
-        raw[count] = Figure(name, "signatures/s", tuple(ceilings))
-    return through, raw
+                its.append(load_named(service, "batch", asked, pace, 8))
+        loaded[count] = its
+        raw[count] = Figure(f"token, {_lanes(count)}", "signatures/s", tuple(ceilings))
+    return loaded, raw
+
+
+def _through(count: int, loaded: Sequence[Loaded], raw: Figure) -> Figure:
+    rates = tuple(one.result.rate for one in loaded)
+    return Figure(f"{_BATCHES}, {_lanes(count)}", "vectors/s", rates, raw.rounds, raw.name)
+
+
+def _judge(count: int, loaded: Sequence[Loaded], by_one: Sequence[Loaded]) -> list[Figure]:
+    """Whether so many lanes give as many times as much, or as much as the cores have time for, and a vector costs no more by them."""
+    name = f"{_BATCHES}, {_lanes(count)}"
+    costs, alone = (tuple(sum(one.processor.values()) for one in its) for its in (loaded, by_one))
+    linear = (count * one.result.rate for one in by_one)
+    full = (cores() / cost for cost in costs)
+    return [
+        Figure(
+            f"{name}, beside linear growth",
+            "vectors/s",
+            tuple(one.result.rate for one in loaded),
+            tuple(map(min, linear, full)),
+            f"{count} times 1 lane, or full cores",
+            Wanted(least=_CORES_USED, is_share=True),
+        ),
+        Figure(
+            f"{name}, processor time of a vector",
+            "µs",
+            _micro(costs),
+            _micro(alone),
+            "1 lane",
+            Wanted(most=_A_VECTOR, is_share=True),
+        ),
+    ]
+
+
+def _lanes(count: int) -> str:
+    return f"{count} lane{'s' * (count > 1)}"
 
 
 def _scale_workers(ground: Ground, counts: Sequence[int]) -> Mapping[int, Figure]:
@@ -150,7 +227,7 @@ def _scale_workers(ground: Ground, counts: Sequence[int]) -> Mapping[int, Figure
         make_null_home(home, {"# workers = 1": f"workers = {count}"})
         with run_service(home) as service:
             runs = [load_named(service, "single", asked, pace, MANY) for _ in range(pace.rounds)]
-        name = f"{count} worker{'s' * (count > 1)}"
+        name = f"null token, one per request, {count} worker{'s' * (count > 1)}"
         found[count] = Figure(name, "vectors/s", tuple(one.result.rate for one in runs))
     return found
 
