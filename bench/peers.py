@@ -128,10 +128,11 @@ def run(arguments: argparse.Namespace) -> int:
                 if place is None:
                     print("peers: the token has no such key", file=sys.stderr)
                     return 2
-            results, refused = race(place, arguments.jars, arguments.seconds, arguments.rounds)
+            turns, refused = race(place, arguments.jars, arguments.seconds, arguments.rounds)
     except ContestantFailed as exc:
         print(f"peers: {exc}", file=sys.stderr)
         return 3
+    results = _sum_up(turns)
     if arguments.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:
@@ -148,8 +149,8 @@ def has_java(jars: Path | None) -> bool:
 
 def race(
     place: Place | None, jars: Path | None, seconds: float, rounds: int
-) -> tuple[list[PeerResult], list[tuple[str, str]]]:
-    """Let them take turns; what came out, and whose last vector does not verify.
+) -> tuple[Mapping[tuple[str, str], Sequence[Round]], list[tuple[str, str]]]:
+    """Let them take turns, each started once; the rounds by tool and key, and whose last vector does not verify.
 
     Raises:
         ContestantFailed: one cannot make vectors.
@@ -164,7 +165,7 @@ def race(
         refused = [
             name for name, contestant in contestants.items() if not verifies(contestant.finish())
         ]
-    return _sum_up(turns), refused
+    return turns, refused
 
 
 def _enter(
