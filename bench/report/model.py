@@ -23,7 +23,7 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
     """One quantity, as often as it was measured.
 
     Attributes:
-        rounds: the value of every round.
+        rounds: the value of every round; empty where there was nothing to measure, which reaches nothing that is wanted.
         ceilings: what it is a part of, measured in the same rounds; empty where it is a part of nothing.
         of: what the ceiling is.
     """
@@ -37,7 +37,11 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def value(self) -> float:
-        """The median of the rounds."""
+        """The median of the rounds.
+
+        Raises:
+            statistics.StatisticsError: there is none.
+        """
         return statistics.median(self.rounds)
 
     @property
@@ -65,6 +69,8 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
         wanted = self.wanted
         if wanted is None:
             return None
+        if not self.rounds:
+            return False
         reached = self.share if wanted.is_share else self.value
         if reached is None:
             return False

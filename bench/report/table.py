@@ -22,7 +22,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
     share, ceiling = figure.share, figure.ceiling
     return (
         figure.name,
-        f"{number(figure.value)} {figure.unit}".rstrip(),
+        f"{number(figure.value)} {figure.unit}".rstrip() if figure.rounds else "none",
         f"{figure.spread:.0%}" if len(figure.rounds) > 1 else "",
         "" if share is None else f"{share:.0%}",
         "" if ceiling is None else f"{number(ceiling)} ({figure.of})",

@@ -105,7 +105,8 @@ def test_tokens_of_the_shims_making_are_measured(monkeypatch: pytest.MonkeyPatch
     assert len(rates) == 3
     assert min(rates) > 0
     assert [figure.of for figure in network.figures] == ["what the model gives"]
-    assert over.peak.rate > 0
+    [peak] = over.peaks
+    assert peak.rate > 0
     assert over.over.errors["503 queue-full"] > 0
     assert over.before.keys() == over.after.keys() == {"supervisor", "lane", "worker"}
 
@@ -123,8 +124,8 @@ def test_each_token_is_judged_under_overload_by_its_name(
 ) -> None:
     """The one that computes on our cores and the one that computes elsewhere: the same figures, the same wanted; one that fails hides nothing of the other."""
     flat, grown = {"worker": 2.0**20}, {"worker": 1.2 * 2**20}
-    software = overload._Overloaded(brought(100, 0, 0), brought(94, 10, 0.006), flat, grown)
-    network = overload._Overloaded(brought(600, 0, 0), brought(590, 80, 0.004), flat, flat)
+    software = overload._Overloaded([brought(100, 0, 0)], brought(94, 10, 0.006), flat, grown)
+    network = overload._Overloaded([brought(600, 0, 0)], brought(590, 80, 0.004), flat, flat)
     monkeypatch.setattr(overload, "_overload_software", lambda _: software)
     monkeypatch.setattr(overload, "_overload_network", lambda _: network)
     ground = Ground(PACE, (), Wanted(), tmp_path)
@@ -136,15 +137,31 @@ def test_each_token_is_judged_under_overload_by_its_name(
         "SoftHSM: refused": None,
         "SoftHSM: refusal, p50": None,
         "SoftHSM: refusal, p99": False,
+        "SoftHSM: neither a vector nor a refusal": True,
         "SoftHSM: memory of workers at the end": False,
         "simulated network HSM: peak, closed loop": None,
         "simulated network HSM: goodput under 3 times as much": True,
         "simulated network HSM: refused": None,
         "simulated network HSM: refusal, p50": None,
         "simulated network HSM: refusal, p99": True,
+        "simulated network HSM: neither a vector nor a refusal": True,
         "simulated network HSM: memory of workers at the end": True,
     }
     assert section.remarks == (
         "SoftHSM: 10 x single: 503 queue-full",
         "simulated network HSM: 80 x single: 503 queue-full",
     )
+
+
+def test_overload_that_nothing_was_refused_in_is_not_met() -> None:
+    """The peak is the median of its rounds; no refusal came in 5 ms when none came; what is neither vector nor refusal is counted, and none is wanted."""
+    peaks = [brought(rate, 0, 0) for rate in (100, 300, 200)]
+    over = replace(brought(180, 0, 0), errors={"500 internal": 2, "no answer": 1})
+    figures = overload._Overloaded(peaks, over, {}, {}).figures("T")
+    peak, goodput, refused, _, refusal, others = figures
+    assert (peak.value, goodput.share, goodput.is_met) == (200, 0.9, False)
+    assert (refused.value, refusal.rounds, refusal.is_met) == (0, (), False)
+    assert (others.name, others.value) == ("T: neither a vector nor a refusal", 3)
+    assert others.is_met is False
+    mixed = replace(over, errors={"503 queue-full": 7, "500 internal": 2}, pushbacks=7)
+    assert overload._others("T", mixed).value == 2

@@ -27,7 +27,7 @@ from bench.report.page import write_page
 from bench.report.plots import overview, write_plots
 from bench.report.scale import linear, logarithmic
 from bench.report.svg import draw
-from bench.report.table import write_table
+from bench.report.table import cells, write_table
 from tests.groups import leave_out
 
 STORED = Path(__file__).with_name("report.json")
@@ -213,6 +213,14 @@ def test_a_figure_is_judged_by_value_or_by_share() -> None:
     assert Figure("f", "", (1.0,)).spread == 0
     lost = Figure("f", "µs", (1.0,), (-2.0,), wanted=Wanted(most=0.25, is_share=True))
     assert (lost.share, lost.is_met) == (None, False)
+
+
+def test_what_never_happened_reaches_nothing() -> None:
+    """A figure without a single round keeps its row: none, and not what is wanted."""
+    never = Figure("refusal, p99", "ms", (), wanted=Wanted(most=5.0))
+    assert never.is_met is False
+    assert cells(never) == ("refusal, p99", "none", "", "", "", "≤ 5.0 ms", "no")
+    assert Figure("refusal, p50", "ms", ()).is_met is None
 
 
 @pytest.mark.parametrize(
