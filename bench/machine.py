@@ -29,6 +29,12 @@ _PACKAGES: Final = (
     "xmlsec",
     "lxml",
 )
+_STAT: Final = Path("/proc/stat")
+_IDLE: Final = 3
+"""Of the fields of a processor in /proc/stat; the next is the wait for a disk, in which it is idle, too."""
+
+_COUNTED: Final = 8
+"""Fields from `user` to `steal`; those after them are in `user` and `nice` already."""
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -84,6 +90,35 @@ class Begun:
 def cores() -> int:
     """How many of the machine's cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def busy_share(seconds: float) -> float:
+    """Watch for so long: which part of it the cores that this process may use spent on anything (proc(5), /proc/stat).
+
+    Time that the host kept from the machine counts as spent. A load average says less: it still remembers what ended minutes ago.
+    """
+    before = _STAT.read_text()
+    time.sleep(seconds)
+    return busy_between(before, _STAT.read_text())
+
+
+def busy_between(before: str, after: str) -> float:
+    """The same of two states of /proc/stat."""
+    (busy, whole), (busy_then, whole_then) = _read_ticks(before), _read_ticks(after)
+    return (busy_then - busy) / max(whole_then - whole, 1)
+
+
+def _read_ticks(stat: str) -> tuple[int, int]:
+    """Ticks that the cores were busy, and ticks in all."""
+    mine = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    busy = whole = 0
+    for line in stat.splitlines():
+        name, *fields = line.split()
+        if name in mine:
+            ticks = [int(each) for each in fields[:_COUNTED]]
+            busy += sum(ticks) - ticks[_IDLE] - ticks[_IDLE + 1]
+            whole += sum(ticks)
+    return busy, whole
 
 
 def _load_average() -> float:

@@ -23,7 +23,7 @@ from bench.load.command import (
     refuse_ignored,
 )
 from bench.load.scenario import Wanted
-from bench.machine import Begun
+from bench.machine import Begun, busy_share
 from bench.organisations import SceneFailed
 from bench.peers import NO_JAVA, has_java
 from bench.report.ground import FULL, QUICK, Ground, Pace, Service, Subject, run_service
@@ -35,6 +35,9 @@ from bench.report.table import write_table
 
 _USAGE: Final = 2
 _UNAVAILABLE: Final = 3
+_WATCHED: Final = 2.0
+"""Seconds that the machine is watched before anything is measured."""
+
 _OF_MODULE: Final = ("token_label", "pin_file", "key_label")
 
 
@@ -159,6 +162,7 @@ class _Given:
 def _measure(
     arguments: argparse.Namespace, pace: Pace, names: Sequence[str], unfit: Sequence[LeftOut]
 ) -> Report:
+    busy = busy_share(min(_WATCHED, pace.seconds))
     begun = Begun.now()
     with workshop("report-") as directory, ExitStack() as stack:
         given = _read_given(arguments, directory, stack)
@@ -172,6 +176,7 @@ def _measure(
         command=circumstances.command,
         begun=circumstances.begun,
         seconds=circumstances.seconds,
+        busy_before=busy,
         rounds=pace.rounds,
         is_quick=pace.is_quick,
         subject=given.subject,

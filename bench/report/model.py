@@ -166,12 +166,14 @@ class Report(msgspec.Struct, frozen=True):
         command: what repeats it.
         begun: wall time, ISO 8601.
         seconds: how long it took.
+        busy_before: which part of the cores something kept busy just before.
     """
 
     format: int
     command: str
     begun: str
     seconds: float
+    busy_before: float
     rounds: int
     is_quick: bool
     subject: str

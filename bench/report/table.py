@@ -8,7 +8,7 @@ from bench.report.numerals import number
 from bench.report.plots import FOLDER, overview, plots_of
 
 HEADS: Final = ("", "median", "±", "as a part", "of", "wanted", "reached")
-_IDLE: Final = 0.25
+_IDLE: Final = 0.1
 _GIB: Final = 1024**3
 
 
@@ -42,6 +42,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
             f"{machine.processor}, {machine.cores} cores, {machine.memory / _GIB:.0f} GiB, {machine.system}",
         ),
         ("versions", ", ".join(f"{name} {each}" for name, each in machine.versions.items())),
+        ("busy just before", f"{report.busy_before:.0%} of the cores"),
         ("load average", f"{machine.load_before:.1f} before, {machine.load_after:.1f} after"),
         ("how often", f"medians of {rounds}; ± is half of what lies between the quartiles"),
         ("begun", f"{report.begun}; {report.seconds:,.0f} s"),
@@ -50,11 +51,10 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 
 def describe_load(report: Report) -> str:
-    """Warn when somebody else used the machine; empty when it was left alone at the beginning."""
-    machine = report.machine
-    if machine.load_before < machine.cores * _IDLE:
+    """Warn when somebody else used the machine; empty when it was left alone just before the beginning."""
+    if report.busy_before <= _IDLE:
         return ""
-    return f"The machine was busy before this began (load average {machine.load_before:.1f} on {machine.cores} cores): no figure here says much."
+    return f"The machine was busy before this began ({report.busy_before:.0%} of {report.machine.cores} cores): no figure here says much."
 
 
 def describe_left_out(one: LeftOut) -> str:

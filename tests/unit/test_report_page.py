@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from lxml import etree
 
@@ -221,6 +222,18 @@ def test_what_never_happened_reaches_nothing() -> None:
     assert never.is_met is False
     assert cells(never) == ("refusal, p99", "none", "", "", "", "≤ 5.0 ms", "no")
     assert Figure("refusal, p50", "ms", ()).is_met is None
+
+
+def test_a_machine_in_use_is_warned_of(report: Report) -> None:
+    """By what its processors did just before, of which a tenth is nobody; the load average, which remembers longer, is only stated."""
+    warning = "The machine was busy before this began (11% of"
+    busy = msgspec.structs.replace(report, busy_before=0.11)
+    assert warning in write_table(busy)
+    assert warning in write_page(busy)
+    loaded = msgspec.structs.replace(report.machine, load_before=9.0)
+    left_alone = msgspec.structs.replace(report, busy_before=0.1, machine=loaded)
+    assert "was busy" not in write_table(left_alone)
+    assert "- load average: 9.0 before" in write_table(left_alone)
 
 
 @pytest.mark.parametrize(
