@@ -145,7 +145,8 @@ def measure_held(ground: Ground) -> Section:
         "held",
         "Cached vectors and conventions",
         f"The same operations with up to {vectors[-1]:,} vectors cached and remembered and {conventions[-1]:,} conventions in force, blocks of each size taking"
-        " turns, once; what is read or filled whole is stated for each vector or convention, and done once before it counts. None of it may cost twice"
+        " turns, once. What is filled is stated for each vector; what is read, built or compared whole for each convention, the median of several after"
+        " one that does not count. Processor time; none of it may cost twice"
         " what it costs with the fewest: a place in a table is found at once however many there are, but among more it is less often in the"
         " processor's caches."
         f" Were everything gone through, it would be {vectors[-1] // vectors[0]} times as much.",
@@ -159,7 +160,7 @@ def _plot_held(what: str, found: Mapping[str, Mapping[int, float]]) -> Plot:
         Series(operation, tuple((float(size), seconds * 1e6) for size, seconds in sizes.items()))
         for operation, sizes in found.items()
     )
-    x, y = Axis(what, "", is_log=True), Axis("time of one operation", "µs", is_log=True)
+    x, y = Axis(what, "", is_log=True), Axis("processor time of one operation", "µs", is_log=True)
     return Lines(f"One operation against {what}", x, y, lines)
 
 
