@@ -252,31 +252,39 @@ def test_scales_hold_their_values(values: list[float]) -> None:
         assert not any(math.isnan(scale.place(tick)) for tick in scale.ticks)
 
 
+def browse(directory: Path, page: str, *wanted: str) -> str:
+    """Have Chromium lay out a page of the directory; what it prints."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        leave_out("chromium", "chromium is not installed")
+    done = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *("--window-size=1000,3000", f"--user-data-dir={directory / 'profile'}"),
+            *(*wanted, str(directory / page)),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    return done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT), ("dark", DARK)])
 def test_a_browser_shows_it(
     page: str, tmp_path: Path, scheme: str, ground: tuple[int, int, int]
 ) -> None:
     """Chromium lays the page out light and dark: the ground has its colour, and the plots' own colours are on it."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        leave_out("chromium", "chromium is not installed")
     (tmp_path / "page.html").write_text(page)
     shot = tmp_path / "shot.png"
-    subprocess.run(
-        [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            *(
-                "--window-size=1000,3000",
-                "--force-device-scale-factor=0.25",
-                f"--user-data-dir={tmp_path / 'profile'}",
-            ),
-            f"--blink-settings=preferredColorScheme={('dark', 'light').index(scheme)}",
-            *(f"--screenshot={shot}", str(tmp_path / "page.html")),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=90,
+    browse(
+        tmp_path,
+        "page.html",
+        "--force-device-scale-factor=0.25",
+        f"--blink-settings=preferredColorScheme={('dark', 'light').index(scheme)}",
+        f"--screenshot={shot}",
     )
     pixels = read_png(shot)
     assert pixels[0] == ground
@@ -285,6 +293,22 @@ def test_a_browser_shows_it(
     plots = {bytes.fromhex(each) for each in re.findall(r"--c[01]: #(\w{6})", told)}
     assert len(plots) == 2
     assert plots <= {bytes(colour) for colour in colours}
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_files(report: Report, tmp_path: Path) -> None:
+    """Chromium takes each plot that is a file for a picture, as a page that shows the table does; what is none is known by its missing width."""
+    write_plots(report, tmp_path)
+    (tmp_path / "plots" / "none.svg").write_text("<svg>")
+    names = sorted(file.name for file in (tmp_path / "plots").iterdir())
+    note = "this.title = this.naturalWidth"
+    pictures = [f"<img src='plots/{name}' onload='{note}' onerror='{note}'>" for name in names]
+    (tmp_path / "table.html").write_text("".join(pictures))
+    shown = browse(tmp_path, "table.html", "--dump-dom")
+    widths = dict(re.findall(r'src="plots/([\w.-]+)"[^>]* title="(\d+)"', shown))
+    assert len(names) > 5
+    assert widths.keys() == set(names)
+    assert [name for name, width in widths.items() if width == "0"] == ["none.svg"]
 
 
 def read_png(file: Path) -> list[tuple[int, ...]]:
