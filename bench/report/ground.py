@@ -13,8 +13,11 @@ from bench.load.scenario import Scenario, Target, Wanted, make_scenario
 from bench.processes import spent
 from bench.service import serve_home
 
-MANY: Final = 64
-"""Connections on a token that costs nothing, one vector per request: with half as many two workers do not fill their cores."""
+CONNECTIONS: Final = 64
+"""At once, where each asks for one thing: with half as many two workers, or two lanes, wait for requests."""
+
+BATCH_CONNECTIONS: Final = 8
+"""At once, where each asks for a batch."""
 
 _BUSY: Final = 0.9
 

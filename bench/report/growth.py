@@ -13,7 +13,16 @@ from bench.homes import RSA, make_bench_home, make_null_home
 from bench.load.scenario import Wanted as Asked
 from bench.machine import cores
 from bench.native import measure_digest
-from bench.report.ground import MANY, Ground, Loaded, Service, load, load_named, run_service
+from bench.report.ground import (
+    BATCH_CONNECTIONS,
+    CONNECTIONS,
+    Ground,
+    Loaded,
+    Service,
+    load,
+    load_named,
+    run_service,
+)
 from bench.report.model import Axis, Figure, Lines, Plot, Section, Series, Wanted
 
 _MOST: Final = 4
@@ -47,7 +56,7 @@ def measure_scaling(ground: Ground) -> Section:
         f" vector, measured in the same load, leaves no more: of the lesser of the two {_CORES_USED:.0%} is wanted, for lanes, worker and client"
         f" wait for each other; and a vector by more lanes may take {_A_VECTOR - 1:.0%} more processor time than by one, for those share caches."
         " Beyond the number of cores, where more lanes only queue, nothing is wanted. Workers: P-256 on the null token, one per request,"
-        f" {MANY} connections, two lanes; nothing is wanted of a second worker here, for lanes and client fill cores beside the first.",
+        f" {CONNECTIONS} connections, two lanes; nothing is wanted of a second worker here, for lanes and client fill cores beside the first.",
         (*lanes.values(), *linear, *workers.values()),
         (
             _plot(
@@ -179,7 +188,7 @@ def _scale_lanes(
         with run_service(home) as service:
             for _ in range(pace.rounds):
                 ceilings.append(measure_ceiling(*place, count, pace.seconds).rate)
-                its.append(load_named(service, "batch", asked, pace, 8))
+                its.append(load_named(service, "batch", asked, pace, BATCH_CONNECTIONS))
         loaded[count] = its
         raw[count] = Figure(f"token, {_lanes(count)}", "signatures/s", tuple(ceilings))
     return loaded, raw
@@ -227,7 +236,9 @@ def _scale_workers(ground: Ground, counts: Sequence[int]) -> Mapping[int, Figure
         home = ground.workshop / f"workers-{count}"
         make_null_home(home, {"# workers = 1": f"workers = {count}"})
         with run_service(home) as service:
-            runs = [load_named(service, "single", asked, pace, MANY) for _ in range(pace.rounds)]
+            runs = [
+                load_named(service, "single", asked, pace, CONNECTIONS) for _ in range(pace.rounds)
+            ]
         name = f"null token, one per request, {count} worker{'s' * (count > 1)}"
         found[count] = Figure(name, "vectors/s", tuple(one.result.rate for one in runs))
     return found

@@ -12,6 +12,8 @@ from bench.load.scenario import make_scenario
 from bench.machine import cores
 from bench.release import release_check
 from bench.report.ground import (
+    BATCH_CONNECTIONS,
+    CONNECTIONS,
     Ground,
     Loaded,
     Pace,
@@ -26,8 +28,6 @@ from bench.report.ground import (
 )
 from bench.report.model import Axis, Bar, Bars, Figure, Lines, Section, Series, Wanted
 
-_BATCH_CONNECTIONS: Final = 8
-_CONNECTIONS: Final = 32
 _STEPS: Final = (0.3, 0.5, 0.7, 0.9)
 _AT: Final = 0.7
 _PERCENTILES: Final = (("p50", 2.0), ("p99", 8.0), ("p99.9", 20.0))
@@ -38,8 +38,8 @@ _ISSUE_WANTED: Final[Mapping[tuple[str, str], float]] = {
     ("P-256", "batch"): 0.60,
 }
 _WAYS: Final = {
-    "single": ("one per request", _CONNECTIONS),
-    "batch": ("batches", _BATCH_CONNECTIONS),
+    "single": ("one per request", CONNECTIONS),
+    "batch": ("batches", BATCH_CONNECTIONS),
 }
 _PARTS: Final = (
     "client",
@@ -75,7 +75,7 @@ def measure_issue(ground: Ground) -> Section:
     return Section(
         "issue",
         "Vectors issued",
-        f"New vectors, durably traced, in a closed loop: {_CONNECTIONS} connections one per request, {_BATCH_CONNECTIONS} in batches; the"
+        f"New vectors, durably traced, in a closed loop: {CONNECTIONS} connections one per request, {BATCH_CONNECTIONS} in batches; the"
         f" ceiling of the key before each, {ground.lanes}, in the same round.{told} Verified before release: every RSA signature, one ECDSA"
         " signature in 64. The load generator runs on the same cores where the service does.",
         tuple(figures),
@@ -158,14 +158,14 @@ def measure_mixed(ground: Ground) -> Section:
     """New vectors, reused ones and verifications together."""
     service, pace = ground.running(), ground.pace
     results = [
-        load_named(service, "mixed", ground.reused, pace, _CONNECTIONS).result
+        load_named(service, "mixed", ground.reused, pace, CONNECTIONS).result
         for _ in range(pace.rounds)
     ]
     return Section(
         "mixed",
         "Issued, reused and verified together",
         "Of ten requests six ask for a new vector, two for one that may be given out again, two have one verified."
-        f" {_CONNECTIONS} connections, closed loop.",
+        f" {CONNECTIONS} connections, closed loop.",
         (_answers("mixed, one per request", results),),
         (),
         remarks_of(results),
@@ -179,7 +179,7 @@ def _one_rate(ground: Ground, scenario: str, title: str, how: str, wanted: Wante
         results: dict[str, list[LoadResult]] = {name: [] for name in services}
         for _ in range(pace.rounds):
             for name, service in services.items():
-                one = load_named(service, scenario, asked, pace, _CONNECTIONS).result
+                one = load_named(service, scenario, asked, pace, CONNECTIONS).result
                 results[name].append(one)
     last = list(results)[-1]
     figures = tuple(
@@ -190,7 +190,7 @@ def _one_rate(ground: Ground, scenario: str, title: str, how: str, wanted: Wante
     return Section(
         scenario,
         title,
-        f"{how} {_CONNECTIONS} connections, closed loop.{told}",
+        f"{how} {CONNECTIONS} connections, closed loop.{told}",
         figures,
         (),
         remarks_of([one for its in results.values() for one in its]),
@@ -221,10 +221,10 @@ def measure_latency(ground: Ground) -> Section:
     capacities: list[float] = []
     steps: dict[float, list[Loaded]] = {step: [] for step in _STEPS}
     for turn in range(pace.rounds):
-        capacity = load(service, scenario, pace, _CONNECTIONS).result.request_rate
+        capacity = load(service, scenario, pace, CONNECTIONS).result.request_rate
         capacities.append(capacity)
         for step in _STEPS:
-            one = load(service, scenario, pace, _CONNECTIONS, step * capacity, turn)
+            one = load(service, scenario, pace, CONNECTIONS, step * capacity, turn)
             steps[step].append(one)
     times = {
         (step, name): tuple(_milliseconds(one, name) for one in loaded)

@@ -8,7 +8,8 @@ from bench.homes import RSA, make_null_home
 from bench.load.scenario import Wanted as Asked
 from bench.machine import cores
 from bench.report.ground import (
-    MANY,
+    BATCH_CONNECTIONS,
+    CONNECTIONS,
     Ground,
     Subject,
     ceilings_of,
@@ -19,10 +20,9 @@ from bench.report.ground import (
 )
 from bench.report.model import Figure, Section, Wanted
 
-_BATCH_CONNECTIONS: Final = 8
 _NULL_WAYS: Final = {
-    "single": ("one per request", MANY, 14_000),
-    "batch": ("batches of 64", _BATCH_CONNECTIONS, 40_000),
+    "single": ("one per request", CONNECTIONS, 14_000),
+    "batch": ("batches of 64", BATCH_CONNECTIONS, 40_000),
 }
 
 
@@ -75,8 +75,8 @@ def measure_null(ground: Ground) -> Section:
         "null",
         "A token that costs nothing",
         "The shim's null mode (P-256, valid signatures of a published key) in the place of the token: what is left is the service. A"
-        f" worker for each core ({cores()}), for what is wanted is of the whole machine; two lanes. A closed loop: {MANY} connections one per request,"
-        f" as in `scaling`, {_BATCH_CONNECTIONS} in batches.",
+        f" worker for each core ({cores()}), for what is wanted is of the whole machine; two lanes. A closed loop: {CONNECTIONS} connections one per request,"
+        f" as in `scaling`, {BATCH_CONNECTIONS} in batches.",
         figures,
         remarks=remarks_of(results),
     )
