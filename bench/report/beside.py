@@ -43,7 +43,7 @@ def measure_native(ground: Ground) -> Section:
         for tool, most in _MOST.items()
     ]
     figures.append(
-        Figure("verified in process, batched", "vectors/s", tuple(verified), wanted=Wanted(least=30_000))
+        Figure("verified in process, batched", "vectors/s", tuple(verified), wanted=Wanted(least=30_000.0))
     )  # fmt: skip
     return Section(
         "native",

@@ -138,7 +138,7 @@ def measure_reuse(ground: Ground) -> Section:
         "reuse",
         "Vectors given out again",
         "The same statement asked for again and again by a convention that allows reuse: cache hits, each traced durably.",
-        Wanted(least=20_000),
+        Wanted(least=20_000.0),
     )
 
 
@@ -150,7 +150,7 @@ def measure_verify(ground: Ground) -> Section:
         "Vectors verified",
         f"{ground.subject.wanted.in_turn} vectors that the service issued before, presented in turn, one per request: signature, path,"
         " revocation, convention, replay, durable trace.",
-        Wanted(least=12_000),
+        Wanted(least=12_000.0),
     )
 
 

@@ -21,8 +21,8 @@ from bench.report.ground import (
 from bench.report.model import Figure, Section, Wanted
 
 _NULL_WAYS: Final = {
-    "single": ("one per request", CONNECTIONS, 14_000),
-    "batch": ("batches of 64", BATCH_CONNECTIONS, 40_000),
+    "single": ("one per request", CONNECTIONS, 14_000.0),
+    "batch": ("batches of 64", BATCH_CONNECTIONS, 40_000.0),
 }
 
 
@@ -39,8 +39,8 @@ class _Network:
 
 
 _NETWORKS: Final = (
-    _Network("network-5ms-16", "5 ms, 16 parallel, one per request", 16, 3_200, "single", 64),
-    _Network("network-1ms-30", "1 ms, 30 parallel, batches of 64", 30, 30_000, "batch", 16),
+    _Network("network-5ms-16", "5 ms, 16 parallel, one per request", 16, 3_200.0, "single", 64),
+    _Network("network-1ms-30", "1 ms, 30 parallel, batches of 64", 30, 30_000.0, "batch", 16),
 )
 
 
