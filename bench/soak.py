@@ -276,12 +276,15 @@ class _Soak:
         return time.monotonic() - begun
 
     def _rotate(self, at: int) -> None:
+        """Have another key sign, and see that vectors carry its certificate."""
         old, new = KEYS if at // len(_CHANGES) % 2 == 0 else KEYS[::-1]
+        before = self._issue()
         status, said = _command(
             "hsm", "rotate", "--home", str(self.home), "--key", old, "--to", new
         )
         if status:
             raise _Trouble(f"rotate to {new} ended with {status}: {said}")
+        self._await_other(f"the rotation to {new}", before, lambda one: one.certificate)
 
     def _reload(self, at: int) -> None:
         """Have vectors live longer, or again as long as before, and see that the service has taken it."""
@@ -292,14 +295,22 @@ class _Soak:
             {f'lifetime = "{old}"': f'lifetime = "{new}"'},
         )
         os.kill(self.served.pid, signal.SIGHUP)
+        self._await_other("a reload", before, lambda one: one.life)
+
+    def _await_other(
+        self, change: str, before: "_Vector | None", read: Callable[["_Vector"], object]
+    ) -> None:
+        """Wait until vectors are no longer what they were before the change."""
+        if before is None:
+            raise _Trouble(f"no vector came before {change}")
         deadline = time.monotonic() + _PATIENCE
-        while self._issue() in {before, None}:
+        while (now := self._issue()) is None or read(now) == read(before):
             if time.monotonic() > deadline:
-                raise _Trouble(f"a reload did not come into force within {_PATIENCE:.0f} s")
+                raise _Trouble(f"{change} did not come into force within {_PATIENCE:.0f} s")
             time.sleep(_POLL)
 
-    def _issue(self) -> float | None:
-        """Issue a vector and return how long it lives, seconds; None when it is refused."""
+    def _issue(self) -> "_Vector | None":
+        """Issue a vector; None when it is refused."""
         asked = {"convention": RSA, "subject": "agent-0042", "pagms": ["PAGM_CONSULTATION"]}
         connection = http.client.HTTPConnection(self.target.host, self.target.port, timeout=30)
         try:
@@ -312,13 +323,23 @@ class _Soak:
             connection.close()
         if answer.status != http.HTTPStatus.OK:
             return None
-        vector = msgspec.json.decode(body, type=_Vector)
-        return (vector.not_on_or_after - vector.not_before).total_seconds()
+        return msgspec.json.decode(body, type=_Vector)
 
 
 class _Vector(msgspec.Struct):
+    assertion: str
     not_before: datetime
     not_on_or_after: datetime
+
+    @property
+    def life(self) -> float:
+        """Seconds between its conditions."""
+        return (self.not_on_or_after - self.not_before).total_seconds()
+
+    @property
+    def certificate(self) -> str:
+        """The first one in its KeyInfo, base64."""
+        return self.assertion.partition("X509Certificate>")[2].partition("<")[0]
 
 
 def _now() -> str:
