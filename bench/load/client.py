@@ -119,10 +119,14 @@ def _judge(ask: Ask, status: int, body: bytes) -> Answer:
     now = time.perf_counter()
     if status != _OK:
         return Answer(now, 0, error=_read_reason(status, body), is_pushback=status in _PUSHBACK)
+    if ask.vectors > 1:
+        made, refused = body.count(ask.sign), body.count(b'{"error":')
+        if made + refused != ask.vectors:
+            return Answer(now, 0, error=f"{made + refused} answers to a batch of {ask.vectors}")
+        return Answer(now, made, refused)
     if ask.sign not in body:
         return Answer(now, 0, error=f"an answer without {ask.sign.decode()}")
-    refused = body.count(b'{"error":') if ask.vectors > 1 else 0
-    return Answer(now, ask.vectors - refused, refused)
+    return Answer(now, ask.vectors)
 
 
 class _Refusal(msgspec.Struct):

@@ -75,7 +75,7 @@ class _Running:
 
     Attributes:
         owed: requests whose time came and that have no answer yet.
-        is_settled: set once the phase is over and nothing is owed.
+        is_settled: set by the answer after which nothing is owed.
     """
 
     begin: float
@@ -91,7 +91,7 @@ class _Running:
         """Count an answer; a closed loop forgets what comes after its end, an open loop owes it to its arrival."""
         self.owed -= 1
         is_late = answer.at > self.end
-        if is_late and not self.owed:
+        if not self.owed:
             self.is_settled.set()
         sample = self.sample
         if is_late and not answer.error:
@@ -181,6 +181,7 @@ class Driver:
     async def _await_late_answers(self, running: _Running) -> None:
         """Give the requests of a phase their answers before the next begins; what never came is an error, not a latency."""
         if running.owed:
+            running.is_settled.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(running.is_settled.wait(), _PATIENCE)
         self._backlog.clear()

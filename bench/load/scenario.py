@@ -18,6 +18,9 @@ _OK: Final = 200
 _JSON: Final = "application/json"
 _XML: Final = "application/xml"
 _SOAP: Final = "text/xml; charset=utf-8"
+_MADE: Final = b'"assertion":'
+"""In an answer, once for each vector."""
+
 _MIX: Final = ("single",) * 6 + ("reuse",) * 2 + ("verify",) * 2
 """Of ten requests of the scenario `mixed`: six new vectors, two given out again, two verifications."""
 
@@ -66,7 +69,7 @@ class Ask:
 
     Attributes:
         vectors: how many a good answer holds, or verifies; 0 where it is about none.
-        sign: octets that stand in the body of every good answer; an answer without them counts as an error.
+        sign: octets that stand in the body of every good answer, once for each vector; an answer without them counts as an error.
     """
 
     octets: bytes
@@ -121,7 +124,7 @@ def make_scenario(name: str, target: Target, wanted: Wanted) -> Scenario:
 
 def _single(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
     body = json.dumps(wanted.request(reuse=False)).encode()
-    return (Ask(_post(target, "/v1/vectors", _JSON, body), sign=b'"assertion":'),)
+    return (Ask(_post(target, "/v1/vectors", _JSON, body), sign=_MADE),)
 
 
 def _reuse(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
@@ -146,7 +149,7 @@ def _mix(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
 
 def _batch(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
     body = json.dumps({"requests": [wanted.request(reuse=False)] * wanted.batch}).encode()
-    return (Ask(_post(target, "/v1/vectors/batch", _JSON, body), wanted.batch),)
+    return (Ask(_post(target, "/v1/vectors/batch", _JSON, body), wanted.batch, _MADE),)
 
 
 def _gateway(target: Target, wanted: Wanted) -> tuple[Ask, ...]:
