@@ -1,5 +1,6 @@
 """What the check of a signature costs before its vector is released: on average over all of a key's signatures."""
 
+import time
 import timeit
 from typing import Final
 
@@ -24,7 +25,9 @@ def release_check(mechanism: str) -> float:
     kind, _, bits = mechanism.partition("-")
     name, key, signature = _sign_rsa(int(bits)) if kind == "rsa" else _sign_ecdsa(int(bits))
     public_key = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    timer = timeit.Timer(lambda: verify_digest(public_key, name, _DIGEST, signature))
+    timer = timeit.Timer(
+        lambda: verify_digest(public_key, name, _DIGEST, signature), timer=time.process_time
+    )
     seconds = min(timer.repeat(_REPEATS, _TIMES)) / _TIMES
     return seconds if kind == "rsa" else seconds / EVERY
 

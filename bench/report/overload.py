@@ -9,11 +9,11 @@ from bench.homes import RSA, make_bench_home, make_null_home
 from bench.load import LoadResult
 from bench.load.scenario import Wanted as Asked, make_scenario
 from bench.processes import Kind, resident
-from bench.report.ground import Ground, Pace, Service, load, remarks_of, run_service
+from bench.report.ground import CONNECTIONS, Ground, Pace, Service, load, remarks_of, run_service
 from bench.report.model import Figure, Section, Wanted
 
 _TIMES: Final = 3
-_CONNECTIONS: Final = 512
+_OVERLOADED: Final = 512
 _JOBS: Final = 256
 _SETTINGS: Final = {
     "# jobs = 4096": f"jobs = {_JOBS}",
@@ -34,8 +34,8 @@ def measure_overload(ground: Ground) -> Section:
     return Section(
         "overload",
         "Overload",
-        f"{_TIMES} times the capacity, which is the median of the rounds before, for {ground.pace.overload:.0f} s: one per request, Poisson"
-        f" arrivals on {_CONNECTIONS} connections, a queue of {_JOBS} jobs; once, not in rounds. SoftHSM (RSA-2048, two lanes) computes on the cores of the load generator;"
+        f"{_TIMES} times the capacity, which is the median of the rounds before ({CONNECTIONS} connections, closed loop), for {ground.pace.overload:.0f} s: one per request, Poisson"
+        f" arrivals on {_OVERLOADED} connections, a queue of {_JOBS} jobs; once, not in rounds. SoftHSM (RSA-2048, two lanes) computes on the cores of the load generator;"
         f" the simulated network HSM (the shim's null token, P-256) elsewhere: a signature is a round trip of {_ROUND_TRIP} ms, {_ENGINES} at"
         " once, as many lanes. A refusal (429, 503) counts from when its request was sent; whatever else but a vector came of a request, no answer among"
         " it, is counted by itself. Memory begins when a first moment of overload is over.",
@@ -43,7 +43,7 @@ def measure_overload(ground: Ground) -> Section:
         remarks=tuple(
             f"{token}: {remark}"
             for token, one in measured.items()
-            for remark in remarks_of([one.over])
+            for remark in remarks_of([*one.peaks, one.over])
         ),
     )
 
@@ -91,12 +91,12 @@ def _overload_network(ground: Ground) -> _Overloaded:
 def _overload(service: Service, pace: Pace) -> _Overloaded:
     asked = Asked(convention=RSA)
     scenario = make_scenario("single", service.target, asked)
-    peaks = [load(service, scenario, pace, 32).result for _ in range(pace.rounds)]
+    peaks = [load(service, scenario, pace, CONNECTIONS).result for _ in range(pace.rounds)]
     rate = _TIMES * statistics.median(one.request_rate for one in peaks)
     longer = replace(pace, seconds=pace.overload)
-    load(service, scenario, pace, _CONNECTIONS, rate)
+    load(service, scenario, pace, _OVERLOADED, rate)
     before = _memory(service)
-    over = load(service, scenario, longer, _CONNECTIONS, rate, turn=1).result
+    over = load(service, scenario, longer, _OVERLOADED, rate, turn=1).result
     return _Overloaded(peaks, over, before, _memory(service))
 
 
