@@ -37,7 +37,7 @@ WINDOW_LIMIT: Final = 8
 """Frames one peer may have waiting; a `LaneClient` keeps two."""
 
 _READ_OCTETS: Final = 64 * 1024
-"""A few full frames; from 128 KiB on each buffer would be mapped and unmapped anew (mallopt(3), M_MMAP_THRESHOLD)."""
+"""Hundreds of jobs; from 128 KiB on each buffer would be mapped and unmapped anew (mallopt(3), M_MMAP_THRESHOLD)."""
 
 _LAST_WORDS: Final = 1.0
 _READABLE: Final = selectors.EVENT_READ

@@ -13,7 +13,10 @@ _pieces: Final = random_pieces(_OCTETS)
 
 
 def choose_request_id(shown: bytes | None) -> str:
-    """Take the id that was shown, or make one: 24 hexadecimal digits from the system's random source."""
+    """Take the id that was shown, or make one: 24 hexadecimal digits from the system's random source.
+
+    For the event loop's thread alone, in a process that does not fork.
+    """
     if shown and len(shown) <= LONGEST and not shown.translate(None, _SAFE):
         return shown.decode("ascii")
     return next(_pieces).hex()
