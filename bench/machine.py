@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,11 +39,17 @@ _COUNTED: Final = 8
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where it was measured, and how busy that was with anything (load averages of the last minute)."""
+    """Where it was measured, and how busy that was with anything (load averages of the last minute).
+
+    Attributes:
+        memory: octets.
+        disk: file system and device of homes made for a measurement, on which every trace is made durable.
+    """
 
     processor: str
     cores: int
     memory: int
+    disk: str
     system: str
     versions: dict[str, str]
     load_before: float
@@ -130,6 +137,7 @@ def _describe_machine(load_before: float) -> Machine:
         processor=_field("/proc/cpuinfo", r"model name\s*: (.*)") or platform.machine(),
         cores=cores(),
         memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        disk=_describe_disk(Path(tempfile.gettempdir())),
         system=f"{_field('/etc/os-release', r'PRETTY_NAME=.(.*).')}, {platform.system()} {platform.release()}",
         versions={
             "python": platform.python_version(),
@@ -139,6 +147,14 @@ def _describe_machine(load_before: float) -> Machine:
         load_before=load_before,
         load_after=_load_average(),
     )
+
+
+def _describe_disk(directory: Path) -> str:
+    """File system and device under a directory (proc(5), /proc/mounts): the last one mounted at the nearest of its parents."""
+    mounts = [line.split()[:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    kinds = {place: f"{kind} on {device}" for device, place, kind in mounts}
+    places = [directory.resolve(), *directory.resolve().parents]
+    return next(kinds[str(place)] for place in places if str(place) in kinds)
 
 
 def _field(file: str, pattern: str) -> str:

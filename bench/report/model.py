@@ -8,7 +8,7 @@ import msgspec
 from bench.machine import Machine
 from bench.spread import spread
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -182,6 +182,10 @@ class Report(msgspec.Struct, frozen=True):
     left_out: tuple[LeftOut, ...]
 
 
+class _Format(msgspec.Struct):
+    format: int
+
+
 def write_report(report: Report) -> bytes:
     """JSON, indented."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
@@ -191,6 +195,9 @@ def read_report(octets: bytes) -> Report:
     """Read what `write_report` wrote.
 
     Raises:
-        msgspec.MsgspecError: it is something else.
+        msgspec.MsgspecError: it is something else, or a report of another format.
     """
+    found = msgspec.json.decode(octets, type=_Format).format
+    if found != FORMAT:
+        raise msgspec.ValidationError(f"a report of format {found}; this reads format {FORMAT}")
     return msgspec.json.decode(octets, type=Report)

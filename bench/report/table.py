@@ -39,7 +39,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("measured on", report.subject),
         (
             "machine",
-            f"{machine.processor}, {machine.cores} cores, {machine.memory / _GIB:.0f} GiB, {machine.system}",
+            f"{machine.processor}, {machine.cores} cores, {machine.memory / _GIB:.0f} GiB, {machine.disk}, {machine.system}",
         ),
         ("versions", ", ".join(f"{name} {each}" for name, each in machine.versions.items())),
         ("busy just before", f"{report.busy_before:.0%} of the cores"),

@@ -1,8 +1,9 @@
 """How busy a machine is before something is measured on it."""
 
 import os
+from pathlib import Path
 
-from bench.machine import busy_between, busy_share
+from bench.machine import _describe_disk, busy_between, busy_share
 
 
 def test_busy_is_what_the_cores_of_this_process_did() -> None:
@@ -18,3 +19,9 @@ def test_busy_is_what_the_cores_of_this_process_did() -> None:
 def test_the_machine_is_watched() -> None:
     """The kernel's own file is read, and gives a part of the whole."""
     assert 0 <= busy_share(0.02) <= 1
+
+
+def test_the_disk_is_the_one_under_the_directory() -> None:
+    """The file system mounted at the nearest parent, not that of the root alone."""
+    assert _describe_disk(Path("/proc/self")).startswith("proc on ")
+    assert " on " in _describe_disk(Path("/"))

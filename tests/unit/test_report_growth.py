@@ -22,21 +22,21 @@ def loaded(rate: float, cost: float) -> Loaded:
 
 
 @pytest.mark.parametrize(
-    ("rate", "cost", "is_met"),
+    ("alone", "rate", "cost", "is_met"),
     [
-        (1850, 500e-6, [True, True]),  # twice what one gives
-        (1700, 500e-6, [False, True]),  # less, with room on the cores
-        (1500, 1240e-6, [True, True]),  # all that two cores have time for
-        (1500, 1260e-6, [True, False]),  # and a vector that costs more than by one lane
+        (800e-6, 1850, 800e-6, [True, True]),  # twice what one gives
+        (800e-6, 1700, 800e-6, [False, True]),  # less, with room on the cores
+        (1250e-6, 1500, 1300e-6, [True, True]),  # all that two cores have time for
+        (1250e-6, 1400, 1420e-6, [False, True]),  # full cores, of which some is wasted
+        (800e-6, 1850, 1020e-6, [True, False]),  # and a vector that costs more than by one lane
     ],
 )
 def test_lanes_must_give_in_proportion_until_the_cores_are_full(
-    rate: float, cost: float, is_met: list[bool], monkeypatch: pytest.MonkeyPatch
+    alone: float, rate: float, cost: float, is_met: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many times what one lane gives, or what the processor time of a vector leaves; and that time must stay what it is."""
+    """As many times what one lane gives, or what the cores have time for at its cost of a vector; and that cost must stay what it is."""
     monkeypatch.setattr(growth, "cores", lambda: 2)
-    by_one = loaded(1000, 1000e-6)
-    figures = growth._judge(2, [loaded(rate, cost)], [by_one])
+    figures = growth._judge(2, [loaded(rate, cost)], [loaded(1000, alone)])
     assert [figure.is_met for figure in figures] == is_met
     assert [figure.name for figure in figures] == [
         "RSA-2048, batches of 64, 2 lanes, beside linear growth",

@@ -90,6 +90,13 @@ def test_json_is_read_back_as_it_was_written(report: Report) -> None:
     assert write_report(report) == STORED.read_bytes()
 
 
+def test_a_report_of_another_format_is_refused(report: Report) -> None:
+    """By its number, before its fields are looked at."""
+    octets = write_report(report).replace(b'"format": 2', b'"format": 1', 1)
+    with pytest.raises(msgspec.ValidationError, match="a report of format 1; this reads format 2"):
+        read_report(octets)
+
+
 def test_the_page_needs_nothing_else(page: str) -> None:
     """No script, no image, no style or font of another place; the browser is told to fetch nothing."""
     reader = read_page(page)
