@@ -162,7 +162,7 @@ class _Given:
 def _measure(
     arguments: argparse.Namespace, pace: Pace, names: Sequence[str], unfit: Sequence[LeftOut]
 ) -> Report:
-    busy = busy_share(min(_WATCHED, pace.seconds))
+    busy = busy_share(_WATCHED)
     begun = Begun.now()
     with workshop("report-") as directory, ExitStack() as stack:
         given = _read_given(arguments, directory, stack)

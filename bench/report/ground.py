@@ -1,5 +1,6 @@
 """What sections measure on: a pace, a running service or none, a token or none, and a place for homes of their own."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -194,6 +195,19 @@ def measure_subject(subject: Subject, pace: Pace) -> Ceiling | None:
 def ceilings_of(measured: Sequence[Ceiling | None]) -> tuple[float, ...]:
     """The rates, where there are any."""
     return tuple(each.rate for each in measured if each is not None)
+
+
+def describe_cost(name: str, loaded: Sequence[Loaded]) -> tuple[str, ...]:
+    """Say what one vector of a load cost by kind of process, and how many cores that kept busy; nothing of a service elsewhere."""
+    if not loaded[0].processor:
+        return ()
+    costs = {
+        kind: statistics.median(one.processor.get(kind, 0.0) for one in loaded) * 1e6
+        for kind in loaded[0].processor
+    }
+    told = ", ".join(f"{kind} {cost:.0f}" for kind, cost in costs.items() if round(cost))
+    busy = statistics.median(one.result.rate * sum(one.processor.values()) for one in loaded)
+    return (f"processor time of one vector, {name}: {told} µs, which kept {busy:.2f} cores busy",)
 
 
 def remarks_of(results: Sequence[LoadResult]) -> tuple[str, ...]:

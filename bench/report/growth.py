@@ -2,7 +2,7 @@
 
 import asyncio
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bench.cache import make_cached
@@ -21,6 +21,7 @@ from bench.report.ground import (
     Service,
     load,
     load_named,
+    remarks_of,
     run_service,
 )
 from bench.report.model import Axis, Figure, Lines, Plot, Section, Series, Wanted
@@ -47,13 +48,14 @@ def measure_scaling(ground: Ground) -> Section:
         for count in range(2, min(cores(), most) + 1)
         for figure in _judge(count, loaded[count], loaded[1])
     ]
-    workers = _scale_workers(ground, range(1, most + 1))
+    runs = _scale_workers(ground, range(1, most + 1))
+    workers = {count: _by_workers(count, its) for count, its in runs.items()}
     return Section(
         "scaling",
         "Scaling with lanes and workers",
         f"This machine has {cores()} cores, the load generator's among them. Lanes: RSA-2048 in batches of 64, one worker, beside the raw token by"
-        " as many lanes. So many lanes should give as many times what one gives until the cores are full, that is until the processor time of a"
-        f" vector, measured in the same load, leaves no more: of the lesser of the two {_CORES_USED:.0%} is wanted, for lanes, worker and client"
+        " as many lanes. So many lanes should give as many times what one gives until the cores are full, that is as much as they have time for"
+        f" at what a vector takes of them by one lane: of the lesser of the two {_CORES_USED:.0%} is wanted, for lanes, worker and client"
         f" wait for each other; and a vector by more lanes may take {_A_VECTOR - 1:.0%} more processor time than by one, for those share caches."
         " Beyond the number of cores, where more lanes only queue, nothing is wanted. Workers: P-256 on the null token, one per request,"
         f" {CONNECTIONS} connections, two lanes; nothing is wanted of a second worker here, for lanes and client fill cores beside the first.",
@@ -66,6 +68,7 @@ def measure_scaling(ground: Ground) -> Section:
             ),
             _plot("Scaling with workers", "workers", {"null token, one per request": workers}),
         ),
+        remarks_of([one.result for its in (*loaded.values(), *runs.values()) for one in its]),
     )
 
 
@@ -102,6 +105,7 @@ def measure_size(ground: Ground) -> Section:
         " and its copies fall; were the cost to grow as the square, both would be ten times as much.",
         (*_sized("digest", digests), *_sized("through the gateway", workers)),
         (plot,),
+        remarks_of([one.result for its in passed.values() for one in its]),
     )
 
 
@@ -140,12 +144,11 @@ def measure_held(ground: Ground) -> Section:
     found = asyncio.run(measure_growth(make_cached(), vectors, conventions))
     figures = []
     for operation, sizes in found.items():
-        least = next(iter(sizes.values()))
-        for size, seconds in list(sizes.items())[1:]:
-            name = f"{operation} ({size:,})"
-            fewest = f"with {next(iter(sizes)):,}"
-            flat = Wanted(most=_HELD, is_share=True)
-            figures.append(Figure(name, "µs", (seconds * 1e6,), (least * 1e6,), fewest, flat))
+        for (fewer, least), (size, seconds) in _beside_cheapest(sizes):
+            name, flat = f"{operation} ({size:,})", Wanted(most=_HELD, is_share=True)
+            figures.append(
+                Figure(name, "µs", (seconds * 1e6,), (least * 1e6,), f"with {fewer:,}", flat)
+            )
     plots = tuple(
         _plot_held(what, {name: its for name, its in found.items() if tuple(its) == sizes})
         for what, sizes in (("vectors held", vectors), ("conventions", conventions))
@@ -156,12 +159,21 @@ def measure_held(ground: Ground) -> Section:
         f"The same operations with up to {vectors[-1]:,} vectors cached and remembered and {conventions[-1]:,} conventions in force, blocks of each size taking"
         " turns, once. What is filled is stated for each vector; what is read, built or compared whole for each convention, the median of several after"
         " one that does not count. Processor time; none of it may cost twice"
-        " what it costs with the fewest: a place in a table is found at once however many there are, but among more it is less often in the"
+        " what it costs with fewer: a place in a table is found at once however many there are, but among more it is less often in the"
         " processor's caches."
         f" Were everything gone through, it would be {vectors[-1] // vectors[0]} times as much.",
         tuple(figures),
         plots,
     )
+
+
+def _beside_cheapest(
+    sizes: Mapping[int, float],
+) -> Iterator[tuple[tuple[int, float], tuple[int, float]]]:
+    """Each size but the first, after that one of the smaller ones with which the operation costs least."""
+    known = list(sizes.items())
+    for at in range(1, len(known)):
+        yield min(known[:at], key=lambda one: one[1]), known[at]
 
 
 def _plot_held(what: str, found: Mapping[str, Mapping[int, float]]) -> Plot:
@@ -204,7 +216,7 @@ def _judge(count: int, loaded: Sequence[Loaded], by_one: Sequence[Loaded]) -> li
     name = f"{_BATCHES}, {_lanes(count)}"
     costs, alone = (tuple(sum(one.processor.values()) for one in its) for its in (loaded, by_one))
     linear = (count * one.result.rate for one in by_one)
-    full = (cores() / cost for cost in costs)
+    full = (cores() / cost for cost in alone)
     return [
         Figure(
             f"{name}, beside linear growth",
@@ -229,19 +241,22 @@ def _lanes(count: int) -> str:
     return f"{count} lane{'s' * (count > 1)}"
 
 
-def _scale_workers(ground: Ground, counts: Sequence[int]) -> Mapping[int, Figure]:
+def _scale_workers(ground: Ground, counts: Sequence[int]) -> Mapping[int, Sequence[Loaded]]:
     pace, asked = ground.pace, Asked(convention=RSA)
     found = {}
     for count in counts:
         home = ground.workshop / f"workers-{count}"
         make_null_home(home, {"# workers = 1": f"workers = {count}"})
         with run_service(home) as service:
-            runs = [
+            found[count] = [
                 load_named(service, "single", asked, pace, CONNECTIONS) for _ in range(pace.rounds)
             ]
-        name = f"null token, one per request, {count} worker{'s' * (count > 1)}"
-        found[count] = Figure(name, "vectors/s", tuple(one.result.rate for one in runs))
     return found
+
+
+def _by_workers(count: int, loaded: Sequence[Loaded]) -> Figure:
+    name = f"null token, one per request, {count} worker{'s' * (count > 1)}"
+    return Figure(name, "vectors/s", tuple(one.result.rate for one in loaded))
 
 
 def _plot(title: str, label: str, lines: Mapping[str, Mapping[int, Figure]]) -> Plot:

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Final
 
 from bench.ceiling import Ceiling
@@ -20,6 +21,7 @@ from bench.report.ground import (
     Service,
     Subject,
     ceilings_of,
+    describe_cost,
     load,
     load_named,
     measure_subject,
@@ -149,7 +151,7 @@ def measure_verify(ground: Ground) -> Section:
         "verify",
         "Vectors verified",
         f"{ground.subject.wanted.in_turn} vectors that the service issued before, presented in turn, one per request: signature, path,"
-        " revocation, convention, replay, durable trace.",
+        " revocation, convention, replay, durable trace. After the first turn each is a replay, which the convention notes and does not refuse.",
         Wanted(least=12_000.0),
     )
 
@@ -157,10 +159,10 @@ def measure_verify(ground: Ground) -> Section:
 def measure_mixed(ground: Ground) -> Section:
     """New vectors, reused ones and verifications together."""
     service, pace = ground.running(), ground.pace
-    results = [
-        load_named(service, "mixed", ground.reused, pace, CONNECTIONS).result
-        for _ in range(pace.rounds)
+    loaded = [
+        load_named(service, "mixed", ground.reused, pace, CONNECTIONS) for _ in range(pace.rounds)
     ]
+    results = [one.result for one in loaded]
     return Section(
         "mixed",
         "Issued, reused and verified together",
@@ -168,7 +170,7 @@ def measure_mixed(ground: Ground) -> Section:
         f" {CONNECTIONS} connections, closed loop.",
         (_answers("mixed, one per request", results),),
         (),
-        remarks_of(results),
+        (*describe_cost("mixed", loaded), *remarks_of(results)),
     )
 
 
@@ -176,16 +178,17 @@ def _one_rate(ground: Ground, scenario: str, title: str, how: str, wanted: Wante
     """Measure what the token has no part in by each service that there is; what is wanted is of the last, which has the whole machine."""
     pace, asked = ground.pace, ground.subject.wanted if scenario == "verify" else ground.reused
     with _services(ground, scenario) as services:
-        results: dict[str, list[LoadResult]] = {name: [] for name in services}
+        loaded: dict[str, list[Loaded]] = {name: [] for name in services}
         for _ in range(pace.rounds):
             for name, service in services.items():
-                one = load_named(service, scenario, asked, pace, CONNECTIONS).result
-                results[name].append(one)
-    last = list(results)[-1]
+                loaded[name].append(load_named(service, scenario, asked, pace, CONNECTIONS))
+    last = list(loaded)[-1]
+    results = {name: [one.result for one in its] for name, its in loaded.items()}
     figures = tuple(
         _answers(f"{scenario}, one per request{name}", its, wanted if name == last else None)
         for name, its in results.items()
     )
+    costs = [describe_cost(f"{scenario}{name}", its) for name, its in loaded.items()]
     told = " One worker, and one for each core, in turns." if len(figures) > 1 else ""
     return Section(
         scenario,
@@ -193,7 +196,7 @@ def _one_rate(ground: Ground, scenario: str, title: str, how: str, wanted: Wante
         f"{how} {CONNECTIONS} connections, closed loop.{told}",
         figures,
         (),
-        remarks_of([one for its in results.values() for one in its]),
+        (*chain(*costs), *remarks_of([*chain(*results.values())])),
     )
 
 
@@ -218,24 +221,33 @@ def measure_latency(ground: Ground) -> Section:
     """Latency against load: open loop, from the intended time of sending."""
     service, pace = ground.running(), ground.pace
     scenario = make_scenario("single", service.target, ground.subject.wanted)
-    capacities: list[float] = []
+    capacities: list[LoadResult] = []
     steps: dict[float, list[Loaded]] = {step: [] for step in _STEPS}
     for turn in range(pace.rounds):
-        capacity = load(service, scenario, pace, CONNECTIONS).result.request_rate
-        capacities.append(capacity)
+        capacities.append(load(service, scenario, pace, CONNECTIONS).result)
         for step in _STEPS:
-            one = load(service, scenario, pace, CONNECTIONS, step * capacity, turn)
-            steps[step].append(one)
+            rate = step * capacities[-1].request_rate
+            steps[step].append(load(service, scenario, pace, CONNECTIONS, rate, turn))
     times = {
         (step, name): tuple(_milliseconds(one, name) for one in loaded)
         for step, loaded in steps.items()
         for name, _ in _PERCENTILES
     }
-    figures = [Figure("capacity, closed loop", "vectors/s", tuple(capacities))]
+    rates = tuple(one.request_rate for one in capacities)
+    failed = tuple(float(sum(one.result.errors.values())) for one in steps[_AT])
+    figures = [Figure("capacity, closed loop", "vectors/s", rates)]
     figures += [
         Figure(f"{name} at {_AT:.0%} of capacity", "ms", times[_AT, name], wanted=Wanted(most=most))
         for name, most in _PERCENTILES
     ]
+    figures.append(
+        Figure(
+            f"without a vector at {_AT:.0%} of capacity",
+            "requests",
+            failed,
+            wanted=Wanted(most=0.0),
+        )
+    )
     lines = tuple(
         Series(name, tuple((step * 100, statistics.median(times[step, name])) for step in _STEPS))
         for name, _ in _PERCENTILES
@@ -253,7 +265,10 @@ def measure_latency(ground: Ground) -> Section:
         " round measured, answered or not, and latency counts from when each should have been sent.",
         tuple(figures),
         (plot,),
-        remarks_of([one.result for loaded in steps.values() for one in loaded]),
+        (
+            *chain(*(describe_cost(f"{step:.0%} of capacity", its) for step, its in steps.items())),
+            *remarks_of([*capacities, *(one.result for its in steps.values() for one in its)]),
+        ),
     )
 
 

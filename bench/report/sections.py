@@ -1,16 +1,12 @@
 """Which sections there are, in the order of the page, and what each needs."""
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from bench.load.scenario import ScenarioUnusable
-from bench.organisations import SceneFailed
-from bench.peers import ContestantFailed
 from bench.report.beside import measure_native, measure_peers
-from bench.report.ground import Ground, NotGranted, NotMeasured
+from bench.report.ground import Ground, NotGranted
 from bench.report.growth import measure_held, measure_scaling, measure_size
 from bench.report.inline import measure_gateway, measure_tls
 from bench.report.issuing import (
@@ -24,7 +20,6 @@ from bench.report.model import LeftOut, Section
 from bench.report.overload import measure_overload
 from bench.report.simulated import measure_network, measure_null
 from bench.report.tokens import measure_queue, measure_tokens
-from hsm.errors import HsmError
 
 
 class Need(Enum):
@@ -64,17 +59,6 @@ SECTIONS: Final[Mapping[str, Entry]] = {
     "native": Entry(measure_native, Need.MACHINE),
 }
 
-_FAILURES: Final = (
-    NotMeasured,
-    ScenarioUnusable,
-    SceneFailed,
-    ContestantFailed,
-    HsmError,
-    OSError,
-    RuntimeError,
-    subprocess.SubprocessError,
-)
-
 
 def measure_all(
     names: Sequence[str], ground: Ground, say: Callable[[str], None]
@@ -84,6 +68,6 @@ def measure_all(
         say(name)
         try:
             yield SECTIONS[name].measure(ground)
-        except _FAILURES as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever ends one must not lose the hour of the others
             is_failure = not (ground.is_given and isinstance(exc, NotGranted))
             yield LeftOut(name, f"{type(exc).__name__}: {exc}", is_failure=is_failure)

@@ -102,9 +102,18 @@ def test_tokens_of_the_shims_making_are_measured(monkeypatch: pytest.MonkeyPatch
         null, network = simulated.measure_null(ground), simulated.measure_network(ground)
         over = overload._overload_network(ground)
     rates = [figure.value for figure in (*null.figures, *network.figures)]
-    assert len(rates) == 3
+    assert len(rates) == 4
     assert min(rates) > 0
-    assert [figure.of for figure in network.figures] == ["what the model gives"]
+    assert [figure.name for figure in network.figures] == [
+        "5 ms, 16 parallel, raw, 2 processes",
+        "5 ms, 16 parallel, one per request",
+    ]
+    assert {figure.of for figure in network.figures} == {"what the model gives"}
+    costs = [
+        told for told in (*null.remarks, *network.remarks) if told.startswith("processor time")
+    ]
+    assert len(costs) == 3
+    assert all("worker" in told and "cores busy" in told for told in costs)
     [peak] = over.peaks
     assert peak.rate > 0
     assert over.over.errors["503 queue-full"] > 0
