@@ -201,10 +201,14 @@ def test_option_that_cannot_be_read_is_wrong_usage(trace, words: list[str]) -> N
 
 @contextlib.contextmanager
 def following(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """`appliance trace tail --follow` as a process of its own."""
+    """`appliance trace tail --follow` as a process of its own, which Ctrl-C reaches as in a terminal: a shell's background jobs ignore it."""
     command = [sys.executable, "-m", "appliance", "trace", "tail", "--follow", "--json"]
     with subprocess.Popen(
-        [*command, "--home", str(home)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*command, "--home", str(home)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as process:
         try:
             yield process
