@@ -158,7 +158,7 @@ def make_by_signxml(certificate: x509.Certificate, key: SigningObject) -> Maker:
 
 
 def make_by_xmlsec(signer: SoftwareKey) -> Maker:
-    """Parse the assertion, write the template, sign, serialise; libxmlsec through python-xmlsec has software keys only."""
+    """Parse the assertion, write the template, sign, serialise; libxmlsec through python-xmlsec, whose wheel reads keys from memory and files."""
     unsigned = write_assertion()
     pem = signer.certificate.public_bytes(serialization.Encoding.PEM)
     private = signer.key.private_bytes(

@@ -2,7 +2,7 @@
 
 A contestant makes whole vectors, from content to octets. Ours verifies each signature with the public key before it lets the vector
 out; the others do not. Given a token, each library that can use a key in one also signs with it: signxml takes any object that signs;
-python-xmlsec reaches software keys only; OpenSAML reaches a token through Java's own PKCS#11 provider, which finds a key by a
+python-xmlsec's wheel reads none by `Key.from_engine` (`cannot read key`); OpenSAML reaches a token through Java's own PKCS#11 provider, which finds a key by a
 certificate that has to lie in the token beside it, and is left out there. Every contestant's last vector is verified by libxmlsec.
 """
 
