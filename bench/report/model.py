@@ -55,13 +55,18 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
         return statistics.median(self.ceilings) if self.ceilings else None
 
     @property
-    def share(self) -> float | None:
-        """The median of every round's part of its own ceiling; None without one, or where noise has made one less than nothing."""
+    def shares(self) -> tuple[float, ...]:
+        """Every round's part of its own ceiling; none without one, or where noise has made one less than nothing."""
         if not self.ceilings or min(self.ceilings) <= 0:
-            return None
-        return statistics.median(
+            return ()
+        return tuple(
             value / ceiling for value, ceiling in zip(self.rounds, self.ceilings, strict=True)
         )
+
+    @property
+    def share(self) -> float | None:
+        """The median of `shares`."""
+        return statistics.median(self.shares) if self.shares else None
 
     @property
     def is_met(self) -> bool | None:

@@ -6,6 +6,7 @@ from typing import Final
 from bench.report.model import Figure, LeftOut, Plot, Report, Section, Wanted
 from bench.report.numerals import number
 from bench.report.plots import FOLDER, overview, plots_of
+from bench.spread import spread
 
 HEADS: Final = ("", "median", "±", "as a part", "of", "wanted", "reached")
 _IDLE: Final = 0.1
@@ -19,16 +20,24 @@ def write_table(report: Report) -> str:
 
 def cells(figure: Figure) -> tuple[str, ...]:
     """The texts of a figure's row, below `HEADS`."""
-    share, ceiling = figure.share, figure.ceiling
+    ceiling = figure.ceiling
     return (
         figure.name,
         f"{number(figure.value)} {figure.unit}".rstrip() if figure.rounds else "none",
         f"{figure.spread:.0%}" if len(figure.rounds) > 1 else "",
-        "" if share is None else f"{share:.0%}",
+        _write_share(figure),
         "" if ceiling is None else f"{number(ceiling)} ({figure.of})",
         _write_wanted(figure.wanted, figure.unit),
         {None: "", True: "yes", False: "no"}[figure.is_met],
     )
+
+
+def _write_share(figure: Figure) -> str:
+    """The median of the shares, and half of what lies between their quartiles: less than that of the rates, where noise meets the ceiling, too."""
+    share = figure.share
+    if share is None:
+        return ""
+    return f"{share:.0%}" + f" ± {spread(figure.shares) * share:.0%}" * (len(figure.shares) > 1)
 
 
 def facts(report: Report) -> tuple[tuple[str, str], ...]:
@@ -44,7 +53,10 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("versions", ", ".join(f"{name} {each}" for name, each in machine.versions.items())),
         ("busy just before", f"{report.busy_before:.0%} of the cores"),
         ("load average", f"{machine.load_before:.1f} before, {machine.load_after:.1f} after"),
-        ("how often", f"medians of {rounds}; ± is half of what lies between the quartiles"),
+        (
+            "how often",
+            f"medians of {rounds}; ± is half of what lies between the quartiles: of a median as a part of it, of a part in points",
+        ),
         ("begun", f"{report.begun}; {report.seconds:,.0f} s"),
         ("command", report.command),
     )

@@ -219,6 +219,8 @@ def test_a_figure_is_judged_by_value_or_by_share() -> None:
     assert Figure("f", "ms", (2.0,), wanted=Wanted(most=2.0)).is_met
     assert not Figure("f", "ms", (2.1,), wanted=Wanted(most=2.0)).is_met
     assert Figure("f", "", (1.0,)).spread == 0
+    assert cells(figure)[2:4] == ("33%", "90% ± 25%")
+    assert cells(Figure("f", "", (0.9,), (1.0,)))[3] == "90%"
     lost = Figure("f", "µs", (1.0,), (-2.0,), wanted=Wanted(most=0.25, is_share=True))
     assert (lost.share, lost.is_met) == (None, False)
 
