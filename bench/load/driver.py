@@ -224,6 +224,8 @@ class Driver:
 
     def _answered(self, client: Client, answer: Answer) -> None:
         running, intended, sent = self._under_way.pop(client)
+        if self._is_over:  # we have hung up; what was owed has been counted
+            return
         running.take(intended, sent, answer)
         if answer.error:
             self._bad += 1

@@ -1,5 +1,6 @@
 """The load tool against a server whose manners the test decides, and against the real service."""
 
+import asyncio
 import base64
 import json
 import os
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from hdrh.histogram import HdrHistogram
 
-from bench.load import run_phases
+from bench.load import driver, run_phases
 from bench.load.command import TargetUnusable, find_route
 from bench.load.phases import Arrivals, Phase, ramp
 from bench.load.scenario import Ask, ClientTls, Scenario, Target, Wanted
@@ -230,6 +231,24 @@ def test_every_kind_of_failure_is_counted_by_name() -> None:
     }
     assert result.requests == len(server.requests) - 4
     assert 0 < result.rate * 0.5 <= 2 * result.requests - 1
+
+
+def test_what_is_never_answered_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests under way when the client loses its patience and hangs up, and arrivals that no connection was free for: one error each."""
+    release = threading.Event()
+
+    def answer() -> tuple[int, bytes]:
+        release.wait(10)
+        return GOOD
+
+    monkeypatch.setattr(driver, "_PATIENCE", 0.3)
+    with scripted() as server:
+        server.answer = answer
+        phases = (Phase(0.5, 20, Arrivals.FIXED),)
+        plan = driver.Plan(ask_for(), Target("127.0.0.1", server.port), 2, phases, "seed")
+        [sample] = asyncio.run(driver.Driver(plan, [0, 0], 0).run())
+        release.set()
+    assert sample.errors == {"no answer": 10}
 
 
 def test_a_server_that_is_not_there_is_an_error_not_a_hang() -> None:
