@@ -10,13 +10,15 @@ import pytest
 from bench.__main__ import main
 
 
-def run_bench(tool: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+def run_bench(
+    tool: str, *arguments: str | Path, timeout: float = 110
+) -> "subprocess.CompletedProcess[str]":
     """Run `python -m bench TOOL …` to its end; below a test's own limit, so that what it said is seen."""
     return subprocess.run(
         [sys.executable, "-m", "bench", tool, *arguments],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=timeout,
         check=False,
     )
 

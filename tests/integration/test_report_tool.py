@@ -12,6 +12,7 @@ from bench.homes import amend
 from bench.load.scenario import Wanted
 from bench.report.command import _subject
 from bench.report.model import read_report
+from bench.report.sections import SECTIONS
 from tests.homes import copy_home
 from tests.service import RunningService
 from tests.tools import run_bench
@@ -37,6 +38,22 @@ def test_a_service_elsewhere_is_measured(service: RunningService, tmp_path: Path
     assert done.stdout == (tmp_path / "r" / "report.md").read_text()
     assert 'id="issue"' in (tmp_path / "r" / "report.html").read_text()
     assert (tmp_path / "r" / "plots").is_dir()  # of a service elsewhere nothing is drawn
+
+
+@pytest.mark.hsm
+@pytest.mark.soak
+def test_every_section_is_measured(tmp_path: Path) -> None:
+    """The whole set, short and once: no section fails or is left out, and no figure is empty but that of refusals, which may not have come."""
+    done = run_bench("report", tmp_path / "r", "--quick", timeout=1800)
+    assert done.returncode == 0, done.stderr
+    report = read_report((tmp_path / "r" / "report.json").read_bytes())
+    assert report.left_out == ()
+    assert [section.name for section in report.sections] == list(SECTIONS)
+    assert all(
+        figure.rounds or ": refusal, p" in figure.name
+        for section in report.sections
+        for figure in section.figures
+    )
 
 
 @pytest.mark.parametrize(
