@@ -233,6 +233,18 @@ def test_every_kind_of_failure_is_counted_by_name() -> None:
     assert 0 < result.rate * 0.5 <= 2 * result.requests - 1
 
 
+def test_an_answer_that_is_not_what_was_asked_for_is_an_error() -> None:
+    """Of one vector, too: a 200 without it is none."""
+    answers = iter([(200, b"{}")])
+    with scripted() as server:
+        server.answer = lambda: next(answers, GOOD)
+        [result] = run_phases(
+            ask_for(), Target("127.0.0.1", server.port), [Phase(0.3, 40)], connections=1
+        )
+    assert result.errors == {'an answer without "assertion":': 1}
+    assert result.requests == len(server.requests) - 1
+
+
 def test_what_is_never_answered_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests under way when the client loses its patience and hangs up, and arrivals that no connection was free for: one error each."""
     release = threading.Event()
