@@ -38,10 +38,10 @@ def overview(sections: Sequence[Section]) -> Bars | None:
 
 
 def write_plots(report: Report, directory: Path) -> None:
-    """Write every plot as `directory/plots/NAME.svg`, and no other that an earlier report left there."""
+    """Write every plot as `directory/plots/NAME.svg`; what an earlier report left there goes, by the names that plots have, and nothing else."""
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
-    for earlier in folder.glob("*.svg"):
+    for earlier in (*folder.glob("overview.svg"), *folder.glob("*-[0-9].svg")):
         earlier.unlink()
     whole = overview(report.sections)
     named: list[tuple[str, Plot]] = [] if whole is None else [("overview", whole)]
