@@ -150,11 +150,11 @@ def _describe_machine(load_before: float) -> Machine:
 
 
 def _describe_disk(directory: Path) -> str:
-    """File system and device under a directory (proc(5), /proc/mounts): the last one mounted at the nearest of its parents."""
+    """File system and device under a directory (proc(5), /proc/mounts): the last one mounted at the nearest of its parents. Unknown where no mount shows, as under a changed root."""
     mounts = [line.split()[:3] for line in Path("/proc/mounts").read_text().splitlines()]
     kinds = {place: f"{kind} on {device}" for device, place, kind in mounts}
     places = [directory.resolve(), *directory.resolve().parents]
-    return next(kinds[str(place)] for place in places if str(place) in kinds)
+    return next((kinds[str(place)] for place in places if str(place) in kinds), "unknown")
 
 
 def _field(file: str, pattern: str) -> str:
