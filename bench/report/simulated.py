@@ -36,7 +36,6 @@ class _Network:
 
     profile: str
     model: str
-    way: str
     lanes: int
     gives: float
     scenario: str
@@ -44,8 +43,8 @@ class _Network:
 
 
 _NETWORKS: Final = (
-    _Network("network-5ms-16", "5 ms, 16 parallel", "one per request", 16, 3_200.0, "single", 64),
-    _Network("network-1ms-30", "1 ms, 30 parallel", "batches of 64", 30, 30_000.0, "batch", 16),
+    _Network("network-5ms-16", "5 ms, 16 parallel", 16, 3_200.0, "single", 64),
+    _Network("network-1ms-30", "1 ms, 30 parallel", 30, 30_000.0, "batch", 16),
 )
 
 
@@ -108,7 +107,8 @@ def measure_network(ground: Ground) -> Section:
                 loaded.append(
                     load_named(service, network.scenario, asked, pace, network.connections)
                 )
-        name = f"{network.model}, {network.way}"
+        way, _, _ = _NULL_WAYS[network.scenario]
+        name = f"{network.model}, {way}"
         figures += _beside_model(network, name, loaded, raw)
         costs.append(describe_cost(name, loaded))
         results += [one.result for one in loaded]
